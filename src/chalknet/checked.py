@@ -64,7 +64,7 @@ def checked(kind: Any, value: Any, name: str = "it") -> Any:
 
     Args:
         kind: int, float, str, bool, a dataclass with fields of such types, `dict[str, kind]`,
-            `list[kind]`, a union of these, or Any. An int is accepted as a float. A dataclass is
+            `list[kind]`, `tuple[kind, ...]`, a union of these, or Any. An int is accepted as a float. A dataclass is
             created from a dictionary of its fields.
         value: what was read from the file.
         name: what messages call the value.
@@ -84,13 +84,13 @@ def checked(kind: Any, value: Any, name: str = "it") -> Any:
         return kind(**{key: checked(of, value[key], key) for key, of in fields.items()})  # type: ignore[operator]
     if outer is dict and isinstance(value, dict):
         return {checked(str, key, "a key"): checked(inner[1], one, short(key)) for key, one in value.items()}
-    if outer is list and isinstance(value, list):
-        return [checked(inner[0], one, f"a value of {name}") for one in value]
+    if outer in (list, tuple) and isinstance(value, list):
+        return outer(checked(inner[0], one, f"a value of {name}") for one in value)
     if kind is float and is_number(value):
         return float(value)
     if kind in (str, bool, int) and isinstance(value, kind) and (kind is bool or not isinstance(value, bool)):
         return value
-    wanted = KINDS.get(kind, "a list" if outer is list else "a table")
+    wanted = KINDS.get(kind, "a list" if outer in (list, tuple) else "a table")
     raise ValueError(f"{name} is {short(value)}, which is not {wanted}")
 
 

@@ -7,7 +7,7 @@ formatter.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -415,7 +415,67 @@ class StoppingConfig(Checked):
     )
 
 
-READING_FIELDS = ("class_names", "label_column", "image_size", "image_fit")  # options of load_data in `DataConfig`
+COLUMN_OPTIONS = ("drop", "keep", "categorical", "numeric", "missing")  # lists of texts in `TableOptions`
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """The section [data.table]: how the columns of a table are read, where it is not as usual.
+
+    Attributes:
+        drop: columns to leave out.
+        keep: columns to use although they number the rows, or have too many different texts.
+        categorical: columns of categories, also if they hold numbers.
+        numeric: columns of numbers; a text in them is an error.
+        missing: texts that mean "missing", besides the usual ones.
+        decimal: the decimal mark, "." or ",".
+        delimiter: the character between two cells of a CSV table, or None to find it.
+        header: whether the first row of a CSV table holds the names of the columns, or None to find
+            out.
+    """
+
+    drop: Sequence[str] = ()
+    keep: Sequence[str] = ()
+    categorical: Sequence[str] = ()
+    numeric: Sequence[str] = ()
+    missing: Sequence[str] = ()
+    decimal: str = "."
+    delimiter: str | None = None
+    header: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Check all options, and convert lists to tuples."""
+        for name in COLUMN_OPTIONS:
+            values = getattr(self, name)
+            if isinstance(values, str) or not isinstance(values, (list, tuple)):
+                raise ConfigError(f"{name} must be a list of texts, got {short(values)}.")
+            if not all(isinstance(one, str) for one in values):
+                raise ConfigError(f"{name} must be a list of texts, got {short(values)}.")
+            object.__setattr__(self, name, tuple(values))
+        if self.decimal not in (".", ","):
+            raise ConfigError(f"decimal must be '.' or ',', got {short(self.decimal)}.")
+        is_mark = isinstance(self.delimiter, str) and len(self.delimiter) == 1 and self.delimiter.isascii()
+        if self.delimiter is not None and not (is_mark and self.delimiter not in '\r\n"'):
+            raise ConfigError(f"delimiter must be one ASCII character, such as ';', got {short(self.delimiter)}.")
+        if self.header not in (None, True, False):
+            raise ConfigError(f"header must be true or false, got {short(self.header)}.")
+
+    @property
+    def concern_columns(self) -> bool:
+        """Whether an option concerns what the columns hold."""
+        return bool(self.changed.keys() - {"delimiter", "header"})
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The options that are not the defaults, by name."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: value for name, value in values.items() if value != getattr(TableOptions, name)}
+
+
+USUAL_TABLE = TableOptions()
+TABLE_FIELDS = tuple(item.name for item in fields(TableOptions))
+# Options of load_data that `DataConfig` stores.
+READING_FIELDS = ("class_names", "label_column", "image_size", "image_fit", *TABLE_FIELDS)
 
 
 @dataclass(frozen=True)
@@ -426,6 +486,7 @@ class DataConfig:
         source: path of the samples, or the name of a data set; "" if unknown.
         sha256: digest of the source. Data with another digest is refused when a run is repeated.
         class_names, label_column, image_size, image_fit: options of `load_data`, or None.
+        table: options of `load_data` for tables.
         valid_source, valid_sha256: provided validation samples, or "".
         test_source, test_sha256: provided test samples, or "".
         sample_weights_sha256, splits_sha256: digests of sample weights and index arrays that were
@@ -444,6 +505,7 @@ class DataConfig:
     sample_weights_sha256: str = ""
     splits_sha256: str = ""
     image_fit: str | None = None
+    table: TableOptions = TableOptions()
 
     def updated(self, given: DataConfig, *, is_same: bool = False) -> DataConfig:
         """Return this configuration updated with the fields that another one sets.
@@ -453,7 +515,7 @@ class DataConfig:
             is_same: require that a new source has the same digest, because the data was only
                 moved.
         """
-        named = {name: value for name, value in vars(given).items() if value}
+        named = {name: value for name, value in vars(given).items() if value and value != TableOptions()}
         for source, digest in (("source", "sha256"), ("valid_source", "valid_sha256"), ("test_source", "test_sha256")):
             if source in named and not is_same:
                 named.setdefault(digest, "")
@@ -588,6 +650,9 @@ def config_tables(recipe: Recipe, data: DataConfig) -> dict[str, Any]:
         for key, value in _plain(data).items()
         if value != "" or key not in (*PROVIDED_SPLITS, *ARRAY_DIGESTS)
     }
+    named.pop("table")
+    if data.table.changed:
+        named["table"] = {key: list(v) if isinstance(v, tuple) else v for key, v in data.table.changed.items()}
     version = FORMAT if recipe.network.layers else 2
     tables: dict[str, Any] = {"format": version, "recipe": recipe.name, "data": named}
     for section in SECTIONS:
@@ -689,4 +754,6 @@ def _data_section(values: Any, where: str) -> DataConfig:
     for key in ("class_names", "image_size"):
         if key in known:
             known[key] = tuple(known[key])
+    if "table" in known:
+        known["table"] = _section(TableOptions, known["table"], f"{where}, table")
     return DataConfig(**known)

@@ -54,7 +54,10 @@ def test_the_model_file_carries_the_complete_recipe(small_images, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"valid": np.zeros((3, 2))}, "valid must be a Dataset or a path, got ndarray. chalknet.dataset_from_arrays("),
+        (
+            {"valid": np.zeros((3, 2))},
+            "valid must be a Dataset, a path or a table, got ndarray. chalknet.dataset_fr",
+        ),
         ({"recipe": 5}, "unknown recipe '5'. Known: strong, "),
         ({"callbacks": [print, 5]}, "callbacks must be a callable"),
         ({"splits": (1, 2, 3)}, "splits must be Splits(train, valid, test), got tuple"),
@@ -204,5 +207,5 @@ def test_a_path_is_read_as_load_data_would_read_it(tmp_path, small_images):
     (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
     run = chalknet.train(tmp_path / "t.csv", label_column="kind", **SETTINGS)
     assert run.data.class_names == ("x", "y")
-    with pytest.raises(ConfigError, match="label_column is an option for files, but data is a Dataset"):
+    with pytest.raises(ConfigError, match="label_column says how data is read, but data is a Dataset"):
         chalknet.train(small_images, label_column="kind", **SETTINGS)

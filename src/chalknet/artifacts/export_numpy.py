@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from chalknet.artifacts.export_weights import float32_members
+from chalknet.data.tables.columns import MISSING_TEXTS
+from chalknet.data.tables.encoding import TableEncoding
 from chalknet.network.architecture import Architecture, NamedLayer
 from chalknet.network.model import Classifier
 from chalknet.version import __version__
@@ -50,9 +52,50 @@ def _template_fields(model: Classifier) -> dict[str, Any]:
         "members": n,
         "dtype": model.members[0].dtype.name,
         "layers": "".join(f"    {_layer_literal(named)},\n" for named in _prediction_layers(architecture)),
+        **_encoding_fields(model.encoding),
         "functions": "\n\n".join(
             {named.layer.type: named.layer.predictor_source for named in _prediction_layers(architecture)}.values()
         ),
+    }
+
+
+def _encoding_fields(encoding: TableEncoding | None) -> dict[str, str]:
+    """Return the parts of the file that differ between models of tables with an encoding and other models."""
+    if encoding is None:
+        return {
+            "csv_usage": "",
+            "csv_import": "",
+            "unicode_import": "",
+            "table_text": "",
+            "encoded": "x",
+            "valid": "np.isfinite",
+            "fill": "",
+            "encoder": "",
+            "load": "np.load(arguments[0], allow_pickle=False)",
+            "kinds": "np.ndarray",
+        }
+    columns = tuple(
+        (one.name, one.kind, one.categories, one.has_missing, one.date_format, one.has_time) for one in encoding.columns
+    )
+    missing = (*MISSING_TEXTS, *(text.strip().lower() for text in encoding.missing))
+    source = files("chalknet.artifacts").joinpath("templates", "encoder.py.txt").read_text(encoding="utf-8")
+    encoder = Template(source).substitute(
+        columns="(\n" + "".join(f"    {column!r},\n" for column in columns) + ")",
+        missing=repr(missing),
+        decimal=encoding.decimal,
+    )
+    return {
+        "csv_usage": "    python predictor.py table.csv             the same for the rows of a table\n",
+        "csv_import": "import csv\nimport datetime\n",
+        "unicode_import": "import unicodedata\n",
+        "table_text": "\n\n    x can also be a table: a dict of the values of each column.\n    ",
+        "encoded": "encode(x) if isinstance(x, dict) else x",
+        "valid": "~np.isinf",
+        "fill": '    rows = np.where(np.isnan(rows), ARRAYS["input.fill"].astype(kind), rows)\n',
+        "encoder": encoder.rstrip() + "\n",
+        "load": 'read_table(arguments[0]) if arguments[0].lower().endswith((".csv", ".tsv")) else np.load(\n'
+        "            arguments[0], allow_pickle=False\n        )",
+        "kinds": "(np.ndarray, dict)",
     }
 
 
@@ -77,6 +120,8 @@ def tuple_literal(texts: tuple[str, ...]) -> str:
 def _arrays(model: Classifier) -> dict[str, Any]:
     shift = np.zeros(()) if model.scaling.shift is None else model.scaling.shift
     found: dict[str, Any] = {"input.shift": shift, "input.scale": np.asarray(model.scaling.scale, np.float64)}
+    if model.scaling.fill is not None:
+        found["input.fill"] = model.scaling.fill
     for number, parameters in enumerate(float32_members(model), start=1):
         found |= {f"member{number}/{name}": value for name, value in parameters.items()}
     return {name: value.astype(value.dtype.newbyteorder("<")) for name, value in found.items()}

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chalknet.artifacts.export_weights import Float32Array, float32, float32_members, reads_pixels
+from chalknet.data.tables.columns import CATEGORY, DATE, Column
+from chalknet.data.tables.encoding import CYCLES, TableEncoding
 from chalknet.errors import ConfigError, MissingExtraError
 from chalknet.network.architecture import Architecture
 from chalknet.network.model import Classifier
@@ -15,13 +19,16 @@ from chalknet.version import __version__
 
 OPSET, IR_VERSION = 17, 8  # from 2022, so every current ONNX runtime supports them
 MAX_BYTES = 2**31 - 2**20  # the limit of protocol buffers is 2 GiB
+ML_DOMAIN, ML_OPSET = "ai.onnx.ml", 3  # the domain of LabelEncoder, and a version of the same year
 SAMPLES, PROBABILITIES, LABEL = "samples", "probabilities", "label"
 
 
 def onnx_bytes(model: Classifier) -> bytes:
     """Return a network or an ensemble as the bytes of an ONNX file; equal models give equal bytes.
 
-    Input: `samples`, (N, H, W) for a model of images, else (N, I); uint8 if the model was trained
+    Input, for a model of a table with an encoding: one input (N, 1) per column by its name: texts for
+    categories, float64 for numbers and for dates (days since 1970), NaN or "" where a value is
+    missing. Otherwise: `samples`, (N, H, W) for a model of images, else (N, I); uint8 if the model was trained
     on uint8 values, else float32. Outputs: `probabilities`, (N, K) float32, and `label`, (N,)
     int64, the index of the most probable class (the first one of equals). The metadata has
     `class_names`, a JSON list.
@@ -95,10 +102,16 @@ class _Graph:
         self._nodes.append(self._onnx.helper.make_node(operator, inputs, [output], **attributes))
         return output
 
-    def constant(self, name: str, values: Float32Array) -> str:
+    def constant(self, name: str, values: NDArray[Any]) -> str:
         """Add a constant and return its name."""
         self._constants[name] = self._onnx.numpy_helper.from_array(values, name)
         return name
+
+    @property
+    def double_type(self) -> int:
+        """ONNX's number of the type float64."""
+        kind: int = self._onnx.TensorProto.DOUBLE
+        return kind
 
     def scalar(self, value: float) -> str:
         """Add a constant that is one number and return its name."""
@@ -107,34 +120,98 @@ class _Graph:
     def build(self, model: Classifier) -> Any:
         """Return the complete ONNX model, after onnx has checked it."""
         helper, types = self._onnx.helper, self._onnx.TensorProto
-        kind = types.UINT8 if reads_pixels(model) else types.FLOAT
-        shape = ["N", *(model.image_shape or (model.architecture.n_inputs,))]
         n_classes = len(model.class_names)
         outputs = [
             helper.make_tensor_value_info(PROBABILITIES, types.FLOAT, ["N", n_classes]),
             helper.make_tensor_value_info(LABEL, types.INT64, ["N"]),
         ]
-        samples = helper.make_tensor_value_info(SAMPLES, kind, shape)
-        graph = helper.make_graph(self._nodes, "chalknet", [samples], outputs, list(self._constants.values()))
-        whole = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+        graph = helper.make_graph(self._nodes, "chalknet", self._inputs(model), outputs, list(self._constants.values()))
+        domains = [helper.make_opsetid("", OPSET)]
+        if model.encoding is not None:
+            domains.append(helper.make_opsetid(ML_DOMAIN, ML_OPSET))
+        whole = helper.make_model(graph, opset_imports=domains, ir_version=IR_VERSION)
         whole.producer_name, whole.producer_version = "chalknet", __version__
         helper.set_model_props(whole, {"class_names": json.dumps(model.class_names, ensure_ascii=False)})
         self._onnx.checker.check_model(whole, full_check=True)
         return whole
 
+    def _inputs(self, model: Classifier) -> list[Any]:
+        """Return the inputs of the graph."""
+        info, types = self._onnx.helper.make_tensor_value_info, self._onnx.TensorProto
+        if model.encoding is None:
+            kind = types.UINT8 if reads_pixels(model) else types.FLOAT
+            return [info(SAMPLES, kind, ["N", *(model.image_shape or (model.architecture.n_inputs,))])]
+        return [
+            info(column.name, types.STRING if column.kind == CATEGORY else types.DOUBLE, ["N", 1])
+            for column in model.encoding.columns
+        ]
+
+
+def _add_encoding(graph: _Graph, encoding: TableEncoding) -> str:
+    """Add the encoding of the columns of a table; return the name of the (N, I) float64 result."""
+
+    def number(value: float) -> str:
+        return graph.constant(f"float64 {value!r}", np.asarray(value))
+
+    numbers, derived = [], []
+    for at, column in enumerate(encoding.columns):
+        if column.kind == CATEGORY:
+            encoded = _add_category(graph, column, f"column{at}/")
+            derived.append(graph.add("Cast", [encoded], to=graph.double_type))
+            continue
+        numbers.append(column.name)
+        is_missing = graph.add("IsNaN", [column.name])
+        if column.kind == DATE:
+            known = graph.add("Where", [is_missing, number(0.0), column.name])
+            present = graph.add("Cast", [graph.add("Not", [is_missing])], to=graph.float_type)
+            for _, length, start in CYCLES if column.has_time else CYCLES[:-1]:
+                turns = graph.add("Div", [graph.add("Sub", [known, number(start)]), number(length)])
+                part = graph.add("Sub", [turns, graph.add("Floor", [turns])])
+                angle = graph.add("Cast", [graph.add("Mul", [part, number(2 * math.pi)])], to=graph.float_type)
+                waves = [graph.add("Mul", [graph.add(name, [angle]), present]) for name in ("Sin", "Cos")]
+                derived += [graph.add("Cast", [wave], to=graph.double_type) for wave in waves]
+        if column.has_missing:
+            derived.append(graph.add("Cast", [is_missing], to=graph.double_type))
+    return graph.add("Concat", [*numbers, *derived], axis=1)
+
+
+def _add_category(graph: _Graph, column: Column, prefix: str) -> str:
+    """Add the encoding of a column of texts; return the name of the result."""
+    names = list(column.categories)
+    if len(names) == 2 and not column.has_missing:
+        values: dict[str, Any] = {"keys_strings": names, "values_floats": [-1.0, 1.0], "default_float": 0.0}
+        return graph.add("LabelEncoder", [column.name], domain=ML_DOMAIN, **values)
+    keys = [*names, *([""] if column.has_missing else [])]
+    values = {"keys_strings": keys, "values_floats": [float(at) for at in range(len(keys))], "default_float": -1.0}
+    codes = graph.add("LabelEncoder", [column.name], domain=ML_DOMAIN, **values)
+    row = graph.constant(f"{prefix}codes", np.arange(len(keys), dtype=np.float32)[None])
+    return graph.add("Equal", [codes, row])
+
 
 def _add_scaling(graph: _Graph, model: Classifier) -> str:
-    """Add (raw - shift) / scale to a graph; return the name of the (N, I) float32 result."""
+    """Add (raw - shift) / scale to a graph; return the name of the (N, I) float32 result.
+
+    The columns of an encoded table are scaled in float64, as they are in Python.
+    """
+    scaling, is_encoded = model.scaling, model.encoding is not None
     rows = graph.add("Flatten", [SAMPLES], axis=1) if model.image_shape else SAMPLES
-    if reads_pixels(model):
+    if model.encoding is not None:
+        rows = _add_encoding(graph, model.encoding)
+    elif reads_pixels(model):
         rows = graph.add("Cast", [rows], to=graph.float_type)
-    scaling = model.scaling
+
+    def values(name: str, one: Any) -> str:
+        narrow = float32(np.asarray(one), name)
+        return graph.constant(name, np.asarray(one, np.float64) if is_encoded else narrow)
+
+    if scaling.fill is not None:
+        rows = graph.add("Where", [graph.add("IsNaN", [rows]), values("input.fill", scaling.fill), rows])
     if scaling.shift is not None:
-        rows = graph.add("Sub", [rows, graph.constant("input.shift", float32(scaling.shift, "input.shift"))])
-    scale = float32(np.asarray(scaling.scale), "input.scale")
-    if not (scale > 0).all():
+        rows = graph.add("Sub", [rows, values("input.shift", scaling.shift)])
+    if not (float32(np.asarray(scaling.scale), "input.scale") > 0).all():
         raise ConfigError("input.scale holds values that become 0 in float32, the dtype of exports.")
-    return graph.add("Div", [rows, graph.constant("input.scale", scale)])
+    rows = graph.add("Div", [rows, values("input.scale", scaling.scale)])
+    return graph.add("Cast", [rows], to=graph.float_type) if is_encoded else rows
 
 
 def _add_member(

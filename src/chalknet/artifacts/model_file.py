@@ -30,6 +30,7 @@ from chalknet.artifacts.tensor_file import MIB, describe_non_file, read_tensors,
 from chalknet.checked import checked, plain, short, strict_json
 from chalknet.data.image_facts import ImageFacts
 from chalknet.data.preprocess import Scaling
+from chalknet.data.tables.encoding import TableEncoding, encoding_from_table
 from chalknet.errors import ChalknetError, ConfigError, DataError, ModelFileError
 from chalknet.network.architecture import Architecture
 from chalknet.network.arrays import FloatArray
@@ -40,7 +41,7 @@ from chalknet.network.model import Classifier, Ensemble, Network
 # widths, activations and whether there is batch normalization, whose gamma it calls "gain". Format 3
 # stores all layers.
 FORMAT_VERSION = 3
-INPUT_SHIFT, INPUT_SCALE = "input.shift", "input.scale"  # float64 tensors, one value per input
+INPUT_SHIFT, INPUT_SCALE, INPUT_FILL = "input.shift", "input.scale", "input.fill"  # float64, one value per input
 HEADER_KEY = "chalknet"
 MAX_HEADER = 4 * MIB  # parsed JSON takes up to 30 times as much memory as its text
 
@@ -67,13 +68,17 @@ def model_bytes(model: Classifier, training: Mapping[str, Any] | None = None) ->
     }
     if model.image_facts is not None:
         description["image_facts"] = asdict(model.image_facts)
-    if model.input_names:
+    if model.encoding is not None:
+        description["encoding"] = model.encoding.as_table()
+    elif model.input_names:
         description["input_names"] = list(model.input_names)
     tensors: dict[str, FloatArray] = {}
     if scaling.shift is None:
         description["input_scale"] = float(scaling.scale)
     else:
         tensors = {INPUT_SHIFT: scaling.shift, INPUT_SCALE: np.broadcast_to(scaling.scale, scaling.shift.shape)}
+    if scaling.fill is not None:
+        tensors[INPUT_FILL] = scaling.fill
     for number, network in enumerate(members, start=1):
         prefix = _prefix(number, len(members))
         tensors |= {f"{prefix}{name}": value for name, value in network.parameters.items()}
@@ -161,7 +166,8 @@ def _build_model(header: str | None, tensors: Parameters) -> Network | Ensemble:
         )
     if version < 3:
         tensors = {current_parameter_name(name): value for name, value in tensors.items()}
-    shape, input_names = _image_shape(description, n_inputs), _input_names(description, n_inputs)
+    shape, encoding = _image_shape(description, n_inputs), _encoding(description, n_inputs, scaling)
+    input_names = _input_names(description, n_inputs) if encoding is None else encoding.input_names
     facts = _image_facts(description)
     _check_values(tensors)
     networks = []
@@ -171,7 +177,7 @@ def _build_model(header: str | None, tensors: Parameters) -> Network | Ensemble:
         if missing is not None:
             raise ModelFileError(f"holds no {prefix}{missing}, which a network {architecture} has.")
         own = {name: tensors[prefix + name] for name in architecture.shapes}
-        networks.append(Network(architecture, own, class_names, scaling, shape, input_names, facts))
+        networks.append(Network(architecture, own, class_names, scaling, shape, input_names, facts, encoding))
     return networks[0] if n_members == 1 else Ensemble(tuple(networks))
 
 
@@ -221,16 +227,17 @@ def _parse_header(header: str | None) -> dict[str, Any]:
 
 def _scaling(description: dict[str, Any], tensors: Parameters, n_inputs: int) -> Scaling:
     """Return the input scaling of a file, and remove its tensors from those of the network."""
-    shift, scale = tensors.pop(INPUT_SHIFT, None), tensors.pop(INPUT_SCALE, None)
+    shift, scale, fill = (tensors.pop(name, None) for name in (INPUT_SHIFT, INPUT_SCALE, INPUT_FILL))
+    fill = None if fill is None else _per_input_values(INPUT_FILL, fill, n_inputs)
     if shift is None and scale is None:
         number = _field(description, "input_scale", float)
         if number <= 0:
             raise ModelFileError(f"its input_scale is {short(number)}, which is not a number > 0.")
-        return Scaling(number)
+        return Scaling(number, None, fill)
     shift, scale = _per_input_values(INPUT_SHIFT, shift, n_inputs), _per_input_values(INPUT_SCALE, scale, n_inputs)
     if scale.min() <= 0:
         raise ModelFileError(f"its {INPUT_SCALE} holds {scale.min()}, and scales must be > 0.")
-    return Scaling(scale, shift)
+    return Scaling(scale, shift, fill)
 
 
 def _per_input_values(name: str, value: FloatArray | None, n_inputs: int) -> NDArray[np.float64]:
@@ -255,6 +262,17 @@ def _input_names(description: dict[str, Any], n_inputs: int) -> tuple[str, ...]:
     if len(names) != n_inputs or not all(map(str.isprintable, names)):
         raise ModelFileError(f"its input_names are not {short(n_inputs)} names that can be printed.")
     return tuple(names)
+
+
+def _encoding(description: dict[str, Any], n_inputs: int, scaling: Scaling) -> TableEncoding | None:
+    """Return how columns are encoded; None for images, rows, and in files of earlier versions."""
+    table = description.get("encoding")
+    if table is None:
+        return None
+    encoding = encoding_from_table(table)
+    if encoding.n_inputs != n_inputs or scaling.fill is None:
+        raise ModelFileError(f"its encoding makes {short(encoding.n_inputs)} inputs of {short(n_inputs)}.")
+    return encoding
 
 
 def _image_facts(description: dict[str, Any]) -> ImageFacts | None:

@@ -23,6 +23,7 @@ from chalknet.cli.options import (
     print_notes,
     recipe_option,
     split_options,
+    table_options,
 )
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import DATA_SOURCE, Choice
@@ -67,6 +68,7 @@ def source_argument(command: Any) -> Any:
 
 def reading_group(command: Any) -> Any:
     """Add the options that say how the source is read."""
+    command = cloup.option_group("Reading a table", table_options)(command)
     return cloup.option_group("Reading the source", data_options)(command)
 
 
@@ -84,13 +86,13 @@ def split_group(command: Any) -> Any:
 @reading_group
 @json_option()
 def info(source: str, as_json: bool, **flags: Any) -> None:
-    """Show what a data set contains: samples, classes, values.
+    """Show the contents of a data set: samples, classes, values, columns.
 
     Examples:
         chalknet data info glyphs
         chalknet data info letters.csv --label-column letter
     """
-    from chalknet.cli.data_text import info_lines
+    from chalknet.cli.data_text import column_table, info_lines, print_table
     from chalknet.workflows.data import describe
 
     facts = describe(_load(source, flags))
@@ -98,6 +100,9 @@ def info(source: str, as_json: bool, **flags: Any) -> None:
         echo(json.dumps(facts.as_dict(), indent=2))
     else:
         echo("\n".join(info_lines(facts)))
+        if facts.columns:
+            echo()
+            print_table(column_table(facts.columns))
 
 
 @data.command()

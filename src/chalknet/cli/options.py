@@ -18,6 +18,7 @@ from chalknet.cli.parameters import DATA_SOURCE, FILE, FOLDER, MAX_METAVAR, Choi
 from chalknet.config import (
     ACTIVATION_NAMES,
     CLASS_WEIGHTS,
+    COLUMN_OPTIONS,
     FULL,
     SAME_AS_SEED,
     SECTION_OF_FIELD,
@@ -26,6 +27,7 @@ from chalknet.config import (
     Constraint,
     DataConfig,
     Recipe,
+    TableOptions,
     near_match,
 )
 from chalknet.errors import ConfigError
@@ -227,6 +229,37 @@ def split_options(command: Command) -> Command:
     return command
 
 
+def table_options(command: Command) -> Command:
+    """Add the flags that say how the columns of a table are read."""
+    for option in reversed(
+        [
+            cloup.option("--drop", metavar="NAME,...", help="Columns of a table to leave out."),
+            cloup.option(
+                "--keep", metavar="NAME,...", help="Columns to use although they number rows, or hold too many texts."
+            ),
+            cloup.option("--categorical", metavar="NAME,...", help="Columns of categories, also if they hold numbers."),
+            cloup.option("--numeric", metavar="NAME,...", help="Columns of numbers. A text in them is an error."),
+            cloup.option(
+                "--missing",
+                metavar="TEXT,...",
+                help="Texts that mean a missing value.  [always: an empty cell, nan, NA, N/A, null, ?]",
+            ),
+            cloup.option("--decimal", type=Choice((".", ",")), help="Decimal mark of a CSV table.  [default: .]"),
+            cloup.option(
+                "--delimiter", metavar="MARK", help="Mark between cells of a CSV table: , ; tab ...  [default: found]"
+            ),
+            cloup.option(
+                "--header/--no-header",
+                "header",
+                default=None,
+                help="Whether the first row of a CSV table has the column names.  [default: found]",
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
 def out_option(text: str, metavar: str = "FOLDER", *, required: bool = False) -> Decorator:
     """Return a decorator that adds -o/--out, which names the file or folder to write."""
     return cloup.option(
@@ -326,7 +359,17 @@ def parse_source(source: str | None, flags: dict[str, Any]) -> DataConfig:
         label_column=flags["label_column"],
         image_size=_parse_size(flags["image_size"]),
         image_fit=flags["image_fit"],
+        table=parse_table_options(flags),
     )
+
+
+def parse_table_options(flags: dict[str, Any]) -> TableOptions:
+    """Return how the columns of a table are read."""
+    if "drop" not in flags:  # a command without `table_options`
+        return TableOptions()
+    lists = {name: _parse_names(flags[name]) or () for name in COLUMN_OPTIONS}
+    delimiter = "\t" if flags["delimiter"] == "tab" else flags["delimiter"]
+    return TableOptions(**lists, decimal=flags["decimal"] or ".", delimiter=delimiter, header=flags["header"])
 
 
 def _take_valid_file(flags: dict[str, Any]) -> str:

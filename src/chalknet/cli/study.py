@@ -34,6 +34,7 @@ from chalknet.cli.options import (
     recipe_options,
     section_fields,
     set_option,
+    table_options,
 )
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import FILE, FOLDER, Choice, Words
@@ -116,6 +117,7 @@ def _plain_options(*names: str) -> Any:
     _plain_options("trials", "objective", "at_once", "search_seed"),
 )
 @cloup.option_group("Data", recipe_options(*section_fields("split")), data_options)
+@cloup.option_group("Table", table_options)
 @recipe_groups(
     hidden=("ensemble",),
     texts={

@@ -10,7 +10,7 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from chalknet.cli.progress import format_clock
-from chalknet.config import SECTION_OF_FIELD
+from chalknet.config import SECTION_OF_FIELD, TableOptions
 from chalknet.data.dataset import ARRAYS
 from chalknet.formatting import DASH, csv_text, printable
 from chalknet.records import SPLITS, Scores
@@ -225,11 +225,24 @@ def train_command(results: StudyResults, config: Configuration) -> str | None:
     for flag, value in (("class-names", data.class_names), ("image-size", data.image_size)):
         words += [f"--{flag}", ("," if flag == "class-names" else "x").join(map(str, value))] if value else []
     words += ["--label-column", str(data.label_column)] if data.label_column is not None else []
+    words += table_words(data.table)
     for name, section in SECTION_OF_FIELD.items():
         value, default = (getattr(getattr(one, section), name) for one in (recipe, RECIPES[recipe.name]))
         if value != default:
             words += ["--set", f"{name}={'x'.join(map(str, value)) if name == 'hidden' else _set_text(value)}"]
     return shlex.join(words)
+
+
+def table_words(options: TableOptions) -> list[str]:
+    """Return the flags that read a table with these options."""
+    words = []
+    for name, value in options.changed.items():
+        if name == "header":
+            words.append("--header" if value else "--no-header")
+        else:
+            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            words += [f"--{name}", "tab" if text == "\t" else text]
+    return words
 
 
 def _set_text(value: Any) -> str:

@@ -28,11 +28,12 @@ from chalknet.cli.options import (
     recipe_options,
     set_option,
     split_options,
+    table_options,
 )
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import COUNT, FILE, FOLDER, Words
 from chalknet.cli.stop import stop_after_epoch
-from chalknet.config import near_match
+from chalknet.config import READING_FIELDS, near_match
 from chalknet.errors import ConfigError
 from chalknet.workflows.train_options import TrainOptions
 
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     split_options,
     data_options,
 )
+@cloup.option_group("Table", table_options)
 @recipe_groups()
 @cloup.option_group(
     "Output",
@@ -168,7 +170,7 @@ PASSED_FLAGS = (
     *("resume", "checkpoint_seconds", "checkpoint_epochs", "workers", "shards", "on"),
     *("recipe", "config", "out", "overwrite"),
 )
-REFUSED_WITH_RESUME = (*PASSED_FLAGS[6:], "class_names", "label_column", "image_size", "image_fit")
+REFUSED_WITH_RESUME = (*PASSED_FLAGS[6:], *READING_FIELDS)
 
 
 def _next_commands(run: Run, logs: Sequence[str]) -> Iterator[str]:

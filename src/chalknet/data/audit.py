@@ -223,7 +223,7 @@ def audit(
     """
     if near is not None and not 0 <= near < 1:
         raise ConfigError(f"near must be a number in [0, 1), the RMS difference over full scale, got {near}.")
-    data = data.in_memory()
+    data = data.in_memory().without_missing()
     scale = full_scale(data)
     if near is None:
         near = NEAR if data.is_images or scale.n_compared >= MIN_NEAR_COLUMNS else 0.0

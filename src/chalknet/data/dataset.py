@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 
 from chalknet.config import DataConfig
 from chalknet.data.on_disk import OnDiskSamples
+from chalknet.data.tables.columns import ColumnSummary
+from chalknet.data.tables.encoding import TableEncoding
 from chalknet.errors import DataError
+from chalknet.formatting import count_of
 
 IntArray = NDArray[np.int64]
 
@@ -42,6 +45,9 @@ class Dataset:
         notes: what a reader skipped or converted, one sentence each.
         origin: how to read the same samples again, or None if they came from arrays.
         input_names: names of the I columns of a table; () if there are none.
+        encoding: how the rows were made of the columns of a table, or None if the columns are the
+            inputs. With an encoding, inputs that are missing in the table are NaN.
+        columns: what each column of a table holds and what is done with it; () if it was not examined.
 
     Raises:
         DataError: a condition above does not hold; the message names the source, the field and the
@@ -59,6 +65,8 @@ class Dataset:
     notes: tuple[str, ...] = ()
     origin: DataConfig | None = None
     input_names: tuple[str, ...] = ()
+    encoding: TableEncoding | None = None
+    columns: tuple[ColumnSummary, ...] = ()
 
     def __repr__(self) -> str:
         """Return the source, the number and shape of samples, and the number of classes."""
@@ -67,7 +75,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         """Check all fields, and convert labels and groups to int64."""
-        check_inputs(self.inputs, self.source)
+        check_inputs(self.inputs, self.source, may_be_missing=self.encoding is not None)
         check_class_names(self.class_names, self.source)
         labels = checked_labels(self.labels, len(self.inputs), self.class_names, self.source)
         object.__setattr__(self, "labels", labels)
@@ -116,6 +124,16 @@ class Dataset:
         """Return the same data set with its samples as one array in memory."""
         return replace(self, inputs=np.asarray(self.inputs)) if self.is_on_disk else self
 
+    def without_missing(self) -> Dataset:
+        """Return the data set with missing values replaced by the median of their column, to compare samples."""
+        if self.encoding is None:
+            return self
+        rows = np.array(self.inputs, np.float64)
+        for column in rows.T:
+            gone = np.isnan(column)
+            column[gone] = 0.0 if gone.all() else np.median(column[~gone])
+        return replace(self, inputs=rows, encoding=None)
+
     @property
     def class_counts(self) -> IntArray:
         """Return (K,) the number of samples of each class."""
@@ -132,6 +150,7 @@ class UnlabeledSamples:
         source: what messages call the source.
         notes: what a reader converted or left out, one sentence each.
         input_names: names of the columns, as in `Dataset`.
+        encoding: how the rows were made of the columns of a table, as in `Dataset`.
 
     Raises:
         DataError: wrong shape or type, no samples, or a value that is not finite.
@@ -141,6 +160,7 @@ class UnlabeledSamples:
     source: str
     notes: tuple[str, ...] = ()
     input_names: tuple[str, ...] = ()
+    encoding: TableEncoding | None = None
 
     def __post_init__(self) -> None:
         """Remove the axis of a single channel, and check the samples."""
@@ -148,7 +168,7 @@ class UnlabeledSamples:
             inputs, dropped = without_channel(self.inputs)
             object.__setattr__(self, "inputs", inputs)
             object.__setattr__(self, "notes", (*self.notes, *dropped))
-        check_inputs(self.inputs, self.source)
+        check_inputs(self.inputs, self.source, may_be_missing=self.encoding is not None)
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -175,8 +195,9 @@ def dataset_from_arrays(
 
     Args:
         inputs: (N, H, W) images or (N, I) rows of numbers.
-        labels: (N,) integers in [0, K).
-        class_names: K names; "0", "1", ... up to the largest label by default.
+        labels: (N,) integers in [0, K), or texts.
+        class_names: K names; by default the different texts in order, or "0", "1", ... up to the largest
+            label.
         groups: (N,) integers, see `Dataset`, or None.
         provided_test: (M,) indices of test samples, or None.
         source: what messages call the samples.
@@ -188,6 +209,8 @@ def dataset_from_arrays(
     """
     numeric, dropped = without_channel(numeric_array(inputs, "inputs", source))
     label_array = np.asarray(labels)
+    if label_array.dtype.kind in "OUST" and label_array.ndim == 1:
+        label_array, class_names = _numbered_texts(label_array, class_names, source)
     if class_names is None:
         class_names = numbered_class_names(label_array, source)
     return Dataset(
@@ -201,6 +224,25 @@ def dataset_from_arrays(
         notes=(*notes, *dropped),
         input_names=column_names(inputs) if numeric.ndim == 2 else (),
     )
+
+
+def _numbered_texts(
+    labels: NDArray[Any], class_names: Sequence[str] | None, source: str
+) -> tuple[NDArray[np.int64], Sequence[str]]:
+    """Return texts as class indices, and the names of the classes."""
+    texts = [nfc(str(label)) for label in labels]
+    missing = [at for at, label in enumerate(labels) if label is None or label != label or not str(label).strip()]
+    if missing:
+        raise DataError(
+            f"{source}: labels[{missing[0]}] is missing ({count_of(len(missing), 'label')} of {len(labels):,}). Leave "
+            "these samples out."
+        )
+    names = sorted(set(texts)) if class_names is None else list(map(nfc, class_names))
+    number = {name: k for k, name in enumerate(names)}
+    unknown = next((at for at, text in enumerate(texts) if text not in number), None)
+    if unknown is not None:
+        raise DataError(f"{source}: labels[{unknown}] is {texts[unknown]!r}, which is none of the class names {names}.")
+    return np.array([number[text] for text in texts], np.int64), names
 
 
 def column_names(values: Any) -> tuple[str, ...]:
@@ -308,8 +350,13 @@ def sample_digests(inputs: Any) -> Iterator[bytes]:
         yield hashlib.sha256(values.tobytes()).digest()
 
 
-def check_inputs(inputs: Any, source: str) -> None:
+def check_inputs(inputs: Any, source: str, *, may_be_missing: bool = False) -> None:
     """Check shape, type and values of samples.
+
+    Args:
+        inputs: the samples.
+        source: what messages call them.
+        may_be_missing: whether values may be NaN.
 
     Raises:
         DataError: inputs are not (N, H, W) or (N, I) with N >= 1, have a type other than uint8,
@@ -328,10 +375,11 @@ def check_inputs(inputs: Any, source: str) -> None:
         raise DataError(f"{source}: inputs must be uint8, float32 or float64, got {inputs.dtype}.")
     if inputs.dtype.kind == "f":
         for start, block in inputs.blocks() if isinstance(inputs, OnDiskSamples) else [(0, inputs)]:
-            bad = np.flatnonzero(~np.isfinite(block).reshape(len(block), -1).all(axis=1))
+            is_good = ~np.isinf(block) if may_be_missing else np.isfinite(block)
+            bad = np.flatnonzero(~is_good.reshape(len(block), -1).all(axis=1))
             if bad.size:
                 values = block[bad[0]].ravel()
-                value = values[~np.isfinite(values)][0]
+                value = values[np.isinf(values) if may_be_missing else ~np.isfinite(values)][0]
                 count = f"{bad.size} of {len(inputs)} samples hold others"
                 raise DataError(
                     f"{source}: sample {start + bad[0]} holds {value}; every value must be finite ({count})."

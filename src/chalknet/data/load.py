@@ -6,25 +6,30 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from chalknet.config import DataConfig
+from chalknet.config import DataConfig, TableOptions
 from chalknet.data.dataset import Dataset, UnlabeledSamples, numeric_array
 from chalknet.data.readers import idx, npy
-from chalknet.data.readers.csv_table import read_csv, read_csv_rows
+from chalknet.data.readers.csv_table import read_csv, read_csv_rows, read_csv_samples
 from chalknet.data.readers.folder import read_folder
 from chalknet.data.readers.image import FITS
 from chalknet.data.readers.npz import read_npz, read_npz_inputs
 from chalknet.data.readers.source_file import open_source
+from chalknet.data.readers.table import dataset_from_frame, samples_from_frame
+from chalknet.data.readers.table_file import JSON_SUFFIXES, read_typed_table, typed_format
+from chalknet.data.tables.encoding import TableEncoding
+from chalknet.data.tables.frames import as_frame, is_frame
 from chalknet.errors import ConfigError, DataError
 from chalknet.files import reading
 
 BUILTIN = "glyphs"
+FRAME = "the table"  # what messages call a table in memory
 EXPECTED = (
-    "an .npz file, .npy files of samples and labels, IDX files as MNIST's, a folder of image folders, a CSV or TSV "
-    "table, or the name 'glyphs'"
+    "an .npz file, .npy files of samples and labels, IDX files as MNIST's, a folder of image folders, a table (CSV, "
+    "TSV, Parquet, Arrow, Excel, JSON Lines), or the name 'glyphs'"
 )
 
 MAX_IMAGE_SIDE = 65_535
@@ -36,7 +41,9 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "npy": (".npy files", ("class_names",)),
     "idx": ("IDX files", ("class_names",)),
     "images": ("a folder of images", ("class_names", "image_size", "image_fit", "known_classes")),
-    "table": ("a table", ("class_names", "label_column", "image_size", "known_classes")),
+    "table": ("a table", ("class_names", "label_column", "image_size", "known_classes", "options", "encoding")),
+    "typed table": ("a table", ("class_names", "label_column", "known_classes", "options", "encoding")),
+    "frame": ("a table in memory", ("class_names", "label_column", "known_classes")),
 }
 NPY_MAGIC = b"\x93NUMPY"
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
@@ -48,7 +55,6 @@ FOREIGN = (
         "Save it with numpy.savez",
     ),
     ((b"\x89HDF",), "an HDF5 file", "Save images and labels with numpy.savez"),
-    ((b"PAR1\x15",), "a Parquet file", "Save the table as CSV"),
     (
         (b"\x89PNG", b"\xff\xd8\xff", b"GIF8"),
         "one image",
@@ -61,6 +67,14 @@ TAR_MAGIC_AT = 257
 HEAD_BYTES = 512
 
 
+class HasEncoding(Protocol):
+    """A `Dataset` or a model."""
+
+    @property
+    def encoding(self) -> TableEncoding | None:
+        """How the columns of a table become inputs."""
+
+
 def load_data(
     source: str | Path,
     *,
@@ -69,14 +83,24 @@ def load_data(
     image_size: tuple[int, int] | None = None,
     image_fit: str | None = None,
     known_classes: Sequence[str] = (),
+    like: HasEncoding | None = None,
+    drop: Sequence[str] = (),
+    keep: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+    numeric: Sequence[str] = (),
+    missing: Sequence[str] = (),
+    decimal: str = ".",
+    delimiter: str | None = None,
+    header: bool | None = None,
 ) -> Dataset:
-    """Read labeled samples from a file or folder, or load the built-in data set.
+    """Read labeled samples from a file, a folder or a table in memory, or load the built-in data set.
 
     docs/file_formats.md, "What is read", describes the formats.
 
     Args:
-        source: a path, or "glyphs". Files: .npz, IDX (also gzipped, with its labels file beside
-            it), CSV or TSV (also gzipped), or .npy with its labels file beside it; .npy samples
+        source: a path, "glyphs", or a table: a pandas or polars frame, or a dict of columns. Files:
+            .npz, IDX (also gzipped, with its labels file beside it), CSV or TSV (also gzipped),
+            Parquet, Arrow, Excel, JSON Lines, or .npy with its labels file beside it; .npy samples
             stay on disk and are read when they are needed. Folders: MNIST's IDX files, .npy files,
             or one sub-folder of images for each class.
         class_names: K names, for sources that do not name their classes, or to change their order.
@@ -88,6 +112,16 @@ def load_data(
             with a note.
         known_classes: the classes of a model that is evaluated on these samples. A table or folder
             may then have samples of a single class.
+        like: a data set or a model whose columns a table must have. They are encoded in the same way.
+        drop: for a table: columns to leave out.
+        keep: for a table: columns to use although they number the rows or hold too many texts.
+        categorical: for a table: columns of categories, also if they hold numbers.
+        numeric: for a table: columns of numbers, in which a text is an error.
+        missing: for a table: texts that mean a missing value, besides an empty cell, nan, NA, N/A, null
+            and ?.
+        decimal: for a CSV table: the decimal mark, "." or ",".
+        delimiter: for a CSV table: the character between two cells; None to find it.
+        header: for a CSV table: whether its first row holds the column names; None to find out.
 
     Returns:
         The samples as a `Dataset`.
@@ -103,8 +137,22 @@ def load_data(
     if image_fit not in (None, *FITS):
         raise ConfigError(f"image_fit must be one of {', '.join(FITS)}, got {image_fit!r}.")
     given = {"class_names": names, "label_column": label_column, "image_size": size, "image_fit": image_fit}
+    options = TableOptions(drop, keep, categorical, numeric, missing, decimal, delimiter, header)
+    encoding = None if like is None else like.encoding
+    if is_frame(source):
+        _reject_unused_options("frame", FRAME, given)
+        return dataset_from_frame(
+            as_frame(source, FRAME),
+            FRAME,
+            label_column=label_column,
+            class_names=names,
+            known_classes=known_classes,
+            options=options,
+            encoding=encoding,
+        )
     if isinstance(source, str) and source == BUILTIN:
         _reject_unused_options("builtin", BUILTIN, given)
+        _reject_table_options("builtin", BUILTIN, options)
         from chalknet.data.glyphs import load_glyphs
 
         data, place = load_glyphs(), BUILTIN
@@ -113,10 +161,13 @@ def load_data(
         with reading(str(source)):
             kind = kind_of(path, str(source))
             _reject_unused_options(kind, str(source), given)
-            data = _read(kind, path, str(source), {**given, "known_classes": known_classes})
+            _reject_table_options(kind, str(source), options)
+            more = {"known_classes": known_classes, "options": options, "encoding": encoding}
+            data = _read(kind, path, str(source), {**given, **more})
         place = str(path.absolute())  # valid from any working directory; messages show the source as it was given
     column = None if label_column is None else str(label_column)
-    return replace(data, origin=DataConfig(place, data.sha256, names, column, size, image_fit=image_fit))
+    origin = DataConfig(place, data.sha256, names, column, size, image_fit=image_fit, table=options)
+    return replace(data, origin=origin)
 
 
 def _read(kind: str, path: Path, source: str, options: dict[str, Any]) -> Dataset:
@@ -129,11 +180,19 @@ def _read(kind: str, path: Path, source: str, options: dict[str, Any]) -> Datase
     if kind == "images":
         return read_folder(path, source, **used)
     with open_source(path, source) as file:
+        if kind == "typed table":
+            frame, digest = read_typed_table(file, typed_format(file)), file.digest().hex()
+            return dataset_from_frame(frame, source, sha256=digest, **used)
         return read_npz(file, **used) if kind == "npz" else read_csv(file, **used)
 
 
 def load_inputs(
-    source: str | Path, n_values: int, *, label_column: str | int | None = None, names: Sequence[str] = ()
+    source: str | Path,
+    n_values: int,
+    *,
+    label_column: str | int | None = None,
+    names: Sequence[str] = (),
+    encoding: TableEncoding | None = None,
 ) -> UnlabeledSamples:
     """Read samples with or without labels from any source except a folder of images.
 
@@ -142,6 +201,7 @@ def load_inputs(
         n_values: I, the number of values of a sample. It determines whether a table has labels.
         label_column: for a table: name or index of the column to leave out.
         names: the expected names of the values, or (); used in messages.
+        encoding: how the columns of a table become values, or None.
 
     Raises:
         DataError: the source cannot be read or is invalid; the message begins with the source.
@@ -166,6 +226,14 @@ def load_inputs(
             arrays = idx.read_idx_images(path, name)
             return UnlabeledSamples(numeric_array(np.concatenate(arrays), "images", name), name)
         with open_source(path, name) as file:
+            if encoding is not None and kind in ("table", "typed table"):
+                if kind == "table":
+                    return read_csv_samples(file, encoding)
+                return samples_from_frame(read_typed_table(file, typed_format(file)), name, encoding)
+            if kind == "typed table":
+                raise DataError(
+                    f"{name}: is {typed_format(file)}, but the model was trained on plain rows. Save it as CSV."
+                )
             if kind == "npz":
                 inputs, notes = read_npz_inputs(file)
                 return UnlabeledSamples(inputs, name, tuple(notes))
@@ -181,6 +249,14 @@ def _reject_unused_options(kind: str, source: str, given: dict[str, Any]) -> Non
             others = [other for other, of_other in KINDS.values() if name in of_other]
             advice = f"Leave it out, or give {' or '.join(others)}." if len(others) < 3 else "Leave it out."
             raise ConfigError(f"{name} has no meaning for {noun} ({source}). {advice}")
+
+
+def _reject_table_options(kind: str, source: str, options: TableOptions) -> None:
+    """Raise ConfigError for an option of tables that does not apply to this kind of source."""
+    for name in options.changed:
+        if "table" not in kind or (kind == "typed table" and name in ("delimiter", "header", "decimal")):
+            noun = KINDS[kind][0]
+            raise ConfigError(f"{name} has no meaning for {noun} ({source}). Leave it out, or give a CSV table.")
 
 
 def _checked_names(class_names: Sequence[str] | None) -> tuple[str, ...] | None:
@@ -258,6 +334,8 @@ def kind_of(path: Path, source: str) -> str:
             raise DataError(f"{source}: the file is empty. Expected {EXPECTED}.")
         if start == NPY_MAGIC:
             return "npy"
+        if typed_format(file):
+            return "typed table"
         if start.startswith(ZIP_MAGIC):
             return "npz"
         if path.suffix.casefold() == ".npz":
@@ -266,6 +344,8 @@ def kind_of(path: Path, source: str) -> str:
                 "Copy or download it again, or save it with numpy.savez."
             )
         head = file.head(HEAD_BYTES)
+    if path.suffix.casefold() in JSON_SUFFIXES:
+        return "typed table"
     if idx.looks_like_idx(head) or "-ubyte" in path.name:
         return "idx"
     for magics, kind, advice in FOREIGN:

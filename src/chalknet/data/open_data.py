@@ -7,12 +7,14 @@ from pathlib import Path
 
 from chalknet.config import DataConfig
 from chalknet.data.dataset import ARRAYS, Dataset
-from chalknet.data.load import BUILTIN, load_data
+from chalknet.data.load import BUILTIN, HasEncoding, load_data
 from chalknet.data.provided_splits import with_provided_splits
 from chalknet.errors import DataError
 
 
-def open_data(config: DataConfig, known_classes: Sequence[str] = (), *, is_training: bool = False) -> Dataset:
+def open_data(
+    config: DataConfig, known_classes: Sequence[str] = (), *, is_training: bool = False, like: HasEncoding | None = None
+) -> Dataset:
     """Read the data that a configuration names, and check their digests.
 
     Args:
@@ -20,6 +22,7 @@ def open_data(config: DataConfig, known_classes: Sequence[str] = (), *, is_train
             read.
         known_classes: as in `load_data`. Provided validation and test samples may have the classes
             of the training samples.
+        like: a data set or a model whose columns a table must have, as in `load_data`.
         is_training: whether the command takes other data, so that messages can advise to name them.
 
     Raises:
@@ -30,17 +33,18 @@ def open_data(config: DataConfig, known_classes: Sequence[str] = (), *, is_train
             "the configuration was written for arrays in memory, which are in no file."
             + " Save them in a file, and give it as data (--data)." * is_training
         )
-    train = _opened(config, "", config.source or BUILTIN, known_classes, True)
+    train = _opened(config, "", config.source or BUILTIN, known_classes, True, like)
     assert train is not None, "its source is always named"
     names = train.class_names
     valid, test = (
-        _opened(config, split, getattr(config, f"{split}_source"), names, is_training) for split in ("valid", "test")
+        _opened(config, split, getattr(config, f"{split}_source"), names, is_training, train)
+        for split in ("valid", "test")
     )
     return with_provided_splits(train, valid, test)
 
 
 def _opened(
-    config: DataConfig, split: str, source: str, known_classes: Sequence[str], can_name: bool
+    config: DataConfig, split: str, source: str, known_classes: Sequence[str], can_name: bool, like: HasEncoding | None
 ) -> Dataset | None:
     """Read the samples of the main source or of a provided split, and check their digest.
 
@@ -50,6 +54,7 @@ def _opened(
         source: the path or name, or "" to return None.
         known_classes: as in `load_data`.
         can_name: whether the user can name another place.
+        like: a data set or a model whose columns a table must have, or None.
     """
     if not source:
         return None
@@ -66,6 +71,8 @@ def _opened(
         image_size=config.image_size,
         image_fit=config.image_fit,
         known_classes=known_classes,
+        like=like,
+        **config.table.changed,
     )
     if known and known != data.sha256:
         raise DataError(

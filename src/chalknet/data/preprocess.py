@@ -37,10 +37,12 @@ class Scaling:
     Attributes:
         scale: > 0, one number or (I,) one per input.
         shift: (I,) float64, or None for no shift.
+        fill: (I,) float64, what replaces a missing value (NaN) first; None if no value can be missing.
     """
 
     scale: float | NDArray[np.float64] = 1.0
     shift: NDArray[np.float64] | None = None
+    fill: NDArray[np.float64] | None = None
 
     @property
     def ignored(self) -> list[int]:
@@ -52,7 +54,7 @@ class Scaling:
 
         These inputs are then the deviation from their constant value.
         """
-        return Scaling(np.where(np.asarray(self.scale) == IGNORED_SCALE, 1.0, self.scale), self.shift)
+        return Scaling(np.where(np.asarray(self.scale) == IGNORED_SCALE, 1.0, self.scale), self.shift, self.fill)
 
     def __call__(self, inputs: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
         """Return scaled values.
@@ -92,10 +94,22 @@ class Scaling:
     def _transform_into(self, inputs: NDArray[Any], out: NDArray[Any], kind: np.dtype[Any]) -> None:
         """Write scaled values into out, computed in one type."""
         scale = np.asarray(self.scale, kind)[()]  # in that type, so that quotients have it too
+        if self.fill is not None:
+            inputs = filled(inputs, self.fill.astype(kind))
         if self.shift is not None:
             np.subtract(inputs, self.shift.astype(kind), out=out, dtype=kind, casting="unsafe")
             inputs = out
         np.divide(inputs, scale, out=out, dtype=kind, casting="unsafe")
+
+
+def filled(rows: NDArray[Any], fill: NDArray[np.float64] | None) -> NDArray[Any]:
+    """Return rows with missing values replaced.
+
+    Args:
+        rows: (N, I), NaN where a value is missing.
+        fill: (I,) the replacements, or None for rows without missing values.
+    """
+    return rows if fill is None else np.where(np.isnan(rows), fill, rows)
 
 
 def arithmetic_type(raw: DTypeLike, dtype: DTypeLike) -> np.dtype[Any]:
@@ -114,6 +128,7 @@ def fit_scaling(
     train: NDArray[np.int64],
     are_images: bool,
     counts: NDArray[np.float64] | None = None,
+    may_be_missing: bool = False,
 ) -> Scaling:
     """Return the scaling that a recipe names, computed from the training samples alone.
 
@@ -128,16 +143,19 @@ def fit_scaling(
         train: (n,) indices of the training samples.
         are_images: whether the samples are images.
         counts: (N,) > 0, relative weights of the samples, or None for equal weights.
+        may_be_missing: whether values can be missing. They are replaced by the median of the training
+            samples, before mean and deviation are computed.
 
     Returns:
         A `Scaling`. Inputs that are constant in the training samples are divided by
         `IGNORED_SCALE`, so that they have no effect if they vary later.
     """
+    fill = _medians(inputs, train, counts) if may_be_missing else None
     if kind == "pixels" or (kind == "auto" and are_images):
         is_raw = are_images and inputs.dtype != np.uint8
-        return Scaling(_pixel_scale(inputs, train) if is_raw else input_scale(inputs.dtype))
+        return Scaling(_pixel_scale(inputs, train) if is_raw else input_scale(inputs.dtype), None, fill)
     with np.errstate(over="ignore", invalid="ignore"):  # sums beyond 1e308 show in the scaled values
-        return _standard(inputs, train, counts)
+        return _standard(inputs, train, counts, fill)
 
 
 def _pixel_scale(inputs: Any, train: NDArray[np.int64]) -> float:
@@ -146,11 +164,37 @@ def _pixel_scale(inputs: Any, train: NDArray[np.int64]) -> float:
     return 1.0 if largest <= MAX_SCALED_PIXEL else max(largest, PIXEL_SCALE)
 
 
-def _standard(inputs: Any, train: NDArray[np.int64], counts: NDArray[np.float64] | None) -> Scaling:
+def _medians(inputs: Any, train: NDArray[np.int64], counts: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Return the weighted median of each column's training values, 0 where all of them are missing.
+
+    The median is the mean of the smallest and the largest value m such that the values below m and
+    those above m have at most half of the weight each.
+    """
+    medians = np.zeros(inputs.shape[1])
+    weights = np.ones(len(train)) if counts is None else counts[train]
+    for at in range(len(medians)):
+        column = np.asarray(inputs[train, at], np.float64)
+        known = np.flatnonzero(~np.isnan(column))
+        if not len(known):
+            continue
+        order = known[np.argsort(column[known], kind="stable")]
+        below = np.cumsum(weights[order])
+        half = below[-1] / 2
+        low, high = np.searchsorted(below, half, "left"), np.searchsorted(below, half, "right")
+        medians[at] = (column[order[low]] + column[order[min(high, len(order) - 1)]]) / 2
+    return medians
+
+
+def _standard(
+    inputs: Any,
+    train: NDArray[np.int64],
+    counts: NDArray[np.float64] | None,
+    fill: NDArray[np.float64] | None = None,
+) -> Scaling:
     """Return the scaling to mean 0 and standard deviation 1 (docs/derivation.md, X3)."""
     n, total = 0.0, np.zeros(())
     low, high = np.asarray(np.inf), np.asarray(-np.inf)
-    for rows, times in _pieces(inputs, train, counts):
+    for rows, times in _pieces(inputs, train, counts, fill):
         low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
         n, total = n + float(times.sum()), total + _added_up(times, rows)
     # The computed mean of equal values can differ from them by rounding, which is not a deviation.
@@ -158,20 +202,26 @@ def _standard(inputs: Any, train: NDArray[np.int64], counts: NDArray[np.float64]
     mean = np.where(varies, total / (n or 1.0), low)
     largest = np.where(varies, np.maximum(high - mean, mean - low), 1.0)
     squares = np.zeros(())
-    for rows, times in _pieces(inputs, train, counts):
+    for rows, times in _pieces(inputs, train, counts, fill):
         scaled = (rows - mean) / largest  # so that squares neither overflow nor underflow
         squares = squares + _added_up(times, np.square(scaled))
     deviation = largest * np.sqrt(squares / (n or 1.0))
-    return Scaling(np.where(varies & (deviation > 0), deviation, IGNORED_SCALE), mean)
+    return Scaling(np.where(varies & (deviation > 0), deviation, IGNORED_SCALE), mean, fill)
 
 
 def _pieces(
-    inputs: Any, train: NDArray[np.int64], counts: NDArray[np.float64] | None
+    inputs: Any,
+    train: NDArray[np.int64],
+    counts: NDArray[np.float64] | None,
+    fill: NDArray[np.float64] | None = None,
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Yield the training samples as float64 rows in blocks, with the weight of each row."""
     for start in range(0, len(train), SAMPLES_AT_ONCE):
         some = train[start : start + SAMPLES_AT_ONCE]
-        yield flatten(inputs[some]).astype(np.float64), np.ones(len(some)) if counts is None else counts[some]
+        yield (
+            filled(flatten(inputs[some]).astype(np.float64), fill),
+            np.ones(len(some)) if counts is None else counts[some],
+        )
 
 
 def _added_up(times: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -43,6 +43,11 @@ def with_provided_splits(train: Dataset, valid: Dataset | None = None, test: Dat
     sets = {name: one for name, one in (("training", train), ("validation", valid), ("test", test)) if one is not None}
     others = list(sets.values())[1:]
     for one in others:
+        if one.encoding != train.encoding:
+            raise DataError(
+                f"{one.source}: its columns are encoded in another way than those of {train.source}. Read it with "
+                "load_data(..., like=the training data)."
+            )
         if one.inputs.shape[1:] != train.inputs.shape[1:]:
             raise DataError(
                 f"{one.source}: samples are {one.inputs.shape[1:]}, but those of {train.source} are "
@@ -76,6 +81,7 @@ def with_provided_splits(train: Dataset, valid: Dataset | None = None, test: Dat
         notes=(*train.notes, *(f"{one.source}: {note}" for one in others for note in one.notes), *_leaks(sets)),
         origin=origin,
         input_names=train.input_names,
+        encoding=train.encoding,
     )
 
 

@@ -102,6 +102,9 @@ class DeviceSamples:
         scale, shift = np.asarray(scaling.scale, self._kind), scaling.shift
         self._scale = torch.tensor(scale, device=types.device)
         self._shift = None if shift is None else torch.tensor(shift.astype(self._kind), device=types.device)
+        self._fill = None
+        if scaling.fill is not None:
+            self._fill = torch.tensor(scaling.fill.astype(self._kind), device=types.device)
         self._raw = self._tensor(split.inputs[:]) if as_raw and not as_operands else None
         self._operands = self._all_operands() if as_operands else None
         self._transposed: dict[tuple[int, int], Tensor] = {}
@@ -185,6 +188,8 @@ class DeviceSamples:
     def _scaled(self, raw: Tensor) -> Tensor:
         """Return raw samples scaled, in the dtype in which `Scaling` computes."""
         values = raw.to(self._scale.dtype, copy=True)
+        if self._fill is not None:
+            values = torch.where(values.isnan(), self._fill, values)
         if self._shift is not None:
             values.sub_(self._shift)
         return values.div_(self._scale)

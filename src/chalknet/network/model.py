@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from chalknet.data.dataset import check_class_names, check_input_names, column_names, without_channel
 from chalknet.data.image_facts import ImageFacts
 from chalknet.data.preprocess import PIXEL_SCALE, Scaling, flatten
+from chalknet.data.tables.encoding import TableEncoding
+from chalknet.data.tables.frames import as_frame, is_frame
 from chalknet.errors import DataError, ShapeError
+from chalknet.formatting import quoted
 from chalknet.network.architecture import Architecture, check_parameters, forward
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import Parameters
@@ -35,6 +38,8 @@ class Classifier:
         input_names: column names of the training table; () if it had no header.
         image_facts: brightness and similar facts of the training images, to compare new images
             with; None for table rows, or where it is not known.
+        encoding: how the columns of a table become inputs; None if the columns are the inputs, and for
+            images.
         members: the networks whose probabilities are averaged.
     """
 
@@ -44,6 +49,7 @@ class Classifier:
     image_shape: tuple[int, int] | None
     input_names: tuple[str, ...]
     image_facts: ImageFacts | None
+    encoding: TableEncoding | None
 
     @property
     def members(self) -> tuple[Network, ...]:
@@ -55,7 +61,8 @@ class Classifier:
 
         Args:
             inputs: (N, H, W) images or (N, I) rows, uint8 or float, in the units of the training
-                samples. Scaling is done here.
+                samples. Scaling is done here. If there is an `encoding`: a table as a frame or a dict of
+                columns, or rows that are encoded already.
 
         Returns:
             (N, K) array, each row with sum 1.
@@ -95,6 +102,7 @@ class Network(Classifier):
         image_shape: (H, W) of the training images, or None for table rows.
         input_names: column names of the training table; () if it had no header.
         image_facts: facts of the training images, to compare new images with, or None.
+        encoding: how the columns of a table become inputs, or None.
 
     Raises:
         ShapeError: parameters or class names do not fit the architecture.
@@ -108,6 +116,7 @@ class Network(Classifier):
     image_shape: tuple[int, int] | None = None
     input_names: tuple[str, ...] = ()
     image_facts: ImageFacts | None = None
+    encoding: TableEncoding | None = None
 
     def __repr__(self) -> str:
         """Return layer sizes, float type and class names."""
@@ -144,7 +153,10 @@ class Network(Classifier):
         Warns:
             UserWarning: the network was trained on values 0..255, and these are all at most 1.
         """
-        check_input_names(column_names(inputs), self.input_names, "inputs", "the network")
+        if self.encoding is not None and is_frame(inputs):
+            inputs = self._encoded(inputs)
+        else:
+            check_input_names(column_names(inputs), self.input_names, "inputs", "the network")
         rows = self._rows(np.asarray(inputs))
         with np.errstate(all="ignore"):  # an overflow is reported below, with the sample that caused it
             chunks = [forward(self.architecture, self.parameters, one).logits for one in self._scaled_chunks(rows)]
@@ -166,6 +178,14 @@ class Network(Classifier):
         """This network alone."""
         return (self,)
 
+    def _encoded(self, table: Any) -> NDArray[np.float64]:
+        """Return the inputs of a table; what is unusual about them becomes a warning."""
+        assert self.encoding is not None
+        rows, notes = self.encoding.encode(as_frame(table, "inputs"), "inputs")
+        for note in notes:
+            warnings.warn(note, stacklevel=4)
+        return rows
+
     def _rows(self, inputs: NDArray[Any]) -> NDArray[Any]:
         inputs, _ = without_channel(inputs)
         rows = flatten(inputs) if inputs.ndim == 3 else inputs
@@ -173,9 +193,11 @@ class Network(Classifier):
             shapes = f"(N, {self.architecture.n_inputs})"
             if self.image_shape:
                 shapes += f" or (N, {self.image_shape[0]}, {self.image_shape[1]})"
+            if self.encoding is not None:
+                shapes += f" or a frame with the columns {quoted(self.encoding.names)}"
             raise ShapeError(f"network {self.architecture} expects samples of shape {shapes}, got {inputs.shape}.")
-        if rows.dtype.kind == "f" and not np.isfinite(rows).all():
-            first = int(np.argmin(np.isfinite(rows).all(axis=1)))
+        if rows.dtype.kind == "f" and not (is_good := _are_valid(rows, self.scaling)).all():
+            first = int(np.argmin(is_good.all(axis=1)))
             raise DataError(f"sample {first} has values that are not finite.")
         reads_bytes = self.scaling.shift is None and self.scaling.scale == PIXEL_SCALE
         if reads_bytes and rows.dtype.kind == "f" and rows.size and 0 < rows.max() <= 1:
@@ -216,12 +238,8 @@ class Ensemble(Classifier):
             raise ShapeError("an ensemble needs at least one network.")
         first = self.networks[0]
         for other in self.networks[1:]:
-            same = (other.architecture, other.class_names, other.image_shape, other.dtype) == (
-                first.architecture,
-                first.class_names,
-                first.image_shape,
-                first.dtype,
-            )
+            names = ("architecture", "class_names", "image_shape", "encoding", "dtype")
+            same = all(getattr(first, name) == getattr(other, name) for name in names)
             if not same or not _equal_scaling(first.scaling, other.scaling):
                 raise ShapeError(
                     f"the networks of an ensemble must have equal layers, class names and scaling, "
@@ -268,6 +286,11 @@ class Ensemble(Classifier):
         return self.networks[0].image_facts
 
     @property
+    def encoding(self) -> TableEncoding | None:  # type: ignore[override]
+        """How the columns of a table become inputs, equal in all networks."""
+        return self.networks[0].encoding
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """The float type of the parameters."""
         return self.networks[0].dtype
@@ -281,9 +304,15 @@ class Ensemble(Classifier):
         return mean
 
 
+def _are_valid(rows: NDArray[Any], scaling: Scaling) -> NDArray[np.bool_]:
+    """Return which values are finite, or missing where a scaling replaces missing values."""
+    valid: NDArray[np.bool_] = np.isfinite(rows) if scaling.fill is None else ~np.isinf(rows)
+    return valid
+
+
 def _equal_scaling(first: Scaling, second: Scaling) -> bool:
-    """Return whether two scalings have equal shifts and scales."""
-    if (first.shift is None) != (second.shift is None):
-        return False
-    shifts = first.shift is None or second.shift is None or np.array_equal(first.shift, second.shift)
-    return shifts and np.array_equal(first.scale, second.scale)
+    """Return whether two scalings have equal shifts, scales and replacements."""
+    for one, other in ((first.shift, second.shift), (first.fill, second.fill)):
+        if (one is None) != (other is None) or not (one is None or other is None or np.array_equal(one, other)):
+            return False
+    return np.array_equal(first.scale, second.scale)

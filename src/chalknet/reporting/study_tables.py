@@ -54,7 +54,8 @@ def data_facts_table(report_data: ReportData) -> Table:
         ("samples", f"{facts.samples:,} {kind} of {shape}"),
     ]
     if report_data.data is not None:
-        low, high = float(report_data.data.inputs.min()), float(report_data.data.inputs.max())
+        values = report_data.data.without_missing().inputs
+        low, high = float(values.min()), float(values.max())
         rows.append(("values", f"{report_data.data.inputs.dtype}, {low:g} to {high:g}"))
     rows.append(("classes", f"{len(facts.class_names):,}: {_shortened(facts.class_names)}"))
     rows += [(SPLIT_NAMES[split], f"{size:,}") for split, size in facts.split_sizes.items()]

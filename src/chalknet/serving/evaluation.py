@@ -21,7 +21,7 @@ from chalknet.network.calibration import ReliabilityBin, brier_score, expected_c
 from chalknet.network.model import Classifier
 from chalknet.network.softmax import log_softmax, softmax
 from chalknet.reporting.study_tables import confusion_counts
-from chalknet.serving.inputs import check_sample_shape, prediction_batch_size, value_notes
+from chalknet.serving.inputs import check_encoding, check_sample_shape, prediction_batch_size, value_notes
 from chalknet.studies.intervals import Interval, wilson
 from chalknet.studies.results import LabeledPredictions
 from chalknet.version import __version__
@@ -163,6 +163,7 @@ def evaluate_samples(
         DataError: samples have another size than the model reads, columns with other names, or a class
             that the model does not know.
     """
+    check_encoding(data.encoding, model, data.source)
     check_sample_shape(data.inputs, model, data.source)
     check_input_names(data.input_names, model.input_names, data.source, "the model")
     ordered = np.sort(index)  # so that samples on disk are read in order

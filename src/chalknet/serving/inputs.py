@@ -16,6 +16,7 @@ from chalknet.data.image_facts import ImageFacts, image_facts
 from chalknet.data.load import BUILTIN, is_image_folder, load_inputs
 from chalknet.data.preprocess import PIXEL_SCALE
 from chalknet.data.readers.image import SUFFIXES, GrayImage, ReadImage, looks_like_image, read_image
+from chalknet.data.tables.encoding import TableEncoding
 from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import count_of, quoted
 from chalknet.network.model import CHUNK_ROWS, Classifier
@@ -150,7 +151,13 @@ class InputReader:
             if getattr(self.options, name):
                 raise ConfigError(f"{name} is for image files, and {source} is a data file. Leave it out.")
         n_inputs = self.model.architecture.n_inputs
-        samples = load_inputs(source, n_inputs, label_column=self.options.label_column, names=self.model.input_names)
+        samples = load_inputs(
+            source,
+            n_inputs,
+            label_column=self.options.label_column,
+            names=self.model.input_names,
+            encoding=self.model.encoding,
+        )
         check_sample_shape(samples.inputs, self.model, samples.source)
         check_input_names(samples.input_names, self.model.input_names, samples.source, "the model")
         self.notes += [
@@ -258,6 +265,15 @@ def check_sample_shape(inputs: Any, model: Classifier, source: str) -> None:
     came = f"images of {shape[0]} x {shape[1]}" if len(shape) == 2 else f"rows of {shape[0]} values"
     wanted = "" if model.image_shape is None else f"images of {model.image_shape[0]} x {model.image_shape[1]} or "
     raise DataError(f"{source}: holds {came}, but the model reads {wanted}rows of {n_inputs} values.")
+
+
+def check_encoding(encoding: TableEncoding | None, model: Classifier, source: str) -> None:
+    """Raise DataError if samples were encoded in another way than those that a model was trained on."""
+    if encoding is not None and encoding != model.encoding:
+        raise DataError(
+            f"{source}: its columns are encoded in another way than those of the model's training table. Read it with "
+            "load_data(..., like=model), or give the file itself."
+        )
 
 
 def value_notes(inputs: Any, model: Classifier) -> list[str]:

@@ -14,7 +14,14 @@ from chalknet.errors import DataError
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.arrays import FloatArray
 from chalknet.network.model import Classifier
-from chalknet.serving.inputs import InputBatch, InputOptions, InputReader, check_sample_shape, value_notes
+from chalknet.serving.inputs import (
+    InputBatch,
+    InputOptions,
+    InputReader,
+    check_encoding,
+    check_sample_shape,
+    value_notes,
+)
 
 MAX_LISTED = 5
 
@@ -96,6 +103,7 @@ def predict_samples(model: Classifier, samples: UnlabeledSamples, named: str | N
     Raises:
         DataError: the samples have another size, or columns with other names, than the model reads.
     """
+    check_encoding(samples.encoding, model, samples.source)
     check_sample_shape(samples.inputs, model, samples.source)
     check_input_names(samples.input_names, model.input_names, samples.source, "the model")
     reader = InputReader(model, notes=[*samples.notes, *value_notes(samples.inputs, model)])

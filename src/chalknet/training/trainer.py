@@ -242,7 +242,13 @@ class Trainer:
         self.data, self.splits, self.recipe = data, splits, recipe
         self.architecture = architecture_for(recipe, data.n_inputs, data.n_classes)
         self.scaling: Scaling = (
-            fit_scaling(recipe.network.input_scaling, data.inputs, splits.train, data.is_images)
+            fit_scaling(
+                recipe.network.input_scaling,
+                data.inputs,
+                splits.train,
+                data.is_images,
+                may_be_missing=data.encoding is not None,
+            )
             if share_data_with is None
             else share_data_with.scaling
         )
@@ -399,6 +405,7 @@ class Trainer:
             scaling=self.scaling,
             image_shape=image_shape(self.data),
             input_names=self.data.input_names,
+            encoding=self.data.encoding,
             image_facts=self._image_facts,
         )
 

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from chalknet.config import Recipe
 from chalknet.data.preprocess import Scaling
 from chalknet.data.splits import Splits
+from chalknet.data.tables.encoding import find_encoding
+from chalknet.data.tables.frames import as_frame, is_frame
 from chalknet.errors import ConfigError, DataError, MissingExtraError, ShapeError
 from chalknet.formatting import quoted
 from chalknet.network.arrays import FloatArray
@@ -44,7 +46,13 @@ try:
     from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.utils import check_random_state
     from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import _check_sample_weight, check_is_fitted, column_or_1d, validate_data
+    from sklearn.utils.validation import (
+        _check_sample_weight,
+        check_consistent_length,
+        check_is_fitted,
+        column_or_1d,
+        validate_data,
+    )
 except ImportError as error:
     raise MissingExtraError('ChalkClassifier needs scikit-learn >= 1.6: pip install "chalknet[sklearn]".') from error
 
@@ -112,6 +120,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes_: (K,) labels, sorted.
         n_features_in_: as in scikit-learn.
         feature_names_in_: as in scikit-learn.
+        encoding_: the `TableEncoding` of a frame with other columns than numbers; otherwise None.
         network_: the `Network`, which `chalknet.save_model` writes; None if y has a single class, which
             is then always predicted.
         history_: one `EpochRecord` per epoch.
@@ -176,7 +185,8 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Train a network from new weights, or with warm_start from the current ones.
 
         Args:
-            X: (N, I) numbers: an array, a list of rows, a pandas or polars frame; not sparse.
+            X: (N, I) numbers: an array, a list of rows, a pandas or polars frame; not sparse. A frame can
+                also have columns of categories and dates, and missing values; see `encoding_`.
             y: (N,) labels: numbers, booleans or strings.
             X_val: validation samples for early stopping and `validation_curve_`, instead of a fraction
                 of X.
@@ -192,7 +202,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             DivergenceError: the loss is no longer finite.
         """
         goes_on = self.warm_start and hasattr(self, "classes_")
-        X, y = validate_data(self, X, exact_labels(y), dtype=SAMPLE_TYPES, order="C", reset=not goes_on)
+        X, y = self._validated(X, y, reset=not goes_on)
         check_classification_targets(y)
         classes, labels = np.unique(y, return_inverse=True)
         if goes_on:
@@ -238,7 +248,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: as in fit.
         """
         first = not hasattr(self, "classes_")
-        X, y = validate_data(self, X, exact_labels(y), dtype=SAMPLE_TYPES, order="C", reset=first)
+        X, y = self._validated(X, y, reset=first)
         check_classification_targets(y)
         known = self._known_classes(classes)
         progress: PartialFitState | None = None if first else self._progress
@@ -293,11 +303,42 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _logits(self, X: Any) -> NDArray[np.float64]:
         """Return (N, K) logits, or zeros for a single class."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=SAMPLE_TYPES, order="C", reset=False)
+        X, _ = self._validated(X)
         if self.network_ is None:
             return np.zeros((len(X), 1))
         logits: NDArray[np.float64] = self.network_.logits(X).astype(np.float64)
         return logits
+
+    def _validated(self, X: Any, y: Any = None, *, reset: bool = False) -> tuple[Any, Any]:
+        """Return X as an array of numbers and y as an array, checked as scikit-learn checks them.
+
+        A frame with other columns than numbers is encoded.
+
+        Args:
+            X: as in fit.
+            y: the labels, or None.
+            reset: whether X determines the columns, as in fit.
+        """
+        if reset:
+            self.encoding_ = find_encoding(X)
+        if self.encoding_ is None:
+            if y is None:
+                return validate_data(self, X, dtype=SAMPLE_TYPES, order="C", reset=reset), None
+            found: tuple[Any, Any] = validate_data(self, X, exact_labels(y), dtype=SAMPLE_TYPES, order="C", reset=reset)
+            return found
+        if not is_frame(X):
+            raise DataError(
+                f"X must be a frame with the columns of the training samples, {quoted(self.encoding_.names)}, got "
+                f"{type(X).__name__}."
+            )
+        validate_data(self, X, skip_check_array=True, reset=reset)
+        rows, notes = self.encoding_.encode(as_frame(X, "X"), "X")
+        for note in () if reset else notes:
+            warnings.warn(note, stacklevel=4)
+        if y is not None:
+            y = column_or_1d(exact_labels(y), warn=True)
+            check_consistent_length(rows, y)
+        return rows, y
 
     def _store_fit(
         self,
@@ -313,7 +354,9 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.n_iter_, self.best_epoch_ = len(history), best_epoch
         self.loss_curve_ = [record.train.loss for record in history]
         self.validation_curve_ = [record.valid.accuracy for record in history if record.valid is not None]
-        names = getattr(self, "feature_names_in_", ())
+        names = getattr(self, "feature_names_in_", ()) if self.encoding_ is None else self.encoding_.input_names
+        if network is not None and network.encoding != self.encoding_:
+            self.network_ = network = replace(network, encoding=self.encoding_, input_names=tuple(names))
         self.notes_ = () if network is None else ignored_input_notes(network.scaling, names)
         for note in self.notes_ if self.verbose else ():
             print(note)
@@ -340,7 +383,9 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _scaling(self, samples: WeightedSamples, recipe: Recipe, start: Network | None) -> Scaling:
         """Return the scaling of the network to continue from, or one fitted to the samples."""
-        return fit_weighted_scaling(recipe.network.input_scaling, samples) if start is None else start.scaling
+        if start is not None:
+            return start.scaling
+        return fit_weighted_scaling(recipe.network.input_scaling, samples, self.encoding_ is not None)
 
     def _draw_seed(self) -> int:
         if isinstance(self.random_state, (int, np.integer)):
@@ -380,7 +425,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             return None
         if X_val is None or y_val is None:
             raise DataError("X_val and y_val must be given together.")
-        X_val, y_val = validate_data(self, X_val, exact_labels(y_val), dtype=SAMPLE_TYPES, order="C", reset=False)
+        X_val, y_val = self._validated(X_val, y_val)
         return weighted_samples(X_val, class_indices(y_val, classes, "y_val"), None, class_weights, self.image_shape)
 
     def _split_samples(

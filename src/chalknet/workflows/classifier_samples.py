@@ -185,7 +185,7 @@ def class_indices(labels: NDArray[Any], classes: NDArray[Any], name: str) -> NDA
     return np.searchsorted(classes, labels).astype(np.int64)
 
 
-def fit_weighted_scaling(kind: str, samples: WeightedSamples) -> Scaling:
+def fit_weighted_scaling(kind: str, samples: WeightedSamples, may_be_missing: bool = False) -> Scaling:
     """Fit an input scaling to weighted samples: a sample of weight 2 is the same as two samples.
 
     Pixels that are not uint8 have no known scale and are divided by the largest value.
@@ -193,7 +193,8 @@ def fit_weighted_scaling(kind: str, samples: WeightedSamples) -> Scaling:
     are_images = samples.image_shape is not None
     if are_images and kind in ("pixels", "auto") and samples.rows.dtype != np.uint8:
         return Scaling(float(np.abs(samples.rows).max()) or 1.0)
-    return fit_scaling(kind, samples.rows, np.arange(len(samples)), are_images, samples.sample_weights)
+    every = np.arange(len(samples))
+    return fit_scaling(kind, samples.rows, every, are_images, samples.sample_weights, may_be_missing)
 
 
 def train_on_all(n_train: int, n_valid: int = 0) -> Splits:

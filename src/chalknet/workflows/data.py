@@ -20,6 +20,7 @@ from chalknet.data.audit import Audit, WorstPair
 from chalknet.data.dataset import Dataset, IntArray, sample_digests
 from chalknet.data.load import BUILTIN, load_data
 from chalknet.data.splits import Splits
+from chalknet.data.tables.columns import ColumnSummary
 from chalknet.errors import ConfigError, DataError, OutputError
 from chalknet.training.recipes import DEFAULT_RECIPE, adapt_to_data, recipe
 from chalknet.workflows.resolve import split_by_recipe
@@ -41,6 +42,7 @@ class DataInfo:
         dtype: dtype of the values.
         value_range: smallest and largest value.
         class_counts: number of samples per class.
+        columns: for a table: what each column holds and what is done with it.
         n_groups: number of groups, or None if samples have none.
         n_provided_test: number of samples that the source sets apart as its test split.
         notes: what the user should know about the data, one sentence each.
@@ -56,6 +58,7 @@ class DataInfo:
     dtype: str
     value_range: tuple[float, float]
     class_counts: dict[str, int]
+    columns: tuple[ColumnSummary, ...]
     n_groups: int | None
     n_provided_test: int
     notes: tuple[str, ...]
@@ -98,14 +101,33 @@ def describe(data: Dataset) -> DataInfo:
         is_images=data.is_images,
         shape=tuple(data.inputs.shape[1:]),
         dtype=str(data.inputs.dtype),
-        value_range=(float(data.inputs.min()), float(data.inputs.max())),
+        value_range=_value_range(data),
         class_counts={name: int(n) for name, n in zip(data.class_names, data.class_counts, strict=True)},
+        columns=data.columns or number_columns(data),
         n_groups=None if data.groups is None else len(np.unique(data.groups)),
         n_provided_test=0 if data.provided_test is None else len(data.provided_test),
         notes=data.notes,
         licenses=licenses,
         license_texts=texts,
     )
+
+
+def number_columns(data: Dataset) -> tuple[ColumnSummary, ...]:
+    """Return summaries of the columns of a table of numbers; () for images and rows without names."""
+    if data.is_images or not data.input_names:
+        return ()
+    summaries = []
+    for name, column in zip(data.input_names, data.inputs.T, strict=True):
+        n, values = len(np.unique(column)), f"{column.min():g} to {column.max():g}"
+        kind, use = ("number", "as it is") if n > 1 else ("constant", "ignored: it has one value")
+        summaries.append(ColumnSummary(name, kind, 0, n, values, use))
+    return tuple(summaries)
+
+
+def _value_range(data: Dataset) -> tuple[float, float]:
+    """Return the smallest and the largest value."""
+    inputs = data.without_missing().inputs
+    return float(inputs.min()), float(inputs.max())
 
 
 def split_like_training(data: Dataset, recipe_name: str = DEFAULT_RECIPE, **settings: Any) -> tuple[Recipe, Splits]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -83,7 +84,7 @@ def evaluate(
     if out is not None:
         refuse_finished(Path(out), overwrite, EVALUATION_FILE)
     known = loaded.classifier.class_names
-    samples = source if isinstance(source, Dataset) else open_data(_resolve_data(source, split, loaded, run), known)
+    samples = source if isinstance(source, Dataset) else _open(_resolve_data(source, split, loaded, run), known, loaded)
     index, notes = _split_index(split, samples, loaded, run)
     found = evaluate_samples(loaded.classifier, samples, index, name=loaded.name, split=split)
     found = replace(found, notes=(*found.notes, *notes))
@@ -91,6 +92,11 @@ def evaluate(
         with new_folder(Path(out)) as folder:
             _write(found, samples, folder)
     return found
+
+
+def _open(config: DataConfig, known: Sequence[str], loaded: LoadedModel) -> Dataset:
+    """Read the samples; the columns of a table are encoded as in training."""
+    return open_data(config, known, like=loaded.classifier if loaded.classifier.encoding is not None else None)
 
 
 def _check_split(loaded: LoadedModel, split: str) -> None:
@@ -123,6 +129,7 @@ def _resolve_data(source: DataConfig, split: str, loaded: LoadedModel, run: RunC
             label_column=source.label_column or trained.label_column,
             image_size=source.image_size or trained.image_size,
             image_fit=source.image_fit or trained.image_fit,
+            table=source.table if source.table.changed else trained.table,
         )
     shape = loaded.classifier.image_shape
     with suppress(OSError):  # the reader reports a folder that cannot be opened

@@ -39,7 +39,7 @@ def check_formulas(data: Dataset, recipe: Recipe, n_samples: int = 20) -> dict[s
     """
     rng = np.random.default_rng(recipe.training.seed)
     chosen = rng.choice(len(data), min(n_samples, len(data)), replace=False)
-    x = Scaling(input_scale(data.inputs.dtype))(flatten(data.inputs[chosen]), np.float64)
+    x = Scaling(input_scale(data.inputs.dtype))(flatten(data.without_missing().inputs[chosen]), np.float64)
     y = data.labels[chosen]
     shape = Architecture(data.n_inputs, recipe.network.hidden[:1], data.n_classes)
     start: dict[str, Any] = initial_parameters(shape, recipe.training.seed)

@@ -8,6 +8,8 @@ from typing import Any
 
 from chalknet.artifacts.atomic import write_bytes
 from chalknet.data.dataset import Dataset, UnlabeledSamples, column_names, numeric_array
+from chalknet.data.readers.table import samples_from_frame
+from chalknet.data.tables.frames import as_frame, is_frame
 from chalknet.errors import ConfigError
 from chalknet.network.model import Classifier
 from chalknet.serving.inputs import InputOptions
@@ -34,8 +36,9 @@ def predict(
         model: a model file, a run folder, or a `Network` or `Ensemble`.
         inputs: a path or a list of paths: image files of up to 134 million pixels, which are converted
             to gray and resized as a folder of images is; folders of them; whatever `load_data`
-            reads, with or without labels. Or a `Dataset`, or an array (N, H, W) or (N, I) in the
-            units of the training samples.
+            reads, with or without labels. Or a `Dataset`, a table as a frame or a dict of columns, or
+            an array (N, H, W) or (N, I) in the units of the training samples. The columns of a table
+            are found by name.
         invert: whether to invert the brightness of image files. By default an image is inverted, with a
             note, if its border is plain and clearly of another brightness than the background of
             the training images.
@@ -69,8 +72,11 @@ def predict(
             "invert, trim, image_fit, white and label_column are options for files, but the inputs are samples in "
             "memory."
         )
+    encoding = loaded.classifier.encoding
     if isinstance(inputs, Dataset):
-        samples = UnlabeledSamples(inputs.inputs, "inputs", input_names=inputs.input_names)
+        samples = UnlabeledSamples(inputs.inputs, "inputs", input_names=inputs.input_names, encoding=inputs.encoding)
+    elif encoding is not None and is_frame(inputs):
+        samples = samples_from_frame(as_frame(inputs, "inputs"), "inputs", encoding)
     else:
         samples = UnlabeledSamples(
             numeric_array(inputs, "inputs", "inputs"), "inputs", input_names=column_names(inputs)

@@ -16,6 +16,7 @@ from chalknet.data.load import load_data
 from chalknet.data.open_data import open_data
 from chalknet.data.provided_splits import with_provided_splits
 from chalknet.data.splits import Splits, check_splits, split_dataset
+from chalknet.data.tables.frames import is_frame
 from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import listed
 from chalknet.training.callbacks import RunContext
@@ -66,19 +67,20 @@ def _samples(options: TrainOptions, known: DataConfig) -> Dataset:
     if isinstance(main, DataConfig):
         return open_data(known.updated(main, is_same=options.resume is not None), is_training=True)
     for name, one in {"data": main, "valid": options.valid, "test": options.test}.items():
-        if not isinstance(one, (Dataset, str, Path)) and (one is not None or name == "data"):
+        if not isinstance(one, (Dataset, str, Path)) and not is_frame(one) and (one is not None or name == "data"):
             raise ConfigError(
-                f"{name} must be a Dataset or a path, got {type(one).__name__}. "
+                f"{name} must be a Dataset, a path or a table, got {type(one).__name__}. "
                 "chalknet.dataset_from_arrays(inputs, labels) makes a Dataset of arrays."
             )
-    if options.read_with and not isinstance(main, (str, Path)):
+    if options.read_with and isinstance(main, Dataset):
         raise ConfigError(
-            f"{listed(list(options.read_with))} is an option for files, but data is a Dataset. Leave it out."
+            f"{listed(list(options.read_with))} says how data is read, but data is a Dataset. Leave it out."
         )
-    data = load_data(main, **options.read_with) if isinstance(main, (str, Path)) else main
-    names = data.class_names
+    data = main if isinstance(main, Dataset) else load_data(main, **options.read_with)
     provided = (
-        load_data(one, known_classes=names, **options.read_with) if isinstance(one, (str, Path)) else one
+        one
+        if one is None or isinstance(one, Dataset)
+        else load_data(one, known_classes=data.class_names, like=data, **options.read_with)
         for one in (options.valid, options.test)
     )
     return with_provided_splits(data, *provided)

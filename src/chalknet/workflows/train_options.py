@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chalknet.checked import short
-from chalknet.config import MAX_WORKERS, NON_NEGATIVE, DataConfig, Recipe, integer, read_config
+from chalknet.config import MAX_WORKERS, NON_NEGATIVE, READING_FIELDS, DataConfig, Recipe, integer, read_config
 from chalknet.errors import ConfigError
 from chalknet.training.recipes import DEFAULT_RECIPE
 from chalknet.training.recipes import recipe as recipe_named
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chalknet.data.dataset import Dataset
     from chalknet.data.splits import Splits
 
-READ_OPTIONS = ("class_names", "label_column", "image_size", "image_fit")  # of `load_data`
+READ_OPTIONS = READING_FIELDS  # of `load_data`
 LIMITS = {
     "checkpoint_seconds": NON_NEGATIVE,
     "checkpoint_epochs": integer(1),

@@ -262,17 +262,29 @@ def test_damaged_gzip_data_give_one_line(case, tmp_path):
     check_message(write(tmp_path / "train-images-idx3-ubyte.gz", content), message)
 
 
+NUMBERS = "".join(f"{at % 2},1,{at * at}\n" for at in range(20))
+WIDER = NUMBERS.replace("\n", ",4,5\n")
 CSV_CASES = {
     "ragged row": ("a,b,label\n1,2,0\n1,2\n", {}, r"line 3 has 2 columns, but the first row has 3"),
     "longer row": ("0,1\n1,2,3\n", {}, r"line 2 has 3 columns, but the first row has 2"),
     "ragged after a quoted line break": ('label,a\n"x\ny",1\n0\n', {}, r"line 4 has 1 columns"),
-    "text pixel": ("label,p1,p2\n0,1,2\n1,x,2\n", {}, r"line 3, column 'p1': 'x' is not a number"),
-    "text pixel without a header": ("0,1,2\n1,2,x\n", {}, r"line 2, column 3: 'x' is not a number"),
-    "text pixel in the first row": ("0,1,2,3,x\n1,2,3,4,5\n", {}, r"line 1, column 5: 'x' is not a number"),
-    "empty pixel": ("label,p1,p2\n0,1,\n", {}, r"line 2, column 'p2': the cell is empty"),
-    "nan": ("label,p1,p2\n0,1,2\n1,1,nan\n0,inf,2\n", {}, r"line 3, column 'p2': nan is not a finite number"),
-    "infinity": ("0,1\n1,-inf\n", {}, r"line 2, column 2: -inf is not a finite number"),
-    "a number beyond all floats": ("0,1\n\n1,1e999\n", {}, r"line 3, column 2: inf is not a finite number"),
+    "text among numbers": (
+        "label,p1,p2\n" + NUMBERS + "1,x,2\n",
+        {},
+        r"line 22, column 'p1': 'x' is not a number, but",
+    ),
+    "text among numbers, no header": (NUMBERS + "1,2,x\n", {}, r"line 21, column 'column 3': 'x' is not a number, but"),
+    "text in the first row": ("0,1,2,3,x\n" + WIDER, {}, r"line 1, column 'column 5': 'x' is not a number, but"),
+    "infinity": ("0,1\n1,-inf\n", {}, r"line 2, column 'column 2': -inf is not a finite number"),
+    "a number beyond all floats": ("0,1\n\n1,1e999\n", {}, r"line 3, column 'column 2': inf is not a finite number"),
+    "an unknown column": (
+        "a,label\n1,0\n2,1\n",
+        {"drop": ["b"]},
+        r"drop \(--drop\) names 'b', but the columns besides",
+    ),
+    "two columns of one name": ("a,a,label\n1,x,0\n2,y,1\n", {}, r"two columns are named 'a'. Rename one"),
+    "no column that can be used": ("a,label\n,0\nNA,1\n", {}, r"no column can be used for training: 'a'"),
+    "only a label": ("label,\n", {}, r"the table has a header and no rows"),
     "empty label": ("a,label\n1,x\n2, \n", {}, r"line 3, column 'label': the label is empty"),
     "fractional label": (
         "label,a\n0,1\n0.5,1\n",

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from conftest import source_file
 
+from chalknet.config import TABLE_FIELDS, TableOptions
 from chalknet.data.load import load_data
 from chalknet.data.readers.csv_table import read_csv
 from chalknet.errors import DataError
 
 
 def read(text, **options):
-    return read_csv(source_file(text.encode(), "t.csv"), **options)
+    table = {name: options.pop(name) for name in TABLE_FIELDS if name in options}
+    return read_csv(source_file(text.encode(), "t.csv"), options=TableOptions(**table), **options)
 
 
 def mnist_text(header=True, side=8, top=255):
@@ -138,13 +140,17 @@ def test_labels_that_look_equal_are_one_class(labels, names):
 
 
 @pytest.mark.parametrize("mark", ["nan", "NA", "?", "None", "n/a"])
-def test_labels_that_may_mean_missing_are_noted(mark):
+def test_labels_that_mean_missing_are_refused_with_their_number(mark):
     text = "label,a\nyes,1\nno,2\nyes,3\n" + f"{mark},4\n{mark},5\n"
-    assert f"Column 'label': '{mark}' (2 samples) is read as a class like the others." in read(text).notes[0]
-    numbers = text.replace("yes", "1").replace("no", "0")
-    with pytest.raises(DataError, match=rf"line 5, column 'label': the label is '{re.escape(mark)}'\. Fill it in"):
-        read(numbers)
-    assert read(numbers, class_names=["0", "1", mark]).class_names == ("0", "1", mark)
+    said = rf"line 5, column 'label': the label is '{re.escape(mark)}' \(2 labels of 5 are\)\. Fill it in"
+    for labels in (text, text.replace("yes", "1").replace("no", "0")):
+        with pytest.raises(DataError, match=said):
+            read(labels)
+    assert read(text, class_names=["yes", "no", mark]).class_names == ("yes", "no", mark)
+
+
+def test_signs_are_labels():
+    assert read("label,a\n+,1\n-,2\n").class_names == ("+", "-")
 
 
 COUNTED = "0,1,2,3,4\n7,5,6,7,0\n8,5,6,7,1\n7,4,4,4,2\n"
@@ -165,28 +171,27 @@ def test_a_counting_first_row_behind_an_index_needs_the_labels_name():
 
 
 def test_a_guessed_label_column_is_noted():
-    rows = "5.1,3.5,1.4,setosa\n7.0,3.2,4.7,versicolor\n"
     note = "No header names the label, so column 1 is read as it. If it is the last, give --label-column -1"
     assert read("0,1.5\n1,3\n").notes[0].startswith(note)
+    rows = "5.1,3.5,1.4,setosa\n7.0,3.2,4.7,versicolor\n"
+    data = read(rows)
+    assert data.class_names == ("setosa", "versicolor")
+    note = "No header names the label, so the last, column 4, is read as it. If it is the first, give --label-column 0"
+    assert data.notes[0].startswith(note)
     assert read(rows, label_column=-1).notes == ()
-    with pytest.raises(
-        DataError, match=r"column 4: 'setosa' is not a number.* give --label-column -1 \(in Python: load_data\("
-    ):
-        read(rows)
 
 
 @pytest.mark.parametrize("name", ["", "Unnamed: 0", "row"])
 @pytest.mark.parametrize("start", [0, 1])
-def test_a_column_that_numbers_the_rows_is_noted(name, start):
+def test_a_column_that_numbers_the_rows_is_left_out(name, start):
     order = np.random.default_rng(0).permutation(12) + start
     text = f"{name},a,label\n" + "".join(f"{row},{row % 5},{row % 2}\n" for row in order)
-    (note,) = read(text).notes
-    assert note.startswith(
-        f"Column '{name}' numbers the rows, and is used for training like any other column. Leave it out"
-    )
-    gaps = text.replace("\n11,", "\n99,")
-    assert bool(read(gaps).notes) == (name != "row")
-    assert read(text.replace("\n3,", "\n4,")).notes == ()
+    data = read(text)
+    assert data.notes == (f"Column '{name}' numbers the rows and is left out. To use it, give keep (--keep).",)
+    assert data.input_names == ("a",)
+    assert read(text, keep=[name]).input_names == (name, "a")
+    assert read(text.replace("\n11,", "\n99,")).input_names == ("a",)  # rows were removed later
+    assert read(text.replace("\n3,", "\n4,")).input_names == (name, "a")
 
 
 def test_numbers_that_float64_rounds_are_noted():
@@ -198,22 +203,27 @@ def test_numbers_that_float64_rounds_are_noted():
 def test_excels_first_line_names_the_delimiter():
     data = read("sep=|\na|b|label\n1|2|0\n3|4|1\n")
     np.testing.assert_array_equal(data.inputs, [[1, 2], [3, 4]])
-    with pytest.raises(DataError, match="line 4, column 'b': the cell is empty"):
-        read("sep=;\na;b;label\n1;2;0\n3;;1\n")
+    assert read("sep=;\na;b;label\n1;2;0\n3;;1\n").input_names == ("a", "b", "b: missing")
 
 
 @pytest.mark.parametrize(
     ("cell", "advice"),
     [
-        ("42,0", r"'42,0' is not a number\. If its comma is a decimal comma, save the table with points: 42\.0\."),
-        ("", r"the cell is empty; .* Fill the gap, or leave the row out\."),
-        ("n/a", r"'n/a' is not a number\. Fill the gap, or leave the row out\."),
-        ("red", r"'red' is not a number; .* Write numbers for its values, or leave the column out\."),
+        ("42,0", r"'42,0' is not a number\. If its comma is a decimal comma, give decimal=',' \(--decimal ,\)\."),
+        (
+            "red",
+            r"'red' is not a number, but 20 other values of the column are\. Correct it\. If it marks missing values, "
+            r"give missing \(--missing 'red'\); if the column holds categories, give categorical \(--categorical a\)\.",
+        ),
     ],
 )
-def test_a_cell_that_is_not_a_number_gets_advice(cell, advice):
-    with pytest.raises(DataError, match=rf"line 3, column 'a': {advice}$"):
-        read(f"a;label\n1;0\n{cell};1\n")
+def test_a_text_in_a_column_of_numbers_gets_advice_that_works(cell, advice):
+    text = "a;label\n" + "".join(f"{at};{at % 2}\n" for at in range(20)) + f"{cell};1\n"
+    with pytest.raises(DataError, match=rf"line 22, column 'a': {advice}$"):
+        read(text)
+    assert read(text, missing=[cell], keep=["a"]).input_names == ("a", "a: missing")
+    assert len(read(text, categorical=["a"]).input_names) == 21
+    assert read(text.replace("red", "4,5"), decimal=",").inputs[-1] in (42.0, 4.5)
 
 
 def test_class_names_order_text_labels_and_name_numbered_ones():
@@ -225,8 +235,11 @@ def test_class_names_order_text_labels_and_name_numbered_ones():
 
 @pytest.mark.parametrize("cell", ["1_000", "٣", "0x10", "1,5", "one"])
 def test_only_plain_numbers_are_numbers_in_a_table(cell):
-    with pytest.raises(DataError, match=r"line 2, column 3: '.*' is not a number"):
-        read(f'0;1;2;9\n1;2;"{cell}";3\n')
+    if cell == "1,5":
+        with pytest.raises(DataError, match="decimal comma"):
+            read(f'0;1;2;9\n1;2;"{cell}";3\n')
+        return
+    assert read(f'0;1;2;9\n1;2;"{cell}";3\n').encoding.columns[1].categories == tuple(sorted(["2", cell]))
 
 
 @pytest.mark.parametrize("cell", ["1_0", "1"])

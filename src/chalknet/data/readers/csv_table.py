@@ -1,4 +1,4 @@
-"""CSV and TSV tables: one sample per row, one label column, and numbers in all other columns."""
+"""CSV and TSV tables: one sample per row, one label column, and other columns of numbers or anything else."""
 
 from __future__ import annotations
 
@@ -11,19 +11,35 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.data.dataset import MAX_CLASSES, Dataset, IntArray, dataset_from_arrays, nfc, with_known
+from chalknet.config import USUAL_TABLE, TableOptions
+from chalknet.data.dataset import MAX_CLASSES, Dataset, UnlabeledSamples, dataset_from_arrays, with_known
+from chalknet.data.readers.labels import (
+    GIVE_LABEL,
+    INTEGER,
+    LABEL_NAMES,
+    MISSING,
+    LabelTexts,
+    column_text,
+    is_number,
+    number_labels,
+)
 from chalknet.data.readers.source_file import SourceFile
-from chalknet.data.row_numbers import NUMBERS_ROWS, row_numbers
+from chalknet.data.readers.table import dataset_from_frame, samples_from_frame
+from chalknet.data.readers.table_file import read_text_table
+from chalknet.data.row_numbers import row_numbers
+from chalknet.data.tables.columns import ID_NAME, check_unique
+from chalknet.data.tables.encoding import TableEncoding
 from chalknet.errors import DataError
-from chalknet.formatting import capitalized, count_of, quoted
+from chalknet.formatting import capitalized, quoted
 
-GIVE_LABEL = "Give --label-column (in Python: load_data(..., label_column=...))"
-LABEL_NAMES = ("label", "class", "target", "y")
+if TYPE_CHECKING:
+    import polars as pl
+
 DELIMITERS = ("\t", ";", ",")  # on a tie the first is taken: "1,5;2,5;3" has three columns with decimal commas
 EXCEL_DELIMITER = re.compile(r"sep=(.)\s*")  # a first line of Excel that names the delimiter
 MIN_PIXELS = 64
@@ -31,13 +47,8 @@ MAX_NAMES = 2**19  # total length of column names, which are stored in the heade
 MAX_LINE = 2**24  # characters
 MIN_COUNTED = 4  # from so many columns on, a first row 0, 1, 2, ... is a header
 ROWS_AT_ONCE = 4_096  # between two checks of the budget
-CLASS_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # 007, +7 and numbers beyond int64 are names
-INTEGER = re.compile(r"[+-]?[0-9]+")
-NUMBER = re.compile(
-    r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*|\s*[+-]?(?:nan|inf|infinity)\s*", re.I | re.A
-)
 DECIMAL_COMMA = re.compile(r"\s*[+-]?[0-9]*,[0-9]+\s*")
-MISSING = ("nan", "na", "n/a", "null", "none", "nil", "missing", "?", "-", ".")
+BYTES_PER_CELL = 64  # of a text in memory
 
 
 @dataclass(frozen=True)
@@ -74,9 +85,12 @@ class _Columns:
         if self.has_header and _is_counted(self.names):
             notes.append("The first row numbers the columns and is read as their heads.")
         if self.is_guess:
+            at = self.label or 0
+            where, other = (f"column {at + 1}", "the last") if not at else (f"the last, column {at + 1},", "the first")
+            number = -1 if not at else 0
             notes.append(
-                "No header names the label, so column 1 is read as it. If it is the last, give --label-column -1 (in "
-                "Python: load_data(..., label_column=-1))."
+                f"No header names the label, so {where} is read as it. If it is {other}, give --label-column {number} "
+                f"(in Python: load_data(..., label_column={number}))."
             )
         return notes
 
@@ -87,15 +101,11 @@ class _Table:
 
     Attributes:
         features: (N, I) numbers.
-        labels: (N,) index into texts.
-        texts: the different labels, in order of appearance.
-        lines: the line on which each text appears first.
+        labels: the labels as texts.
     """
 
     features: NDArray[np.float64]
-    labels: IntArray
-    texts: tuple[str, ...]
-    lines: tuple[int, ...]
+    labels: LabelTexts
 
 
 def read_csv(
@@ -105,12 +115,15 @@ def read_csv(
     label_column: str | int | None = None,
     image_size: tuple[int, int] | None = None,
     known_classes: Sequence[str] = (),
+    options: TableOptions = USUAL_TABLE,
+    encoding: TableEncoding | None = None,
 ) -> Dataset:
     """Read labeled samples from a CSV or TSV table.
 
-    Rows are float64 and not scaled. They become images if image_size is given, or if they can only
-    be pixels: integers in 0..255, at least one above 127, and a square number of at least 64
-    feature columns, as in the MNIST tables. Pixels in 0..255 are uint8.
+    A table of numbers gives rows of float64 that are not scaled. They become images if image_size is
+    given, or if they can only be pixels: integers in 0..255, at least one above 127, and a square
+    number of at least 64 feature columns, as in the MNIST tables. Pixels in 0..255 are uint8. Any
+    other table is encoded by a `TableEncoding`.
 
     Args:
         file: UTF-8 text, gzipped or not, delimited by comma, semicolon or tab, with CSV quoting.
@@ -120,26 +133,61 @@ def read_csv(
             header names label, class, target or y, or the first column if there is no header.
         image_size: (H, W) with H·W feature columns.
         known_classes: names of classes that may have no samples here.
+        options: how columns are read.
+        encoding: the encoding of another table whose columns this one must have; None to find the
+            columns here.
 
     Returns:
         The samples as a `Dataset`.
 
     Raises:
-        DataError: rows have different lengths, a feature is not a finite number, or there is no
-            label column; the message names the line.
+        DataError: rows have different lengths, a number is not finite, or there is no label column;
+            the message names the line.
     """
-    rows = _Rows(file)
-    columns = _find_columns(rows, label_column)
-    table = _read_table(rows, columns)
+    rows = _Rows(file, delimiter=options.delimiter)
+    columns = _find_columns(rows, label_column, options.header)
     notes = columns.notes()
-    labels, names = _number_labels(table, class_names, columns, file.name, notes)
+    table = None if encoding is not None or options.concern_columns else _read_numbers(rows, columns, image_size)
+    if table is None:
+        if image_size is not None:
+            raise DataError(f"{file.name}: images of image_size (--image-size) need a table of numbers alone.")
+        return dataset_from_frame(
+            *_read_texts(rows, columns),
+            label_column=columns.label,
+            class_names=class_names,
+            known_classes=known_classes,
+            options=options,
+            encoding=encoding,
+            sha256=file.digest().hex(),
+            place=lambda at: f"line {rows.line_of(at + columns.has_header)}",
+            notes=notes,
+        )
+    labels, names = number_labels(table.labels, class_names, f"{file.name}", columns.names[columns.label or 0], notes)
     inputs = _as_images(table.features, image_size, file.name, notes)
     if inputs.ndim == 2:
-        notes += _strange_columns(inputs, columns)
+        notes += _rounded_columns(inputs, columns)
     data = dataset_from_arrays(
         inputs, labels, with_known(names, known_classes), source=file.name, sha256=file.digest().hex(), notes=notes
     )
     return data if data.is_images else replace(data, input_names=columns.input_names)
+
+
+def read_csv_samples(
+    file: SourceFile, encoding: TableEncoding, options: TableOptions = USUAL_TABLE
+) -> UnlabeledSamples:
+    """Read the samples of a table whose columns are encoded, with or without its label.
+
+    Columns are found by the names in the header.
+
+    Raises:
+        DataError: as `read_csv`, or the table has no header.
+    """
+    rows = _Rows(file, delimiter=options.delimiter)
+    header = tuple(cell.strip() for cell in rows.first_two[0])
+    is_headed = bool(set(header) & set(encoding.names))
+    names = header if is_headed else _numbered_columns(len(header))
+    columns = _Columns(names, None, has_header=is_headed)
+    return samples_from_frame(*_read_texts(rows, columns)[:2], encoding)
 
 
 def read_csv_rows(
@@ -183,10 +231,10 @@ def read_csv_rows(
             ) from error
         assert columns.label is not None, "it has been found"
         notes = [*replace(columns, is_guess=False).notes()]
-        notes.append(f"The label, {_column(columns.names[columns.label])}, is left out.")
+        notes.append(f"The label, {column_text(columns.names[columns.label])}, is left out.")
     else:
         # The first row is a header if at least half of its cells are not numbers, or if it counts columns.
-        has_header = 2 * sum(not _is_number(cell) for cell in header) >= len(header) or _is_counted(header)
+        has_header = 2 * sum(not is_number(cell) for cell in header) >= len(header) or _is_counted(header)
         columns = _Columns(header if has_header else _numbered_columns(len(header)), None, has_header)
         notes = columns.notes()
     return _read_table(rows, columns).features, notes, columns.input_names
@@ -196,6 +244,10 @@ def _surplus(header: Sequence[str], names: Sequence[str]) -> str:
     """Return a sentence that names unexpected columns, if the header has all expected ones."""
     surplus = [name for name in header if name not in names]
     return f" The model knows no {quoted(surplus)}." if names and set(names) <= set(header) and surplus else ""
+
+
+class _NotANumberError(DataError):
+    """Raised when a cell is no finite number, in a table that is read as numbers."""
 
 
 class NoLabelError(DataError):
@@ -215,6 +267,8 @@ class _Rows:
         file: the table.
         min_columns: the smallest number of columns that is accepted.
         first_two: the first two rows, without line numbers.
+        delimiter: the character between two cells; None to find it.
+        names_delimiter: whether the first line only names the delimiter, as Excel writes it.
         to_number: parses the cells of the row that was yielded last. Python's float also accepts
             1_000 and digits of other scripts, so rows that contain such characters get a strict
             parser.
@@ -223,18 +277,19 @@ class _Rows:
     file: SourceFile
     min_columns: int = 2
     first_two: list[list[str]] = field(init=False)
+    names_delimiter: bool = field(init=False, default=False)
     to_number: Callable[[str], float] = float
-    _delimiter: str = ""
+    delimiter: str | None = None
 
     def __post_init__(self) -> None:
         """Find the delimiter, and read the first two rows."""
         first = next((line for line in self._lines() if line.strip()), "")
         if not first:
             raise DataError(f"{self.file.name}: no samples; the file holds no text.")
-        if named := EXCEL_DELIMITER.fullmatch(first):
-            self._delimiter = named[1]
-        else:
-            self._delimiter = max(DELIMITERS, key=lambda mark: _n_columns(first, mark))
+        self.names_delimiter = EXCEL_DELIMITER.fullmatch(first) is not None
+        if self.delimiter is None:
+            named = EXCEL_DELIMITER.fullmatch(first)
+            self.delimiter = named[1] if named else max(DELIMITERS, key=lambda mark: _n_columns(first, mark))
         self.first_two = [row for _, row in islice(self, 2)]
         if not self.first_two or len(self.first_two[0]) < self.min_columns:
             raise DataError(
@@ -244,7 +299,7 @@ class _Rows:
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the line number and the cells of each row."""
-        reader = csv.reader(self._lines(), delimiter=self._delimiter, strict=True)
+        reader = csv.reader(self._lines(), delimiter=self.delimiter or ",", strict=True)
         try:
             for row in reader:
                 if row and (len(row) > 1 or row[0].strip()):
@@ -252,6 +307,10 @@ class _Rows:
                     self.to_number = float
         except csv.Error as error:
             raise DataError(f"{self.file.name}: line {reader.line_num}: the quoting is broken ({error}).") from error
+
+    def line_of(self, row: int) -> int:
+        """Return the line on which a row ends."""
+        return next(islice(self, row, None))[0]
 
     def _lines(self) -> Iterator[str]:
         """Yield the lines of the file, checked, with the line that names the delimiter blanked."""
@@ -264,7 +323,7 @@ class _Rows:
                     if not number % ROWS_AT_ONCE:
                         self.file.budget.check_time()
                     self._check(line, f"{self.file.name}: line {number}")
-                    if number > 1 or not EXCEL_DELIMITER.fullmatch(line) or not self._delimiter:
+                    if number > 1 or not EXCEL_DELIMITER.fullmatch(line) or not self.delimiter:
                         yield line
                     else:
                         yield "\n"  # keeps the line numbers, and is skipped as blank
@@ -299,21 +358,16 @@ def _n_columns(line: str, delimiter: str) -> int:
 
 def _strict_number(cell: str) -> float:
     """Return a cell as a number; raise ValueError for what only Python accepts as one."""
-    if not _is_number(cell):
+    if not is_number(cell):
         raise ValueError
     return float(cell)
-
-
-def _is_number(cell: str) -> bool:
-    """Return whether a cell is a number."""
-    return NUMBER.fullmatch(cell) is not None
 
 
 # ---- which column is the label, and is there a header ---------------------------------------------------------------
 
 
-def _find_columns(rows: _Rows, label_column: str | int | None) -> _Columns:
-    """Return the meaning of the columns, from the first two rows."""
+def _find_columns(rows: _Rows, label_column: str | int | None, header_given: bool | None = None) -> _Columns:
+    """Return the meaning of the columns, from the first two rows and what the user said of the header."""
     first, *rest = rows.first_two
     header = [cell.strip() for cell in first]
     if label_column is None:
@@ -321,14 +375,21 @@ def _find_columns(rows: _Rows, label_column: str | int | None) -> _Columns:
         label = next((folded.index(name) for name in LABEL_NAMES if name in folded), None)
     else:
         label = _given_column(header, label_column, rows.file.name)
-    has_header = _is_header(header, rest, label, label_column)
+    has_header = _is_header(header, rest, label, label_column) if header_given is None else header_given
     if label is None and has_header and not (_is_counted(header) and header[0]):
         raise NoLabelError(
             f"{rows.file.name}: no column is named label, class, target or y; the columns are {quoted(header)}. "
             f"{GIVE_LABEL}."
         )
     names = tuple(header) if has_header else _numbered_columns(len(header))
+    if label is None and not has_header and _label_is_last(rows.first_two):
+        return _Columns(names, len(names) - 1, has_header, is_guess=True)
     return _Columns(names, label or 0, has_header, is_guess=label is None)
+
+
+def _label_is_last(first_two: Sequence[Sequence[str]]) -> bool:
+    """Return whether the first column of a table without header has numbers and the last one has texts."""
+    return all(is_number(row[0]) and not is_number(row[-1]) for row in first_two)
 
 
 def _is_counted(header: Sequence[str]) -> bool:
@@ -370,20 +431,29 @@ def _is_header(header: Sequence[str], rest: list[list[str]], label: int | None, 
     """Return whether the first row holds column names.
 
     It does if at least half of its features are not numbers; a single bad cell in the first sample
-    does not make it a header. It also does if it counts the columns, or if the label column has one
-    of the usual names. The name y is ambiguous, because it can be a class; the next row then
-    decides.
+    does not make it a header. It does not if a column has numbers in the first two rows, and none has
+    a text above a number: then the texts are categories. It also does if it counts the columns, or if
+    the label column has one of the usual names. The name y is ambiguous, because it can be a class;
+    the next row then decides.
     """
     if isinstance(label_column, str) and label is not None and INTEGER.fullmatch(label_column) is None:
         return True
     features = [cell for at, cell in enumerate(header) if at != (label or 0)]
-    n_texts = sum(not _is_number(cell) for cell in features)
-    if _is_counted(header) or (features and 2 * n_texts >= len(features)):
+    n_texts = sum(not is_number(cell) for cell in features)
+    if _is_counted(header):
+        return True
+    if features and 2 * n_texts >= len(features) and not _begins_with_sample(header, rest):
         return True
     if label is None or header[label].casefold() not in LABEL_NAMES:
         return False
     next_label = rest[0][label] if rest and label < len(rest[0]) else "0"
-    return header[label].casefold() != "y" or _is_number(next_label)
+    return header[label].casefold() != "y" or is_number(next_label)
+
+
+def _begins_with_sample(first: Sequence[str], rest: list[list[str]]) -> bool:
+    """Return whether a column has numbers in the first two rows, and no column a text above a number."""
+    pairs = [(is_number(above), is_number(below)) for above, below in zip(first, rest[0] if rest else (), strict=False)]
+    return (True, True) in pairs and (False, True) not in pairs
 
 
 # ---- rows to numbers ------------------------------------------------------------------------------------------------
@@ -392,7 +462,7 @@ def _is_header(header: Sequence[str], rest: list[list[str]], label: int | None, 
 def _read_table(rows: _Rows, columns: _Columns) -> _Table:
     """Read all rows into arrays."""
     width, at, source = len(columns.names), columns.label, rows.file.name
-    values, labels, numbers, lines = array("d"), array("i"), dict[str, int](), list[int]()
+    values, labels, numbers, lines = array("d"), array("i"), dict[str, int](), list[str]()
     n_rows = 0
     for line, row in islice(rows, int(columns.has_header), None):
         if not n_rows % ROWS_AT_ONCE:
@@ -404,7 +474,7 @@ def _read_table(rows: _Rows, columns: _Columns) -> _Table:
             text = row.pop(at).strip()
             if text not in numbers:
                 numbers[text] = len(lines)
-                lines.append(line)
+                lines.append(f"line {line}")
             labels.append(numbers[text])
         try:
             values.extend(map(rows.to_number, row))
@@ -412,19 +482,20 @@ def _read_table(rows: _Rows, columns: _Columns) -> _Table:
             raise _bad_cell(row, f"{source}: line {line}", columns) from None
         if len(lines) > MAX_CLASSES:
             raise DataError(
-                f"{source}: {_column(columns.names[at or 0])} holds {len(lines)} different labels, more than "
+                f"{source}: {column_text(columns.names[at or 0])} holds {len(lines)} different labels, more than "
                 f"{MAX_CLASSES}. Is another column the label? {GIVE_LABEL}."
             )
     if not n_rows:
         raise DataError(f"{source}: no samples; the table has a header and no rows.")
     features = np.frombuffer(values, np.float64).reshape(n_rows, len(columns.features))
     _check_finite(features, rows, columns)
-    return _Table(features, np.frombuffer(labels, np.int32).astype(np.int64), tuple(numbers), tuple(lines))
+    indices = np.frombuffer(labels, np.int32).astype(np.int64)
+    return _Table(features, LabelTexts(indices, tuple(numbers), tuple(lines)))
 
 
-def _bad_cell(row: Sequence[str], where: str, columns: _Columns) -> DataError:
+def _bad_cell(row: Sequence[str], where: str, columns: _Columns) -> _NotANumberError:
     """Return the error for the first cell of a row that is not a number."""
-    at, cell = next((at, cell) for at, cell in enumerate(row) if not _is_number(cell))
+    at, cell = next((at, cell) for at, cell in enumerate(row) if not is_number(cell))
     but = "" if columns.label is None else " but the label"
     if not cell.strip():
         problem = f"the cell is empty; every column{but} holds numbers. Fill the gap, or leave the row out."
@@ -446,98 +517,85 @@ def _bad_cell(row: Sequence[str], where: str, columns: _Columns) -> DataError:
         if is_last
         else ""
     )
-    return DataError(f"{where}, {_column(columns.features[at])}: {problem}{hint}")
+    return _NotANumberError(f"{where}, {column_text(columns.features[at])}: {problem}{hint}")
 
 
 def _check_finite(features: NDArray[np.float64], rows: _Rows, columns: _Columns) -> None:
-    """Raise DataError for the first value that is not finite."""
+    """Raise _NotANumberError for the first value that is not finite."""
     # nan propagates through max and min, so that no copy of the table is needed.
     if math.isfinite(features.max()) and math.isfinite(features.min()):
         return
     row, at = divmod(int(np.argmin(np.isfinite(features))), features.shape[1])
-    line = next(islice(rows, row + columns.has_header, None))[0]
-    raise DataError(
-        f"{rows.file.name}: line {line}, {_column(columns.features[at])}: {features[row, at]} is not a finite number. "
-        "Fill the gap or leave the row out."
+    line = rows.line_of(row + columns.has_header)
+    raise _NotANumberError(
+        f"{rows.file.name}: line {line}, {column_text(columns.features[at])}: {features[row, at]} is not a finite "
+        "number. Fill the gap or leave the row out."
     )
 
 
-def _column(name: str) -> str:
-    """Return what messages call a column."""
-    return name if re.fullmatch(r"column \d+", name) else f"column {name[:40]!r}"
-
-
-def _strange_columns(features: NDArray[np.float64], columns: _Columns) -> list[str]:
-    """Return notes on columns that number the rows, and on numbers that float64 rounds."""
-    rounded = np.maximum(features.max(axis=0), -features.min(axis=0)) > 2**53
+def _rounded_columns(features: NDArray[np.float64], columns: _Columns) -> list[str]:
+    """Return a note on the first column of numbers that float64 rounds."""
+    rounded = np.flatnonzero(np.maximum(features.max(axis=0), -features.min(axis=0)) > 2**53)
     return [
-        f"{capitalized(_column(columns.features[at]))} {what} Leave it out of the table{how}."
-        for found, what, how in (
-            (row_numbers(features, columns.features), NUMBERS_ROWS, " (in pandas: to_csv(index=False))"),
-            (np.flatnonzero(rounded)[:1], "holds numbers beyond 2^53, which are rounded.", " if it is an identity"),
-        )
-        for at in found
+        f"{capitalized(column_text(columns.features[at]))} holds numbers beyond 2^53, which are rounded. Leave it out "
+        "of the table if it is an identity."
+        for at in rounded[:1]
     ]
 
 
-# ---- labels ---------------------------------------------------------------------------------------------------------
+def _read_numbers(rows: _Rows, columns: _Columns, image_size: tuple[int, int] | None) -> _Table | None:
+    """Return the values of a table of numbers; None if another cell is in it, or a column numbers the rows."""
+    try:
+        table = _read_table(rows, columns)
+    except _NotANumberError:
+        return None
+    if image_size is not None or not columns.has_header or _is_counted(columns.names):
+        return table
+    is_identity = any(map(ID_NAME.fullmatch, columns.features)) or "" in columns.features
+    return None if is_identity or row_numbers(table.features, columns.features) else table
 
 
-def _number_labels(
-    table: _Table, class_names: Sequence[str] | None, columns: _Columns, source: str, notes: list[str]
-) -> tuple[IntArray, tuple[str, ...]]:
-    """Return labels as (N,) class indices, and the names of the classes."""
-    texts = list(map(nfc, table.texts))
-    label = _column(columns.names[columns.label or 0])
+def _read_texts(rows: _Rows, columns: _Columns) -> tuple[pl.DataFrame, str]:
+    """Return a table as columns of texts, and what messages call it.
 
-    def where(text: str) -> str:
-        return f"{source}: line {table.lines[texts.index(text)]}, {label}"
-
-    if "" in texts:
-        raise DataError(f"{where('')}: the label is empty. Fill it in or leave the row out.")
-    others = [text for text in texts if INTEGER.fullmatch(text) is None and text not in (class_names or ())]
-    if len(others) == 1 < len(texts) and others[0].casefold() in MISSING:
-        raise DataError(f"{where(others[0])}: the label is {others[0]!r}. Fill it in or leave the row out.")
-    if others and all(map(_is_number, texts)):
-        fraction = others[0]
-        raise DataError(
-            f"{where(fraction)}: label {fraction[:40]!r} is a number but not an integer; labels must be "
-            f"integers or names. Is another column the label? {GIVE_LABEL}."
-        )
-    are_numbers = all(map(CLASS_NUMBER.fullmatch, texts))
-    if class_names is not None:
-        class_names = list(map(nfc, class_names))
-        number = {name: k for k, name in enumerate(class_names)}
-        if not set(texts) <= set(class_names):
-            if not are_numbers:
-                text = next(text for text in texts if text not in class_names)
-                raise DataError(
-                    f"{where(text)}: label {text[:40]!r} is none of the class names given, {quoted(class_names)}."
-                )
-            number = {text: int(text) for text in texts}
-        return np.array([number[text] for text in texts])[table.labels], tuple(class_names)
-    names = sorted(set(texts), key=int if are_numbers else str)
-    number = {name: k for k, name in enumerate(names)}
-    if are_numbers and names != [str(k) for k in range(len(names))]:
-        notes.append(f"Labels {quoted(map(int, names))} are numbered 0..{len(names) - 1} in this order.")
-    notes += _strange_labels(table, texts, label)
-    return np.array([number[text] for text in texts])[table.labels], tuple(names)
+    Raises:
+        DataError: rows have different lengths; the message names the line.
+    """
+    check_unique(columns.names, rows.file.name)
+    frame, width = None, len(columns.names)
+    with suppress(DataError):  # the rows are read once more, to name the line
+        frame = read_text_table(rows.file, rows.delimiter or ",", int(rows.names_delimiter))
+    if frame is None or frame.width != width or _has_other_lengths(frame):
+        return _texts_by_row(rows, columns), rows.file.name
+    if columns.has_header:
+        frame = frame[1:]
+    if not len(frame):
+        raise DataError(f"{rows.file.name}: no samples; the table has a header and no rows.")
+    return frame.rename(dict(zip(frame.columns, columns.names, strict=True))), rows.file.name
 
 
-def _strange_labels(table: _Table, texts: Sequence[str], label: str) -> list[str]:
-    """Return notes on labels that can mark missing values, and on labels such as 01."""
-    notes = []
-    for at, text in enumerate(texts):
-        if text.casefold() in MISSING:
-            n = count_of(int((table.labels == at).sum()), "sample")
-            notes.append(
-                f"{capitalized(label)}: {text!r} ({n}) is read as a class like the others. If it marks labels that are "
-                "missing, leave these rows out."
-            )
-    values = {text.lstrip("+").lstrip("0") for text in texts}
-    if all(map(INTEGER.fullmatch, texts)) and len(values) < len(texts):
-        notes.append(f"{capitalized(label)}: labels such as 1 and 01 are read as names, so they are different classes.")
-    return notes
+def _has_other_lengths(frame: pl.DataFrame) -> bool:
+    """Return whether a row may be shorter than the others, or blank."""
+    import polars as pl
+
+    last = frame[frame.columns[-1]]
+    return bool(last.null_count()) or bool(frame.select(pl.all_horizontal(pl.all() == "").any()).item())
+
+
+def _texts_by_row(rows: _Rows, columns: _Columns) -> pl.DataFrame:
+    """Return the same as `_read_texts`, read row by row, which finds the line of an error."""
+    import polars as pl
+
+    width, cells = len(columns.names), list[list[str]]()
+    for line, row in islice(rows, int(columns.has_header), None):
+        if len(row) != width:
+            raise DataError(f"{rows.file.name}: line {line} has {len(row)} columns, but the first row has {width}.")
+        if not len(cells) % ROWS_AT_ONCE:
+            rows.file.budget.take(BYTES_PER_CELL * width * ROWS_AT_ONCE if cells else 0)
+        cells.append(row)
+    if not cells:
+        raise DataError(f"{rows.file.name}: no samples; the table has a header and no rows.")
+    return pl.DataFrame(cells, schema=dict.fromkeys(columns.names, pl.String), orient="row")
 
 
 # ---- pixels ---------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from chalknet.data.dataset import Dataset
 from chalknet.data.on_disk import OnDiskArray, OnDiskSamples
+from chalknet.data.tables.encoding import encoding_from_table
 
 DATA_FILE = "data.json"
 ROWS_AT_ONCE = 4096  # number of samples to copy at a time
@@ -40,6 +41,7 @@ def write_data(data: Dataset, folder: Path) -> None:
         "source": data.source,
         "sha256": data.sha256,
         "input_names": list(data.input_names),
+        "encoding": None if data.encoding is None else data.encoding.as_table(),
         "stored": isinstance(data.inputs, OnDiskSamples),
         "arrays": [name for name, array in arrays.items() if array is not None],
     }
@@ -67,5 +69,6 @@ def read_data(folder: Path) -> Dataset:
         source=facts["source"],
         sha256=facts["sha256"],
         input_names=tuple(facts["input_names"]),
+        encoding=None if facts["encoding"] is None else encoding_from_table(facts["encoding"]),
         **arrays,
     )

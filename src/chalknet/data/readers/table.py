@@ -1,0 +1,138 @@
+"""Make a data set of a table of mixed columns: numbers, categories, dates and missing values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from chalknet.config import USUAL_TABLE, TableOptions
+from chalknet.data.dataset import MAX_CLASSES, Dataset, UnlabeledSamples, with_known
+from chalknet.data.readers.labels import GIVE_LABEL, INTEGER, LABEL_NAMES, LabelTexts, number_labels
+from chalknet.data.tables.columns import ColumnFinder, ColumnSummary, as_texts
+from chalknet.data.tables.encoding import TableEncoding
+from chalknet.errors import DataError
+from chalknet.formatting import quoted
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def dataset_from_frame(
+    frame: pl.DataFrame,
+    source: str,
+    *,
+    label_column: str | int | None = None,
+    class_names: Sequence[str] | None = None,
+    known_classes: Sequence[str] = (),
+    options: TableOptions = USUAL_TABLE,
+    encoding: TableEncoding | None = None,
+    sha256: str = "",
+    place: Callable[[int], str] = "row {}".format,
+    notes: Sequence[str] = (),
+) -> Dataset:
+    """Return the samples of a table with labels.
+
+    Args:
+        frame: the table.
+        source: what messages call it.
+        label_column: name or index of the label column; by default the one named label, class, target
+            or y.
+        class_names: K names, see `number_labels`.
+        known_classes: names of classes that may have no samples here.
+        options: how columns are read.
+        encoding: the encoding of another table whose columns this one must have; None to find the
+            columns here.
+        sha256: digest of the source; computed from the samples by default.
+        place: returns what messages call a row.
+        notes: notes of the reader.
+
+    Raises:
+        DataError: there is no label column, a label is missing, or a column cannot be read.
+    """
+    name = find_label(frame.columns, label_column, source)
+    found = list(notes)
+    labels, names = number_labels(_label_texts(frame[name], source, place), class_names, source, name, found)
+    table = frame.drop(name)
+    if not len(table.columns):
+        raise DataError(f"{source}: the table has only a label column, and no column to predict it from.")
+    summaries: tuple[ColumnSummary, ...] = ()
+    if encoding is None:
+        finder = ColumnFinder(table, options, source, place)
+        columns = finder.find()
+        used = {column.name for column in columns}
+        ignored = tuple(one for one in table.columns if one not in used)
+        encoding = TableEncoding(columns, ignored, name, tuple(options.missing), options.decimal)
+        found += finder.notes
+        summaries = tuple(finder.summaries)
+    inputs, more = encoding.encode(frame, source)
+    return Dataset(
+        inputs=inputs,
+        labels=labels,
+        class_names=with_known(names, known_classes),
+        source=source,
+        sha256=sha256,
+        notes=(*found, *more),
+        input_names=encoding.input_names,
+        encoding=encoding,
+        columns=summaries,
+    )
+
+
+def samples_from_frame(
+    frame: pl.DataFrame, source: str, encoding: TableEncoding, notes: Sequence[str] = ()
+) -> UnlabeledSamples:
+    """Return the samples of a table for prediction; a label column is ignored."""
+    if not len(frame):
+        raise DataError(f"{source}: no samples; the table has no rows.")
+    inputs, more = encoding.encode(frame, source)
+    return UnlabeledSamples(inputs, source, (*notes, *more), encoding.input_names, encoding)
+
+
+def find_label(names: Sequence[str], label_column: str | int | None, source: str) -> str:
+    """Return the name of the label column.
+
+    Args:
+        names: the names of all columns.
+        label_column: a name, a name in other case, an index, or None to find it by its name.
+        source: what messages call the table.
+
+    Raises:
+        DataError: there is no such column.
+    """
+    folded = [name.casefold() for name in names]
+    if label_column is None:
+        found = next((names[folded.index(one)] for one in LABEL_NAMES if one in folded), None)
+        if found is None:
+            raise DataError(
+                f"{source}: no column is named label, class, target or y; the columns are {quoted(names)}. "
+                f"{GIVE_LABEL}."
+            )
+        return found
+    if isinstance(label_column, str):
+        for known, wanted in ((list(names), label_column), (folded, label_column.casefold())):
+            if known.count(wanted) == 1:
+                return names[known.index(wanted)]
+        if INTEGER.fullmatch(label_column) is None:
+            raise DataError(f"{source}: no column is named {label_column!r}; the columns are {quoted(names)}.")
+    index = int(label_column[:20]) if isinstance(label_column, str) else label_column
+    if not -len(names) <= index < len(names):
+        raise DataError(f"{source}: label_column is {index}, but there are {len(names)} columns (0..{len(names) - 1}).")
+    return names[index]
+
+
+def _label_texts(series: Any, source: str, place: Callable[[int], str]) -> LabelTexts:
+    """Return a label column as texts; a missing label is the empty text."""
+    import polars as pl
+
+    texts = as_texts(series.fill_nan(None) if series.dtype.is_float() else series).str.strip_chars().fill_null("")
+    distinct = texts.unique(maintain_order=True)
+    if len(distinct) > MAX_CLASSES:
+        raise DataError(
+            f"{source}: column {series.name!r} holds {len(distinct):,} different labels, more than {MAX_CLASSES}. Is "
+            f"another column the label? {GIVE_LABEL}."
+        )
+    index = texts.replace_strict(distinct.to_list(), list(range(len(distinct))), return_dtype=pl.Int64).to_numpy()
+    _, first = np.unique(index, return_index=True)
+    return LabelTexts(index.astype(np.int64), tuple(distinct.to_list()), tuple(map(place, first.tolist())))

@@ -1,0 +1,1 @@
+"""Tables of mixed columns: reading them, finding what each column holds, and encoding them as numbers."""

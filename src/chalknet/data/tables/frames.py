@@ -1,0 +1,59 @@
+"""Convert tables in memory to polars frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from chalknet.data.tables.columns import check_unique
+from chalknet.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def is_frame(value: Any) -> bool:
+    """Return whether a value is a table in memory: a frame of pandas or polars, or a dict of columns."""
+    return isinstance(value, Mapping) or (hasattr(value, "columns") and hasattr(value, "shape"))
+
+
+def as_frame(value: Any, source: str) -> pl.DataFrame:
+    """Return a frame of pandas or polars, or a dict of columns, as a polars frame.
+
+    Args:
+        value: the table.
+        source: what messages call it.
+
+    Raises:
+        DataError: two columns have one name, a name is no text, or columns have different lengths.
+    """
+    import polars as pl
+
+    columns = list(value) if isinstance(value, Mapping) else list(value.columns)
+    check_unique([str(name) for name in columns], source)
+    try:
+        if isinstance(value, pl.DataFrame):
+            return value
+        return pl.DataFrame({str(name): _series(str(name), value[name]) for name in columns})
+    except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
+        raise DataError(f"{source}: cannot be read as a table ({error}).") from error
+
+
+def _series(name: str, values: Any) -> pl.Series:
+    """Return one column of a frame. Columns of mixed Python objects become texts."""
+    import numpy as np
+    import polars as pl
+
+    if isinstance(values, pl.Series):
+        return values.alias(name)
+    dtype = str(getattr(values, "dtype", ""))
+    if dtype.startswith(("datetime64", "timedelta64")):
+        return pl.Series(name, np.asarray(values).astype(f"{dtype.split('[')[0].split(',')[0]}[us]"))
+    if dtype in ("object", "category", "string", "str") or dtype.startswith(("Int", "UInt", "Float", "boolean")):
+        is_missing = values.isna() if hasattr(values, "isna") else [one is None for one in values]
+        plain = [None if gone else one for one, gone in zip(list(values), list(is_missing), strict=True)]
+        try:
+            return pl.Series(name, plain)
+        except (TypeError, pl.exceptions.PolarsError):
+            return pl.Series(name, [None if one is None else str(one) for one in plain])
+    return pl.Series(name, np.asarray(values) if hasattr(values, "dtype") else list(values))

@@ -1,0 +1,392 @@
+"""Tables of mixed columns: what each column becomes, in training and in prediction, from files and frames."""
+
+from __future__ import annotations
+
+import datetime
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from conftest import npz_bytes
+
+from chalknet.config import TableOptions
+from chalknet.data.dataset import dataset_from_arrays
+from chalknet.data.load import load_data, load_inputs
+from chalknet.data.preprocess import fit_scaling
+from chalknet.data.tables.columns import Column
+from chalknet.data.tables.encoding import TableEncoding, encoding_from_table, find_encoding
+from chalknet.errors import ConfigError, DataError
+
+N = 24
+TABLE = {
+    "age": [None if at % 8 == 0 else 20 + at for at in range(N)],
+    "city": [None if at % 6 == 0 else ["Oslo", "Rome", "Lima"][at % 3] for at in range(N)],
+    "sex": ["male" if at % 2 else "female" for at in range(N)],
+    "day": [datetime.date(2020, 1, 1) + datetime.timedelta(days=37 * at) for at in range(N)],
+    "label": ["yes" if at % 3 else "no" for at in range(N)],
+}
+NAMES = (
+    "age",
+    "day in days",
+    "age: missing",
+    "city: Lima",
+    "city: Oslo",
+    "city: Rome",
+    "city: missing",
+    "sex: male",
+    "day: sine of time of year",
+    "day: cosine of time of year",
+    "day: sine of day of week",
+    "day: cosine of day of week",
+)
+
+
+def frame(**columns):
+    return pl.DataFrame({**TABLE, **columns})
+
+
+def retold_rows():
+    """Return the inputs of TABLE, computed value by value."""
+    rows = []
+    for age, city, sex, day in zip(*(TABLE[name] for name in ("age", "city", "sex", "day")), strict=True):
+        days = (day - datetime.date(1970, 1, 1)).days
+        year, week = (2 * np.pi * turns for turns in (days / 365.2425, day.weekday() / 7))
+        week += 2 * np.pi * (0 if day.weekday() < 7 else 1)
+        rows.append(
+            [
+                np.nan if age is None else age,
+                days,
+                float(age is None),
+                *(float(city == name) for name in ("Lima", "Oslo", "Rome", None)),
+                1.0 if sex == "male" else -1.0,
+                *(np.sin(year), np.cos(year), np.sin(week), np.cos(week)),
+            ]
+        )
+    return np.array(rows)
+
+
+def test_every_kind_of_column_becomes_its_inputs():
+    data = load_data(frame())
+    assert data.input_names == NAMES
+    np.testing.assert_allclose(data.inputs, retold_rows(), atol=1e-9)
+    assert data.class_names == ("no", "yes")
+    assert data.notes == ()
+    assert data.encoding.n_numbers == 2
+
+
+def write_csv(path, table):
+    path.write_text(table.write_csv(date_format="%Y-%m-%d"))
+
+
+WRITERS = {
+    "t.csv": write_csv,
+    "t.tsv": lambda path, table: path.write_text(table.write_csv(separator="\t")),
+    "t.parquet": lambda path, table: table.write_parquet(path),
+    "t.arrow": lambda path, table: table.write_ipc(path, compression="uncompressed"),
+    "t.jsonl": lambda path, table: path.write_text(table.with_columns(pl.col("day").cast(pl.String)).write_ndjson()),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_format_gives_the_same_samples(name, tmp_path):
+    WRITERS[name](tmp_path / name, frame())
+    data = load_data(tmp_path / name)
+    np.testing.assert_array_equal(data.inputs, load_data(frame()).inputs)
+    assert (data.input_names, data.class_names) == (NAMES, ("no", "yes"))
+
+
+def test_a_dict_of_columns_is_a_table():
+    np.testing.assert_array_equal(load_data(TABLE).inputs, load_data(frame()).inputs)
+
+
+def test_columns_are_found_by_name_in_any_order_and_others_are_noted():
+    encoding = load_data(frame()).encoding
+    other = frame(extra=[1] * N).select(["extra", "sex", "day", "city", "age", "label"]).sample(N, shuffle=True, seed=1)
+    rows, notes = encoding.encode(other, "other")
+    order = [TABLE["day"].index(day) for day in other["day"]]
+    np.testing.assert_array_equal(rows, load_data(frame()).inputs[order])
+    assert notes == ("1 column that the model does not know is ignored: 'extra'.",)
+    with pytest.raises(DataError, match=r"^other: has no column 'age', 'sex'; its columns are 'city', 'day'"):
+        encoding.encode(other.select(["city", "day"]), "other")
+
+
+def test_categories_that_training_did_not_have_are_zero_and_counted():
+    encoding = load_data(frame()).encoding
+    rows, notes = encoding.encode(frame(city=["Bern"] * N, sex=["other"] * 2 + ["male"] * (N - 2)), "other")
+    assert not rows[:, 3:7].any()
+    assert rows[:3, 7].tolist() == [0, 0, 1]
+    assert notes == (
+        f"Column 'city' has {N} values of categories that training did not have.",
+        "Column 'sex' has 2 values of categories that training did not have.",
+    )
+
+
+def test_values_that_are_missing_only_in_prediction_are_noted():
+    encoding = load_data(frame(age=list(range(20, 20 + N)), keep=[1.5] * N), keep=["age"]).encoding
+    rows, notes = encoding.encode(frame(age=[None] * N, keep=[1.5] * N, sex=[None] * N), "other")
+    assert np.isnan(rows[:, 0]).all()
+    assert notes == (
+        f"Column 'age' has {N} missing values, and training had none. They get the median of the training samples.",
+        f"Column 'sex' has {N} missing values, and training had none. They are encoded as unknown.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("age", ["x"] * N, r"row 0, column 'age': 'x' is not a number, as the column was in training"),
+        ("age", [1.0] * 3 + [np.inf] * (N - 3), r"row 3, column 'age': inf is not a finite number"),
+        ("day", ["soon"] * N, r"row 0, column 'day': 'soon' is not a date"),
+    ],
+)
+def test_values_of_another_kind_are_refused_by_row_and_column(name, values, message):
+    with pytest.raises(DataError, match=message):
+        load_data(frame()).encoding.encode(frame(**{name: values}), "other")
+
+
+def test_a_column_of_numbers_cannot_be_made_of_words():
+    with pytest.raises(DataError, match=r"'city' holds no numbers, but values such as 'Rome'\. Take it out of numeric"):
+        load_data(frame(), numeric=["city"])
+
+
+def test_an_encoding_is_stored_and_read():
+    encoding = load_data(frame()).encoding
+    table = json.loads(json.dumps(encoding.as_table()))
+    assert encoding_from_table(table) == encoding
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"columns": []},
+        {"columns": 5},
+        {"decimal": ";"},
+        {"columns": [{"name": "a"}]},
+        {"label": None},
+    ],
+)
+def test_a_damaged_encoding_is_refused(change):
+    table = json.loads(json.dumps(load_data(frame()).encoding.as_table())) | change
+    with pytest.raises(DataError, match=r"its encoding|its decimal mark|label|columns|name"):
+        encoding_from_table(table)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"kind": "text"}, {"categories": []}, {"categories": ["a", "a"]}, {"date_format": "%c"}, {"name": "a\x1b"}],
+)
+def test_a_damaged_column_is_refused(change):
+    column = {"name": "a", "kind": "category", "categories": ["x", "y"], "has_missing": False} | {
+        "date_format": "",
+        "has_time": False,
+    }
+    table = {"columns": [column | change], "ignored": [], "label": "", "missing": [], "decimal": "."}
+    with pytest.raises(DataError):
+        encoding_from_table(table)
+
+
+# ---- what a column holds --------------------------------------------------------------------------------------------
+
+
+def kinds(table, **options):
+    data = load_data({**table, "label": [at % 2 for at in range(len(next(iter(table.values()))))]}, **options)
+    return {one.name: one.kind for one in data.columns}, data
+
+
+def test_identities_numbers_of_rows_and_free_texts_are_left_out_with_a_note():
+    table = {
+        "a": [at % 5 for at in range(60)],
+        "row": list(range(60)),
+        "customer_id": [at * at + 7 for at in range(60)],
+        "name": [f"person {at}" for at in range(60)],
+        "remark": [f"remark {at % 45}" for at in range(60)],
+        "only": ["x"] * 60,
+        "empty": [None] * 60,
+    }
+    found, data = kinds(table)
+    assert found == {
+        "a": "number",
+        "row": "id",
+        "customer_id": "id",
+        "name": "id",
+        "remark": "text",
+        "only": "constant",
+        "empty": "constant",
+    }
+    assert data.input_names == ("a", "only: x")
+    assert [note.split(" ")[1] for note in data.notes] == ["'row'", "'customer_id'", "'name'", "'remark'"]
+    found, data = kinds(table, keep=["row", "remark"], drop=["a"], categorical=["customer_id"])
+    assert (found["row"], found["remark"], found["customer_id"], found["a"]) == (
+        "number",
+        "category",
+        "category",
+        "column",
+    )
+
+
+def test_texts_among_numbers_that_mean_missing_are_missing():
+    values = [str(at) for at in range(20)] + ["-", "none"]
+    found, data = kinds({"a": values})
+    assert found == {"a": "number"}
+    assert data.notes == ("Column 'a': '-', 'none' (2 values) among numbers is read as missing.",)
+    assert np.isnan(data.inputs[-2:, 0]).all()
+
+
+def test_a_decimal_comma_is_read_if_it_is_given(tmp_path):
+    rows = "".join(f"{at},{at % 10};{'ab'[at % 2]};{at % 2}\n" for at in range(30))
+    (tmp_path / "t.csv").write_text("price;kind;label\n" + rows)
+    data = load_data(tmp_path / "t.csv", decimal=",")
+    assert data.inputs[11, 0] == 11.1
+    with pytest.raises(DataError, match=r"give decimal=',' \(--decimal ,\)"):
+        load_data(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "date_format"),
+    [
+        ("2021-03-{:02d}", "%Y-%m-%d"),
+        ("{:02d}.03.2021", "%d.%m.%Y"),
+        ("03/{:02d}/2021", "%m/%d/%Y"),
+        ("{:02d}/03/2021", "%d/%m/%Y"),
+        ("2021-03-{:02d} 10:30", "%Y-%m-%d %H:%M"),
+    ],
+)
+def test_dates_are_recognized_by_their_texts(text, date_format):
+    _, data = kinds({"when": [text.format(at % 28 + 1) for at in range(60)]})
+    assert data.encoding.columns == (Column("when", "date", date_format=date_format),)
+    assert np.ptp(data.inputs[:, 0]) == 27
+
+
+def test_dates_that_can_be_read_in_two_ways_are_noted():
+    _, data = kinds({"when": [f"{at % 12 + 1:02d}/{at % 11 + 1:02d}/2021" for at in range(60)]})
+    assert data.notes[0].startswith("Column 'when': dates such as 01/01/2021 are read as month/day/year.")
+
+
+def test_only_the_most_frequent_categories_are_columns():
+    values = [f"k{at % 400}" for at in range(1200)] + ["k7"] * 100
+    _, data = kinds({"a": values})
+    assert len(data.encoding.columns[0].categories) == 256
+    assert "k7" in data.encoding.columns[0].categories
+    assert "400 categories. The 256 most frequent ones are used" in data.notes[0]
+
+
+def test_equal_tables_give_equal_encodings_whatever_the_order():
+    one, other = load_data(frame()), load_data(frame().sample(N, shuffle=True, seed=2))
+    assert one.encoding == other.encoding
+
+
+# ---- labels ---------------------------------------------------------------------------------------------------------
+
+
+def test_labels_can_be_texts_numbers_and_booleans():
+    assert load_data({"a": [1, 2, 3], "y": [True, False, True]}).class_names == ("false", "true")
+    assert load_data({"a": [1, 2, 3], "y": [3.0, 5.0, 3.0]}).class_names == ("3", "5")
+    data = dataset_from_arrays(np.eye(3), np.array(["b", "a", "b"]))
+    assert (data.class_names, data.labels.tolist()) == (("a", "b"), [1, 0, 1])
+
+
+@pytest.mark.parametrize("labels", [["a", None, "b"], ["a", float("nan"), "b"], ["a", " ", "b"]])
+def test_missing_labels_are_refused(labels):
+    with pytest.raises(DataError, match=r"is missing|label is empty"):
+        dataset_from_arrays(np.eye(3), np.array(labels, object))
+    with pytest.raises(DataError, match=r"the label is (empty|'NaN')"):
+        load_data(pl.DataFrame({"a": [1, 2, 3], "y": pl.Series(labels, strict=False, dtype=pl.String)}))
+
+
+def test_a_table_without_a_label_says_how_to_name_it():
+    with pytest.raises(DataError, match=r"no column is named label, class, target or y; the columns are 'a', 'b'"):
+        load_data({"a": [1, 2], "b": [3, 4]})
+    assert load_data({"a": [1, 2], "b": [3, 4]}, label_column="B").class_names == ("3", "4")
+    assert load_data({"a": [1, 2], "b": [3, 4]}, label_column=0).class_names == ("1", "2")
+
+
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.parquet", b"PAR1" + bytes(40), "cannot be read as Parquet"),
+        ("t.arrow", b"ARROW1" + bytes(40), "cannot be read as Arrow"),
+        ("t.jsonl", b'{"a": 1,\n', "cannot be read as JSON Lines"),
+        ("t.xlsx", npz_bytes(x=np.zeros(2)), "cannot be read as Excel"),
+    ],
+)
+def test_a_damaged_file_of_a_table_is_one_line(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        load_data(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_options_of_tables_are_refused_for_other_sources(tmp_path):
+    (tmp_path / "a.npz").write_bytes(npz_bytes(images=np.zeros((4, 2, 2), np.uint8), labels=np.array([0, 1, 0, 1])))
+    with pytest.raises(ConfigError, match=r"drop has no meaning for an \.npz file"):
+        load_data(tmp_path / "a.npz", drop=["a"])
+    frame().write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ConfigError, match="decimal has no meaning for a table"):
+        load_data(tmp_path / "t.parquet", decimal=",")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"drop": "a"}, {"decimal": "x"}, {"delimiter": "ab"}, {"header": "yes"}, {"missing": [5]}],
+)
+def test_invalid_options_are_refused(options):
+    with pytest.raises(ConfigError):
+        TableOptions(**options)
+
+
+def test_samples_for_prediction_need_no_label(tmp_path):
+    encoding = load_data(frame()).encoding
+    write_csv(tmp_path / "t.csv", frame().drop("label"))
+    frame().drop("label").write_parquet(tmp_path / "t.parquet")
+    for name in ("t.csv", "t.parquet"):
+        samples = load_inputs(tmp_path / name, encoding.n_inputs, encoding=encoding)
+        np.testing.assert_array_equal(samples.inputs, load_data(frame()).inputs)
+    with pytest.raises(DataError, match=r"the model was trained on plain rows\. Save it as CSV"):
+        load_inputs(tmp_path / "t.parquet", 3)
+
+
+def test_validation_samples_are_encoded_like_the_training_samples():
+    train = load_data(frame())
+    other = frame(city=["Bern"] * N)
+    assert load_data(other, like=train).encoding == train.encoding
+    assert load_data(other).encoding != train.encoding
+
+
+# ---- missing values -------------------------------------------------------------------------------------------------
+
+
+def test_missing_values_become_the_median_of_the_training_samples():
+    rows = np.array([[1.0, np.nan], [3.0, 5.0], [10.0, np.nan], [np.nan, 7.0], [1e6, 1e6]])
+    scaling = fit_scaling("standard", rows, np.arange(4), False, may_be_missing=True)
+    np.testing.assert_array_equal(scaling.fill, [3.0, 6.0])
+    full = np.where(np.isnan(rows), scaling.fill, rows)
+    np.testing.assert_allclose(scaling(rows, np.float64), (full - full[:4].mean(0)) / full[:4].std(0))
+
+
+def test_a_weight_of_two_is_a_sample_given_twice():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(30, 4))
+    rows[rng.random(rows.shape) < 0.3] = np.nan
+    times = rng.integers(1, 4, 30)
+    twice = np.repeat(rows, times, axis=0)
+    one = fit_scaling("standard", rows, np.arange(30), False, times.astype(float), True)
+    other = fit_scaling("standard", twice, np.arange(len(twice)), False, None, True)
+    for name in ("fill", "shift", "scale"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=1e-12)
+
+
+def test_a_column_that_is_always_missing_in_training_is_ignored():
+    rows = np.array([[np.nan, 1.0], [np.nan, 2.0], [5.0, 3.0]])
+    scaling = fit_scaling("standard", rows, np.arange(2), False, may_be_missing=True)
+    assert scaling.ignored == [0]
+    assert abs(scaling(rows, np.float64)[2, 0]) < 1e-20
+
+
+def test_plain_numbers_in_a_frame_need_no_encoding():
+    assert find_encoding(pl.DataFrame({"a": [1, 2], "b": [0.5, 1.5]})) is None
+    assert find_encoding(np.zeros((3, 2))) is None
+    assert isinstance(find_encoding(frame().drop("label")), TableEncoding)
