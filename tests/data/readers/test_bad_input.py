@@ -282,6 +282,8 @@ CSV_CASES = {
         {"drop": ["b"]},
         r"drop \(--drop\) names 'b', but the columns besides",
     ),
+    "a short row of texts": ('label,a,b\nyes,"x,y",u\nno,z\n', {}, r"line 3 has 2 columns, but the first row has 3"),
+    "a short row of numbers": ("label,a,b\nyes,x,1\nno,y\n", {}, r"line 3 has 2 columns, but the first row has 3"),
     "two columns of one name": ("a,a,label\n1,x,0\n2,y,1\n", {}, r"two columns are named 'a'. Rename one"),
     "no column that can be used": ("a,label\n,0\nNA,1\n", {}, r"no column can be used for training: 'a'"),
     "only a label": ("label,\n", {}, r"the table has a header and no rows"),

@@ -194,6 +194,27 @@ def test_a_column_that_numbers_the_rows_is_left_out(name, start):
     assert read(text.replace("\n3,", "\n4,")).input_names == (name, "a")
 
 
+def test_texts_may_hold_the_delimiter_and_lines_may_be_blank():
+    data = read('label,a,b\nyes,"x,y",1\n\nno,"z, ""q""",2\n')
+    assert data.encoding.columns[0].categories == ("x,y", 'z, "q"')
+    assert data.inputs[:, 0].tolist() == [1, 2]
+
+
+def test_the_digits_of_categories_and_labels_are_kept():
+    rows = "".join(f"{at % 2:03d},{at % 3:05d},x\n" for at in range(12))
+    data = read("label,zip,kind\n" + rows, categorical=["zip"])
+    assert data.class_names == ("000", "001")
+    assert data.encoding.columns[0].categories == ("00000", "00001", "00002")
+
+
+def test_a_text_far_down_makes_categories_of_a_column_of_numbers():
+    rows = "".join(f"{at % 2},{at % 5},x\n" for at in range(12_000))
+    data = read("label,a,kind\n" + rows + "0,many,x\n", categorical=["a"])
+    assert "many" in data.encoding.columns[0].categories
+    with pytest.raises(DataError, match=r"line 12002, column 'a': 'many' is not a number, but 12,000 other values"):
+        read("label,a,kind\n" + rows + "0,many,x\n")
+
+
 def test_numbers_that_float64_rounds_are_noted():
     assert (
         read(f"id,label\n{2**53 + 1},0\n{2**53 + 3},1\n").notes[0].startswith("Column 'id' holds numbers beyond 2^53")

@@ -7,7 +7,7 @@ import io
 import math
 import re
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -33,7 +33,7 @@ from chalknet.data.readers.table import dataset_from_frame, samples_from_frame
 from chalknet.data.readers.table_file import read_text_table
 from chalknet.data.row_numbers import row_numbers
 from chalknet.data.tables.columns import ID_NAME, check_unique
-from chalknet.data.tables.encoding import TableEncoding
+from chalknet.data.tables.encoding import TableEncoding, category_names
 from chalknet.errors import DataError
 from chalknet.formatting import capitalized, quoted
 
@@ -151,8 +151,11 @@ def read_csv(
     if table is None:
         if image_size is not None:
             raise DataError(f"{file.name}: images of image_size (--image-size) need a table of numbers alone.")
+        assert columns.label is not None, "it has been found"
+        texts = {columns.names[columns.label], *options.categorical, *category_names(encoding)}
         return dataset_from_frame(
-            *_read_texts(rows, columns),
+            _read_cells(rows, columns, texts),
+            file.name,
             label_column=columns.label,
             class_names=class_names,
             known_classes=known_classes,
@@ -187,7 +190,7 @@ def read_csv_samples(
     is_headed = bool(set(header) & set(encoding.names))
     names = header if is_headed else _numbered_columns(len(header))
     columns = _Columns(names, None, has_header=is_headed)
-    return samples_from_frame(*_read_texts(rows, columns)[:2], encoding)
+    return samples_from_frame(_read_cells(rows, columns, category_names(encoding)), file.name, encoding)
 
 
 def read_csv_rows(
@@ -555,35 +558,27 @@ def _read_numbers(rows: _Rows, columns: _Columns, image_size: tuple[int, int] | 
     return None if is_identity or row_numbers(table.features, columns.features) else table
 
 
-def _read_texts(rows: _Rows, columns: _Columns) -> tuple[pl.DataFrame, str]:
-    """Return a table as columns of texts, and what messages call it.
+def _read_cells(rows: _Rows, columns: _Columns, texts: Collection[str]) -> pl.DataFrame:
+    """Return a table as columns of texts and numbers.
+
+    Args:
+        rows: the table.
+        columns: the meaning of its columns.
+        texts: names of columns that are read as texts.
 
     Raises:
         DataError: rows have different lengths; the message names the line.
     """
     check_unique(columns.names, rows.file.name)
-    frame, width = None, len(columns.names)
-    with suppress(DataError):  # the rows are read once more, to name the line
-        frame = read_text_table(rows.file, rows.delimiter or ",", int(rows.names_delimiter))
-    if frame is None or frame.width != width or _has_other_lengths(frame):
-        return _texts_by_row(rows, columns), rows.file.name
-    if columns.has_header:
-        frame = frame[1:]
-    if not len(frame):
-        raise DataError(f"{rows.file.name}: no samples; the table has a header and no rows.")
-    return frame.rename(dict(zip(frame.columns, columns.names, strict=True))), rows.file.name
-
-
-def _has_other_lengths(frame: pl.DataFrame) -> bool:
-    """Return whether a row may be shorter than the others, or blank."""
-    import polars as pl
-
-    last = frame[frame.columns[-1]]
-    return bool(last.null_count()) or bool(frame.select(pl.all_horizontal(pl.all() == "").any()).item())
+    skipped = int(rows.names_delimiter) + columns.has_header
+    frame = read_text_table(rows.file, rows.delimiter or ",", skipped, columns.names, texts)
+    if frame is None or not len(frame):
+        return _texts_by_row(rows, columns)
+    return frame
 
 
 def _texts_by_row(rows: _Rows, columns: _Columns) -> pl.DataFrame:
-    """Return the same as `_read_texts`, read row by row, which finds the line of an error."""
+    """Return a table as columns of texts, read row by row, which finds the line of an error."""
     import polars as pl
 
     width, cells = len(columns.names), list[list[str]]()

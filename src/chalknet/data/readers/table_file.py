@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from chalknet.data.readers.source_file import SourceFile
-from chalknet.data.tables.columns import check_unique
+from chalknet.data.tables.columns import NULL_TEXTS, check_unique
 from chalknet.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
     import polars as pl
 
 CHUNK_BYTES = 2**24
+INFERRED_ROWS = 10_000  # from which the types of the columns of a text table are found
 # Formats of table files besides CSV: by which bytes a file begins with, and what messages call it.
 PARQUET, ARROW, EXCEL, JSON_LINES = "Parquet", "Arrow", "Excel", "JSON Lines"
 JSON_SUFFIXES, EXCEL_SUFFIXES = (".jsonl", ".ndjson"), (".xlsx", ".xlsm")
@@ -34,34 +36,60 @@ def typed_format(file: SourceFile) -> str:
     return JSON_LINES if file.name.casefold().endswith(JSON_SUFFIXES) else ""
 
 
-def read_text_table(file: SourceFile, delimiter: str, skip_lines: int) -> pl.DataFrame:
-    """Read a CSV or TSV table as columns of texts.
+def read_text_table(
+    file: SourceFile, delimiter: str, skip_rows: int, names: Sequence[str], texts: Collection[str]
+) -> pl.DataFrame | None:
+    """Read a CSV or TSV table.
 
     Args:
         file: the table.
         delimiter: the character between two cells.
-        skip_lines: number of lines at the beginning that are skipped.
+        skip_rows: number of rows at the beginning that are skipped.
+        names: the names of the columns.
+        texts: names of the columns that are read as texts. Others are numbers if all values are.
 
     Returns:
-        Columns of texts named column_1, column_2, ...; null in cells that a row does not have.
-
-    Raises:
-        DataError: the file is not a table that polars can read.
+        The table. None if a row may be blank, shorter or longer than the others, or is no CSV.
     """
     import polars as pl
 
-    content = _content(file)
-    try:
-        return pl.read_csv(
-            content,
-            has_header=False,
-            separator=delimiter,
-            infer_schema=False,
-            empty_string_is_null=False,
-            skip_lines=skip_lines,
-        )
-    except (pl.exceptions.PolarsError, ValueError) as error:
-        raise DataError(f"{file.name}: cannot be read as a table ({first_line(error)}).") from error
+    content = _content(file).getvalue()
+    usual: dict[str, Any] = {"has_header": False, "separator": delimiter, "skip_rows": skip_rows}
+    frame = None
+    for is_typed in (True, False):  # a column of numbers may hold a text after the rows that are inferred from
+        with suppress(pl.exceptions.PolarsError, ValueError):
+            found = pl.read_csv(content, n_rows=1, infer_schema=False, **usual).columns  # named by number
+            texts_only = {column: pl.String for column, name in zip(found, names, strict=False) if name in texts}
+            frame = pl.read_csv(
+                content,
+                infer_schema=is_typed,
+                infer_schema_length=INFERRED_ROWS,
+                schema_overrides=texts_only if is_typed else None,
+                null_values=list(NULL_TEXTS) if is_typed else None,
+                **usual,
+            )
+            break
+    if frame is None or frame.width != len(names) or not _has_equal_rows(content, frame, delimiter, skip_rows):
+        return None
+    frame.columns = list(names)
+    return frame
+
+
+def _has_equal_rows(content: bytes, frame: pl.DataFrame, delimiter: str, skip_rows: int) -> bool:
+    """Return whether every row of a table has all cells.
+
+    polars refuses longer rows, and fills up shorter ones. So all rows are whole if the delimiters
+    between cells, which are those that are not within a text, have the expected number.
+    """
+    import polars as pl
+
+    texts = frame.select(pl.col(pl.String).str.count_matches(delimiter, literal=True).sum())
+    within = sum(int(one or 0) for one in texts.row(0)) if texts.width else 0
+    skipped, start = 0, 0
+    for _ in range(skip_rows):
+        end = content.find(b"\n", start) + 1
+        skipped, start = skipped + content.count(delimiter.encode(), start, end), end
+    return content.count(delimiter.encode()) - skipped - within == len(frame) * (frame.width - 1)
 
 
 def read_typed_table(file: SourceFile, kind: str) -> pl.DataFrame:

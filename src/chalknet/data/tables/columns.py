@@ -22,6 +22,8 @@ MAX_CATEGORIES = 256  # rarer ones are encoded as unknown
 MAX_CATEGORY_LENGTH = 1_000  # characters of a category, which model files store
 # Texts that mean "missing" in any column, in any case, and those that do so among numbers only.
 MISSING_TEXTS = ("", "nan", "na", "n/a", "#n/a", "null", "?")
+# The same with capital letters as they are usual, so that texts need not be changed to compare them.
+NULL_TEXTS = tuple(sorted({form for text in MISSING_TEXTS for form in (text, text.upper(), text.title(), "NaN")}))
 MISSING_AMONG_NUMBERS = ("none", "nil", "missing", "-", ".", "nat")
 MIN_NUMERIC = 0.9  # with this fraction of numbers, the other texts of a column are errors and not categories
 MIN_ROWS = 10  # fewer rows can be different, or numbered, by chance
@@ -328,10 +330,15 @@ def with_nulls(series: pl.Series, options: TableOptions) -> pl.Series:
     if series.dtype in (pl.Categorical, pl.Enum):
         series = series.cast(pl.String)
     if series.dtype == pl.String:
-        stripped = series.str.strip_chars()
-        folded = stripped.str.to_lowercase()
-        missing = (*MISSING_TEXTS, *(text.strip().lower() for text in options.missing))
-        return pl.select(pl.when(folded.is_in(missing)).then(None).otherwise(stripped).alias(series.name)).to_series()
+        given = (text.strip() for text in options.missing)
+        missing = [*NULL_TEXTS, *(form for text in given for form in (text, text.upper(), text.lower()))]
+        cell = pl.col(series.name).str.strip_chars()
+        return (
+            series.to_frame()
+            .select(pl.when(cell.is_in(missing)).then(None).otherwise(cell))
+            .to_series()
+            .alias(series.name)
+        )
     if series.dtype.is_float():
         return series.fill_nan(None)
     if series.dtype == pl.Null:

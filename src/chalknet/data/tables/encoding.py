@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 DAY = 86_400.0
+ROWS_AT_ONCE = 512
 # Cycles of a date: name, length in days, and the day at which a cycle begins (days since
 # 1970-01-01, which was a Thursday). The year is the mean year of the Gregorian calendar.
 CYCLES = (("time of year", 365.2425, 0.0), ("day of week", 7.0, 4.0), ("time of day", 1.0, 0.0))
@@ -132,10 +133,11 @@ class TableEncoding:
         for column in self.columns:
             series[column.name], found = _values(with_nulls(frame[column.name], options), column, options, source)
             notes += found
-        at = 0
-        for group in self._groups:
-            group.fill(series[group.column], values[:, at : at + len(group.names)])
-            at += len(group.names)
+        for start in range(0, len(values), ROWS_AT_ONCE):  # so few rows that they stay in the cache
+            rows, at = slice(start, start + ROWS_AT_ONCE), 0
+            for group in self._groups:
+                group.fill(series[group.column][rows], values[rows, at : at + len(group.names)])
+                at += len(group.names)
         return values, tuple(notes)
 
     @cached_property
@@ -148,6 +150,11 @@ class TableEncoding:
     def as_table(self) -> dict[str, Any]:
         """Return the encoding as model files store it."""
         return asdict(self)
+
+
+def category_names(encoding: TableEncoding | None) -> list[str]:
+    """Return the names of the columns of categories; none without an encoding."""
+    return [] if encoding is None else [column.name for column in encoding.columns if column.kind == CATEGORY]
 
 
 def find_encoding(table: Any) -> TableEncoding | None:
