@@ -65,6 +65,7 @@ def _encoding_fields(encoding: TableEncoding | None) -> dict[str, str]:
         return {
             "csv_usage": "",
             "csv_import": "",
+            "re_import": "",
             "unicode_import": "",
             "table_text": "",
             "encoded": "x",
@@ -87,6 +88,7 @@ def _encoding_fields(encoding: TableEncoding | None) -> dict[str, str]:
     return {
         "csv_usage": "    python predictor.py table.csv             the same for the rows of a table\n",
         "csv_import": "import csv\nimport datetime\n",
+        "re_import": "import re\n",
         "unicode_import": "import unicodedata\n",
         "table_text": "\n\n    x can also be a table: a dict of the values of each column.\n    ",
         "encoded": "encode(x) if isinstance(x, dict) else x",

@@ -21,7 +21,7 @@ from chalknet.data.readers.source_file import open_source
 from chalknet.data.readers.table import dataset_from_frame, samples_from_frame
 from chalknet.data.readers.table_file import JSON_SUFFIXES, read_typed_table, typed_format
 from chalknet.data.tables.encoding import TableEncoding
-from chalknet.data.tables.frames import as_frame, is_frame
+from chalknet.data.tables.frames import as_frame, column_labels, is_frame
 from chalknet.errors import ConfigError, DataError
 from chalknet.files import reading
 
@@ -141,6 +141,8 @@ def load_data(
     encoding = None if like is None else like.encoding
     if is_frame(source):
         _reject_unused_options("frame", FRAME, given)
+        if label_column in column_labels(source):  # a name, also if it is a number
+            label_column = str(label_column)
         return dataset_from_frame(
             as_frame(source, FRAME),
             FRAME,
@@ -291,7 +293,9 @@ def existing_path(source: str | Path) -> Path:
         is_table = hasattr(source, "columns") or hasattr(source, "shape")
         given = f"{type(source).__name__} in memory" if is_table else repr(source)
         advice = " Use dataset_from_arrays(inputs, labels) for samples in memory." if is_table else ""
-        raise ConfigError(f"source must be a path or the name {BUILTIN!r}, got {given}.{advice}")
+        raise ConfigError(
+            f"source must be a path, a frame, a dict of columns or the name {BUILTIN!r}, got {given[:100]}.{advice}"
+        )
     path = Path(source)
     try:
         if path.is_dir() or path.is_file():

@@ -215,6 +215,14 @@ def test_a_text_far_down_makes_categories_of_a_column_of_numbers():
         read("label,a,kind\n" + rows + "0,many,x\n")
 
 
+@pytest.mark.parametrize("options", [{}, {"header": False}])
+def test_a_value_y_in_the_first_row_is_no_name_of_a_label(options):
+    rows = "p,x,y,n,92\ne,x,s,t,46\np,b,y,n,13\n"
+    data = read(rows, **options)
+    assert data.class_names == ("e", "p")
+    assert data.notes[0].startswith("No header names the label, so column 1 is read as it.")
+
+
 def test_numbers_that_float64_rounds_are_noted():
     assert (
         read(f"id,label\n{2**53 + 1},0\n{2**53 + 3},1\n").notes[0].startswith("Column 'id' holds numbers beyond 2^53")

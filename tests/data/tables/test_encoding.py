@@ -135,9 +135,9 @@ def test_values_that_are_missing_only_in_prediction_are_noted():
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("age", ["x"] * N, r"row 0, column 'age': 'x' is not a number, as the column was in training"),
-        ("age", [1.0] * 3 + [np.inf] * (N - 3), r"row 3, column 'age': inf is not a finite number"),
-        ("day", ["soon"] * N, r"row 0, column 'day': 'soon' is not a date"),
+        ("age", ["x"] * N, r"row 0 \(from 0\), column 'age': 'x' is not a number, as the column was in training"),
+        ("age", [1.0] * 3 + [np.inf] * (N - 3), r"row 3 \(from 0\), column 'age': inf is not a finite number"),
+        ("day", ["soon"] * N, r"row 0 \(from 0\), column 'day': 'soon' is not a date"),
     ],
 )
 def test_values_of_another_kind_are_refused_by_row_and_column(name, values, message):
@@ -274,6 +274,58 @@ def test_only_the_most_frequent_categories_are_columns():
 def test_equal_tables_give_equal_encodings_whatever_the_order():
     one, other = load_data(frame()), load_data(frame().sample(N, shuffle=True, seed=2))
     assert one.encoding == other.encoding
+
+
+def test_points_of_a_table_with_decimal_commas_separate_thousands_only(tmp_path):
+    rows = "".join(f"{at % 28 + 1:02d}.12.2020;1.{at:03d},5;1.3.{at};{at % 2}\n" for at in range(40))
+    (tmp_path / "t.csv").write_text("day;price;version;label\n" + rows)
+    data = load_data(tmp_path / "t.csv", decimal=",", keep=["version"])
+    assert {one.name: one.kind for one in data.columns} == {"day": "date", "price": "number", "version": "category"}
+    assert data.inputs[7, data.input_names.index("price")] == 1007.5
+    with pytest.raises(DataError, match=r"row 0 \(from 0\), column 'price': '0\.838' is not a number"):
+        data.encoding.encode(pl.DataFrame({"day": ["01.12.2020"], "price": ["0.838"], "version": ["1"]}), "new")
+
+
+def test_the_advice_for_thousands_says_what_else_the_comma_can_be():
+    values = ["1,234", "12,500", "900"] * 8
+    with pytest.raises(DataError, match=r"give decimal=',' \(--decimal ,\)\. If it separates thousands, remove it\."):
+        kinds({"a": values})
+
+
+def test_types_of_a_frame_say_what_a_column_holds():
+    times = [datetime.time(at % 24, 30) for at in range(30)]
+    spans = [datetime.timedelta(hours=at) for at in range(30)]
+    codes = pl.Series([str(at % 4) for at in range(30)]).cast(pl.Categorical)
+    found, data = kinds({"time": times, "span": spans, "code": codes, "lists": [[at] for at in range(30)]})
+    assert found == {"time": "number", "span": "number", "code": "category", "lists": "other"}
+    assert data.notes == ("Column 'lists' holds values of type List(Int64) and is left out.",)
+    assert data.inputs[3, :2].tolist() == [3.5 * 3600, 3 * 3600]
+
+
+def test_true_and_false_are_one_category_however_they_are_written():
+    encoding = load_data({"flag": ["True", "False"] * 10, "label": [0, 1] * 10}).encoding
+    wanted, notes = encoding.encode(pl.DataFrame({"flag": [True, False]}), "frame")
+    assert notes == ()
+    np.testing.assert_array_equal(encoding.encode(pl.DataFrame({"flag": ["TRUE", "false"]}), "texts")[0], wanted)
+
+
+@pytest.mark.parametrize(
+    "text", ["2021-03-{:02d}T10:05:00.250000", "2021-03-{:02d}T10:05:00Z", "2021-03-{:02d}T10:05", "{:02d}-Mar-2021"]
+)
+def test_time_stamps_are_dates(text):
+    found, data = kinds({"when": [text.format(at % 28 + 1) for at in range(60)]})
+    assert found == {"when": "date"}
+    assert np.ptp(data.inputs[:, 0]) == pytest.approx(27)
+
+
+def test_a_dict_may_hold_nan_among_texts():
+    data = load_data({"city": ["Oslo", float("nan"), "Rome", None] * 5, "label": [0, 1] * 10})
+    assert data.encoding.columns == (Column("city", "category", ("Oslo", "Rome"), has_missing=True),)
+
+
+def test_an_empty_table_says_so():
+    with pytest.raises(DataError, match=r"no samples; the table has no rows"):
+        load_data(pl.DataFrame({"a": [], "label": []}))
 
 
 # ---- labels ---------------------------------------------------------------------------------------------------------

@@ -379,6 +379,8 @@ def _find_columns(rows: _Rows, label_column: str | int | None, header_given: boo
     else:
         label = _given_column(header, label_column, rows.file.name)
     has_header = _is_header(header, rest, label, label_column) if header_given is None else header_given
+    if not has_header and label_column is None:
+        label = None  # the first row holds values, and one of them is y or class
     if label is None and has_header and not (_is_counted(header) and header[0]):
         raise NoLabelError(
             f"{rows.file.name}: no column is named label, class, target or y; the columns are {quoted(header)}. "

@@ -51,6 +51,8 @@ def dataset_from_frame(
     Raises:
         DataError: there is no label column, a label is missing, or a column cannot be read.
     """
+    if not len(frame):
+        raise DataError(f"{source}: no samples; the table has no rows.")
     name = find_label(frame.columns, label_column, source)
     found = list(notes)
     labels, names = number_labels(_label_texts(frame[name], source, place), class_names, source, name, found)

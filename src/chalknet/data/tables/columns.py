@@ -29,12 +29,18 @@ MIN_NUMERIC = 0.9  # with this fraction of numbers, the other texts of a column 
 MIN_ROWS = 10  # fewer rows can be different, or numbered, by chance
 MAX_TEXT_SHARE = 0.5  # with more different texts per row, and more than MIN_TEXTS, a column holds free text
 MIN_TEXTS = 20
+YEARS = (1000, 9999)  # that a date which is a text can have
 DATE_FORMATS = (
     "%Y-%m-%d",
     "%Y/%m/%d",
     "%Y-%m-%d %H:%M:%S",
     "%Y-%m-%dT%H:%M:%S",
     "%Y-%m-%d %H:%M",
+    "%Y-%m-%dT%H:%M",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.fZ",
+    "%d-%b-%Y",
     "%d.%m.%Y",
     "%d.%m.%Y %H:%M",
     "%m/%d/%Y",
@@ -42,6 +48,8 @@ DATE_FORMATS = (
     "%m/%d/%Y %H:%M",
     "%d/%m/%Y %H:%M",
 )
+# A number with a decimal comma. A point in it separates groups of three digits, and nothing else.
+COMMA_NUMBER = r"^[+-]?([1-9][0-9]{0,2}(\.[0-9]{3})+|[0-9]*)(,[0-9]*)?([eE][+-]?[0-9]+)?$"
 DECIMAL_COMMA = r"^[+-]?[0-9]*,[0-9]+$"
 ID_NAME = re.compile(r"(.*[^a-z])?(id|uuid|guid|index|row|rownames|unnamed: \d+)", re.I)
 
@@ -154,12 +162,17 @@ class ColumnFinder:
             self._summarize(about, "constant", "every value is missing", "left out")
             return None
         is_text = values.dtype == pl.String
-        numbers = None if name in options.categorical else as_numbers(values, options)
-        if is_text and name not in options.categorical:
+        is_category = name in options.categorical or series.dtype in (pl.Categorical, pl.Enum)
+        if is_unreadable(values.dtype):
+            self.notes.append(f"Column {name!r} holds values of type {values.dtype} and is left out.")
+            self._summarize(about, "other", "", f"left out: values of type {values.dtype}")
+            return None
+        numbers = None if is_category else as_numbers(values, options)
+        if is_text and not is_category:
             self._check_decimal_mark(values)
         if is_text and numbers is not None:
             numbers = self._checked_numbers(values, numbers)
-        if values.dtype.is_temporal() and name not in options.categorical:
+        if values.dtype.is_temporal() and numbers is None and not is_category:
             return self._date(about, values, "")
         if numbers is not None:
             return self._number(replace(about, n_missing=numbers.null_count()), numbers)
@@ -168,7 +181,7 @@ class ColumnFinder:
                 f"{self.source}: column {name!r} holds no numbers, but values such as {str(present[0])[:40]!r}. Take "
                 "it out of numeric (--numeric)."
             )
-        formats = date_formats(present) if is_text and name not in options.categorical else []
+        formats = date_formats(present) if is_text and not is_category else []
         if formats:
             if len(formats) > 1:
                 self.notes.append(
@@ -176,7 +189,7 @@ class ColumnFinder:
                     "day/month/year, write them as year-month-day."
                 )
             return self._date(about, as_dates(values, formats[0]), formats[0])
-        return self._category(about, as_texts(values))
+        return self._category(about, category_texts(values), is_category)
 
     def _check_decimal_mark(self, values: pl.Series) -> None:
         """Raise DataError if a column holds numbers with decimal commas, and points are expected."""
@@ -187,9 +200,11 @@ class ColumnFinder:
         n_numbers = as_numbers(present.str.replace(",", ".", literal=True), self.options)
         if n_numbers is not None and len(n_numbers) - n_numbers.null_count() >= MIN_NUMERIC * len(present):
             at = int((values.str.contains(DECIMAL_COMMA)).fill_null(False).arg_max() or 0)
+            thousands = present.filter(has_comma).str.contains(r"^[+-]?[1-9][0-9]{0,2},[0-9]{3}$").all()
+            advice = " If it separates thousands, remove it." if thousands else ""
             raise DataError(
                 f"{self.source}: {self.place(at)}, column {values.name!r}: {values[at][:40]!r} is not a number. If its "
-                "comma is a decimal comma, give decimal=',' (--decimal ,)."
+                f"comma is a decimal comma, give decimal=',' (--decimal ,).{advice}"
             )
 
     def _checked_numbers(self, values: pl.Series, numbers: pl.Series) -> pl.Series | None:
@@ -263,7 +278,7 @@ class ColumnFinder:
         )
         return Column(about.name, DATE, (), about.n_missing > 0, date_format, has_time)
 
-    def _category(self, about: _About, texts: pl.Series) -> Column | None:
+    def _category(self, about: _About, texts: pl.Series, is_given: bool) -> Column | None:
         """Return a column of categories, or None if it holds identities or free text."""
         present = texts.drop_nulls()
         counts = present.value_counts(sort=True)
@@ -272,7 +287,7 @@ class ColumnFinder:
         names, numbers = counts[about.name].to_list(), counts["count"].to_list()
         top = ", ".join(f"{name[:20]} ({n:,})" for name, n in zip(names[:3], numbers, strict=False))
         top += ", ..." if len(names) > 3 else ""
-        is_wanted = about.name in (*self.options.keep, *self.options.categorical)
+        is_wanted = is_given or about.name in self.options.keep
         if not is_wanted and len(present) >= MIN_ROWS and len(names) == len(present):
             self.notes.append(
                 f"Column {about.name!r} has another text in every row and is left out. To use it, give keep (--keep)."
@@ -352,18 +367,27 @@ def means_missing(texts: pl.Series) -> pl.Series:
 
 
 def as_numbers(values: pl.Series, options: TableOptions) -> pl.Series | None:
-    """Return a column as float64, null where a text is no number; None if it has another type."""
+    """Return a column as float64, null where a text is no number; None if it holds no number."""
     import polars as pl
 
     if values.dtype == pl.String:
-        texts = values
-        if options.decimal == ",":
-            texts = texts.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
-        numbers = texts.cast(pl.Float64, strict=False)
-        return numbers.fill_nan(None) if len(numbers) > numbers.null_count() else None
+        numbers = parsed_numbers(values, options)
+        return numbers if len(numbers) > numbers.null_count() else None
+    if values.dtype in (pl.Duration, pl.Time):
+        return as_seconds(values)
     if values.dtype.is_numeric():
         return values.cast(pl.Float64)
     return None
+
+
+def parsed_numbers(texts: pl.Series, options: TableOptions) -> pl.Series:
+    """Return texts as float64, null where a text is no number."""
+    import polars as pl
+
+    if options.decimal == ",":
+        texts = texts.set(~texts.str.contains(COMMA_NUMBER).fill_null(False), None)
+        texts = texts.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
+    return texts.cast(pl.Float64, strict=False).fill_nan(None)
 
 
 def as_texts(values: pl.Series) -> pl.Series:
@@ -377,11 +401,30 @@ def as_texts(values: pl.Series) -> pl.Series:
     return values.str.normalize("NFC") if values.dtype == pl.String else values.cast(pl.String)
 
 
+def category_texts(values: pl.Series) -> pl.Series:
+    """Return a column of categories as texts; True, TRUE and true are one category."""
+    import polars as pl
+
+    texts = as_texts(values)
+    cell = pl.col(texts.name)
+    folded = cell.str.to_lowercase()
+    kept = pl.when(folded.is_in(["true", "false"])).then(folded).otherwise(cell)
+    return texts.to_frame().select(kept.alias(texts.name)).to_series()
+
+
+def is_unreadable(dtype: Any) -> bool:
+    """Return whether values of a type can be neither numbers, categories nor dates."""
+    import polars as pl
+
+    return bool(dtype.is_nested() or dtype in (pl.Object, pl.Binary))
+
+
 def as_dates(values: pl.Series, date_format: str) -> pl.Series:
     """Return texts as dates with times, null where a text has another format."""
     import polars as pl
 
-    return values.str.strptime(pl.Datetime("us"), date_format, strict=False, exact=True)
+    dates = values.str.strptime(pl.Datetime("us"), date_format, strict=False, exact=True)
+    return dates.set(~dates.dt.year().is_between(*YEARS).fill_null(False), None)  # 1.3.7 is a version
 
 
 def as_seconds(dates: pl.Series) -> pl.Series:

@@ -25,9 +25,10 @@ from chalknet.data.tables.columns import (
     as_dates,
     as_numbers,
     as_seconds,
-    as_texts,
+    category_texts,
     date_formats,
     means_missing,
+    parsed_numbers,
     with_nulls,
 )
 from chalknet.data.tables.frames import as_frame, is_frame
@@ -247,7 +248,7 @@ def _values(values: pl.Series, column: Column, options: TableOptions, source: st
         then = "are encoded as unknown" if column.kind == CATEGORY else "get the median of the training samples"
         notes.append(f"Column {name!r} has {count_of(n_missing, 'missing value')}, and training had none. They {then}.")
     if column.kind == CATEGORY:
-        codes, n_unknown = _codes(as_texts(values), column)
+        codes, n_unknown = _codes(category_texts(values), column)
         if n_unknown:
             notes.append(
                 f"Column {name!r} has {count_of(n_unknown, 'value')} of categories that training did not have."
@@ -262,7 +263,7 @@ def _values(values: pl.Series, column: Column, options: TableOptions, source: st
             raise _wrong_kind(values, dates.is_null(), column, source, "a date")
         numbers = as_seconds(dates) / DAY
     else:
-        found = as_numbers(values, options)
+        found = parsed_numbers(values, options) if values.dtype == _text() else as_numbers(values, options)
         numbers = values.cast(_float(), strict=False) if found is None else found
     is_bad = values.is_not_null() & numbers.is_null()
     if is_bad.any():
@@ -270,7 +271,7 @@ def _values(values: pl.Series, column: Column, options: TableOptions, source: st
     floats = numbers.cast(_float()).to_numpy().astype(np.float64)
     if np.isinf(floats).any():
         at = int(np.argmax(np.isinf(floats)))
-        raise DataError(f"{source}: row {at}, column {name!r}: {floats[at]} is not a finite number.")
+        raise DataError(f"{source}: row {at} (from 0), column {name!r}: {floats[at]} is not a finite number.")
     return floats, notes
 
 
@@ -288,9 +289,10 @@ def _codes(texts: pl.Series, column: Column) -> tuple[NDArray[np.int64], int]:
 
 def _wrong_kind(values: pl.Series, is_bad: pl.Series, column: Column, source: str, kind: str) -> DataError:
     at = int((is_bad & values.is_not_null()).arg_max() or 0)
+    expected = f" of the format {column.date_format}" if column.date_format else ""
     return DataError(
-        f"{source}: row {at}, column {column.name!r}: {str(values[at])[:40]!r} is not {kind}, as the column was in "
-        "training. Correct the value, or leave it empty."
+        f"{source}: row {at} (from 0), column {column.name!r}: {str(values[at])[:40]!r} is not {kind}{expected}, as "
+        "the column was in training. Correct the value, or leave it empty."
     )
 
 

@@ -17,6 +17,11 @@ def is_frame(value: Any) -> bool:
     return isinstance(value, Mapping) or (hasattr(value, "columns") and hasattr(value, "shape"))
 
 
+def column_labels(table: Any) -> list[Any]:
+    """Return the names of the columns of a table in memory as they are there, which may be numbers."""
+    return list(table) if isinstance(table, Mapping) else list(table.columns)
+
+
 def as_frame(value: Any, source: str) -> pl.DataFrame:
     """Return a frame of pandas or polars, or a dict of columns, as a polars frame.
 
@@ -29,7 +34,7 @@ def as_frame(value: Any, source: str) -> pl.DataFrame:
     """
     import polars as pl
 
-    columns = list(value) if isinstance(value, Mapping) else list(value.columns)
+    columns = column_labels(value)
     check_unique([str(name) for name in columns], source)
     try:
         if isinstance(value, pl.DataFrame):
@@ -46,14 +51,23 @@ def _series(name: str, values: Any) -> pl.Series:
 
     if isinstance(values, pl.Series):
         return values.alias(name)
-    dtype = str(getattr(values, "dtype", ""))
+    dtype = str(getattr(values, "dtype", "object"))
+    if dtype.startswith("datetime64") and "," in dtype:  # with a time zone: the time of day there
+        values = values.dt.tz_localize(None)
+        dtype = str(values.dtype)
     if dtype.startswith(("datetime64", "timedelta64")):
         return pl.Series(name, np.asarray(values).astype(f"{dtype.split('[')[0].split(',')[0]}[us]"))
     if dtype in ("object", "category", "string", "str") or dtype.startswith(("Int", "UInt", "Float", "boolean")):
-        is_missing = values.isna() if hasattr(values, "isna") else [one is None for one in values]
+        is_missing = values.isna() if hasattr(values, "isna") else [one is None or _is_nan(one) for one in values]
         plain = [None if gone else one for one, gone in zip(list(values), list(is_missing), strict=True)]
+        if dtype == "category":
+            return pl.Series(name, [None if one is None else str(one) for one in plain]).cast(pl.Categorical)
         try:
             return pl.Series(name, plain)
         except (TypeError, pl.exceptions.PolarsError):
             return pl.Series(name, [None if one is None else str(one) for one in plain])
-    return pl.Series(name, np.asarray(values) if hasattr(values, "dtype") else list(values))
+    return pl.Series(name, np.asarray(values))
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and value != value
