@@ -125,6 +125,17 @@ def loop_gradients(weights, biases, x, labels, reduction="mean"):
     return [g * scale for g in grad_weights], [g * scale for g in grad_biases]
 
 
+def loop_scale(x, gamma, grad_value):
+    """Return the value of a scale layer and its gradients, computed one number at a time."""
+    value, grad_x, grad_gamma = np.zeros_like(x), np.zeros_like(x), np.zeros_like(gamma)
+    for n, sample in enumerate(x):
+        for i, one in enumerate(sample):
+            value[n, i] = gamma[i] * one
+            grad_x[n, i] = gamma[i] * grad_value[n, i]
+            grad_gamma[i] += one * grad_value[n, i]
+    return value, grad_x, grad_gamma
+
+
 def torch_gradients(weights, biases, x, labels, reduction="mean"):
     """Return the same gradients from PyTorch's autograd."""
     import torch

@@ -68,6 +68,8 @@ def every_kind() -> dict[str, Classifier]:
     found["ensemble"] = ensemble()
     layers = ["batch_norm", "tanh", DENSE, Dropout(0.5), "batch_norm", DENSE, "relu"]
     found["layers"] = network_of(Architecture(784, n_classes=10, layers=layers), np.random.default_rng(3))
+    layers = ["scale", DENSE, "relu", "scale"]
+    found["scale"] = network_of(Architecture(784, n_classes=10, layers=layers), np.random.default_rng(4))
     found["all of it"] = ensemble(2, activations=("gelu", "tanh"), batch_norm=True, standard=True, dtype=np.float64)
     return found
 

@@ -205,6 +205,11 @@ FEATURES = {
         "l2": 0.01, "weight_decay": 0.05, "weight_average": 0.9,
     },
     "layers: an activation first": {"layers": ["silu", dropout(0.2), dense(7), "elu"], "optimizer": "adam"},
+    "layers: scaled inputs": {"layers": ["scale", dense(7), "relu"]},
+    "layers: scales": {
+        "layers": [dropout(0.2), "scale", dense(7), "relu", "scale", dropout(0.3), "batch_norm", "scale"],
+        "optimizer": "adamw", "weight_decay": 0.1, "l2": 0.01, "clip_norm": 0.5, "weight_average": 0.9,
+    },
     "an activation a layer": {"activation": ["tanh", "relu"]},
     "dropout": {"dropout": 0.4},
     "dropout after gelu": {"dropout": 0.4, "activation": "gelu"},
@@ -277,7 +282,9 @@ def test_a_feature_changes_the_numbers(name):
 
 @pytest.mark.parametrize("batch_size", ["full", 16])
 @pytest.mark.parametrize("engine", ["reference", "numpy", TORCH_NAME])
-@pytest.mark.parametrize("name", ["all of it", "average over batch norm", "mixup", "layers: many in place"])
+@pytest.mark.parametrize(
+    "name", ["all of it", "average over batch norm", "mixup", "layers: many in place", "layers: scales"]
+)
 def test_a_resumed_run_has_the_same_bits(name, engine, batch_size):
     if engine == "torch":
         needs("torch")

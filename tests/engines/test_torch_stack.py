@@ -82,6 +82,13 @@ def assert_close(end, want, tolerance):
 
 
 LAYERS = ["batch_norm", {"type": "dense", "units": 9}, "relu", "sigmoid", {"type": "dropout", "rate": 0.2}]
+
+
+def scaled(units):
+    """Return layers of a stack with scales before and after a dense layer."""
+    return ["scale", {"type": "dense", "units": units}, "tanh", "scale", {"type": "dense", "units": 4}, "scale"]
+
+
 # What may differ between the networks of a stack; every list is one stack.
 OWN = {
     "seed": [{"seed": n} for n in range(4)],
@@ -115,11 +122,12 @@ OWN = {
         {"seed": 3, "shift_pixels": 1.0, "dropout": 0.2, "mixup": 0.2},
     ],
     "layers": [{"layers": LAYERS, "hidden": None, "seed": n, "batch_seed": n, "weight_average": 0.9} for n in range(3)],
+    "scales": [{"layers": scaled(n), "hidden": None, "seed": n, "optimizer": "adam"} for n in (5, 5, 8)],
     "averages": [{"batch_norm": True, "hidden": [n], "weight_average": 0.5 + n / 20, "seed": n} for n in (4, 6, 6)],
 }  # fmt: skip
 
 
-CHANGED = ("batch norm", "changed samples", "layers", "averages")
+CHANGED = ("batch norm", "changed samples", "layers", "scales", "averages")
 
 
 @pytest.mark.parametrize("batch_size", [64, "full"])

@@ -13,6 +13,7 @@ from chalknet.network.dropout import Dropout
 from chalknet.network.initializers import initial_parameters
 from chalknet.network.layer_types import LAYER_TYPES, layer_from_table
 from chalknet.network.relu import Relu
+from chalknet.network.scale import Scale
 
 DENSE = {"type": "dense", "units": 5}
 
@@ -21,7 +22,7 @@ def test_every_layer_name_has_a_layer_type():
     assert {name: layer.type for name, layer in LAYER_TYPES.items()} == {name: name for name in LAYER_NAMES}
 
 
-@pytest.mark.parametrize("layer", [Dense(3), Dense(3, bias=False), Relu(), Dropout(0.25)], ids=repr)
+@pytest.mark.parametrize("layer", [Dense(3), Dense(3, bias=False), Relu(), Dropout(0.25), Scale()], ids=repr)
 def test_a_layer_equals_the_one_read_from_its_table(layer):
     assert layer_from_table(layer.table()) == layer
     assert layer_from_table(layer) is layer

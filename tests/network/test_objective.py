@@ -62,6 +62,27 @@ def test_gradients_of_any_objective_match_differences(case, seed):
     assert all(check.relative_error < 1e-6 for check in checks), checks
 
 
+# Layers that the short form does not have.
+LAYERS = {
+    "scale": ["scale", {"type": "dense", "units": 6}, "tanh", "scale"],
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_gradients_of_other_layers_match_differences(name, reduction):
+    architecture, rng = Architecture(5, n_classes=3, layers=LAYERS[name]), np.random.default_rng(2)
+    parameters = {
+        key: value + 0.2 * rng.normal(size=value.shape) for key, value in initial_parameters(architecture, 0).items()
+    }
+    samples = LabeledBatch(rng.normal(size=(8, 5)), rng.integers(0, 3, 8), rng.uniform(0.5, 2, 8))
+    arguments = (samples, Objective(reduction, 0.1, 0.2))
+    gradients = loss_and_gradients(architecture, parameters, *arguments).gradients
+    assert set(gradients) == set(parameters)
+    checks = check_objective(architecture, parameters, gradients, *arguments)
+    assert all(check.relative_error < 1e-6 for check in checks), checks
+
+
 FAULTS = {"a flipped sign": -1.0, "a forgotten 1/B": 8.0, "a 0.1 % scale error": 1.001}
 
 

@@ -31,6 +31,7 @@ from chalknet.network.dropout import Dropout
 from chalknet.network.gelu import GELU_CUBE, GELU_SCALE
 from chalknet.network.layer import Layer
 from chalknet.network.leaky_relu import NEGATIVE_SLOPE
+from chalknet.network.scale import Scale
 from chalknet.network.selu import SELU_ALPHA, SELU_SCALE
 
 ALL = slice(None)  # all rows or columns
@@ -243,6 +244,31 @@ class BatchNormKernel(InPlaceKernel):
         np.subtract(grad, z, out=grad)
         np.subtract(grad, grad_bias / n, out=grad)
         np.multiply(grad, arrays.learned[self._learned][0, columns] / root, out=grad)
+
+
+@kernel_of(Scale)
+class ScaleKernel(InPlaceKernel):
+    """A learned factor for each column (C1 to C3)."""
+
+    def __init__(self, layer: Layer, place: LayerArrays, values: Matrix) -> None:
+        """Create the buffer of inputs."""
+        super().__init__(layer, place, values)
+        assert place.learned is not None
+        self._index = place.learned
+        self._x = np.empty_like(values)
+
+    def forward(self, arrays: NetworkArrays, n: int, columns: slice, training: bool) -> None:
+        """Multiply the values by the factors, and keep the values in training."""
+        h = self.values[:n, columns]
+        if training:
+            np.copyto(self._x[:n, columns], h)
+        np.multiply(h, arrays.learned[self._index][0, columns], out=h)
+
+    def backward(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
+        """Write the gradient of the factors, and multiply that of the values by the factors."""
+        grad = self.values[:n, columns]
+        out.learned[self._index][0, columns] = np.einsum("ij,ij->j", grad, self._x[:n, columns])
+        np.multiply(grad, arrays.learned[self._index][0, columns], out=grad)
 
 
 @kernel_of(Activation)

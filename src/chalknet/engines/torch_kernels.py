@@ -25,6 +25,7 @@ from chalknet.network.dropout import Dropout
 from chalknet.network.gelu import GELU_CUBE, GELU_SCALE
 from chalknet.network.layer import Layer
 from chalknet.network.leaky_relu import NEGATIVE_SLOPE
+from chalknet.network.scale import Scale
 from chalknet.network.selu import SELU_ALPHA, SELU_SCALE
 
 # Most columns of a product that counts as narrow and is computed transposed.
@@ -127,6 +128,29 @@ class BatchNormKernel(Kernel):
         """Return scale and bias of the block, (2, ..., units)."""
         assert self.layer.place.learned is not None
         return arrays.learned[self.layer.place.learned][self.block]
+
+
+@kernel_of(Scale)
+class ScaleKernel(Kernel):
+    """A learned factor for each column (C1 to C3)."""
+
+    _x: Tensor
+
+    def forward(self, x: Tensor, arrays: StackedArrays, training: bool) -> Tensor:
+        """Multiply by the factors."""
+        self._x = x
+        return (x * self._gamma(arrays)).to(x.dtype)
+
+    def backward(self, grad: Tensor, arrays: StackedArrays, total: StackedArrays, first: bool) -> Tensor:
+        """Multiply by the factors, and add their gradient to total."""
+        wide = grad.to(self.types.values)
+        add_or_copy(self._gamma(total), (wide * self._x).sum(-2, keepdim=True), first)
+        return (wide * self._gamma(arrays)).to(grad.dtype)
+
+    def _gamma(self, arrays: StackedArrays) -> Tensor:
+        """Return the factors of the block, (..., 1, units)."""
+        assert self.layer.place.learned is not None
+        return arrays.learned[self.layer.place.learned][self.block][0].unsqueeze(-2)
 
 
 @kernel_of(Activation)
