@@ -186,6 +186,10 @@ def dropout(rate):
     return {"type": "dropout", "rate": rate}
 
 
+def scale(multiplier):
+    return {"type": "scale", "learning_rate_multiplier": multiplier}
+
+
 FEATURES = {
     "leaky_relu": {"activation": "leaky_relu"},
     "tanh": {"activation": "tanh"},
@@ -209,6 +213,19 @@ FEATURES = {
     "layers: scales": {
         "layers": [dropout(0.2), "scale", dense(7), "relu", "scale", dropout(0.3), "batch_norm", "scale"],
         "optimizer": "adamw", "weight_decay": 0.1, "l2": 0.01, "clip_norm": 0.5, "weight_average": 0.9,
+    },
+    "layers: multipliers": {
+        "layers": [scale(6.0), dense(7, bias_learning_rate_multiplier=0.1), "relu", scale(0.5), dense(5), "relu"],
+    },
+    "layers: multipliers of one dense": {"layers": [dense(7, learning_rate_multiplier=3.0), "relu"], "clip_norm": 0.05},
+    "layers: multipliers, nesterov": {"layers": [scale(2.0), dense(7), "tanh", scale(0.0)], "optimizer": "nesterov"},
+    "layers: multipliers, adamw": {
+        "layers": [
+            scale(6.0), dense(7, bias_learning_rate_multiplier=0.1), "batch_norm", "relu",
+            dense(6, learning_rate_multiplier=0.5, bias_learning_rate_multiplier=0.2), "tanh",
+        ],
+        "optimizer": "adamw", "weight_decay": 0.1, "l2": 0.01, "clip_norm": 0.5, "weight_average": 0.9,
+        "schedule": "cosine",
     },
     "an activation a layer": {"activation": ["tanh", "relu"]},
     "dropout": {"dropout": 0.4},
@@ -283,7 +300,15 @@ def test_a_feature_changes_the_numbers(name):
 @pytest.mark.parametrize("batch_size", ["full", 16])
 @pytest.mark.parametrize("engine", ["reference", "numpy", TORCH_NAME])
 @pytest.mark.parametrize(
-    "name", ["all of it", "average over batch norm", "mixup", "layers: many in place", "layers: scales"]
+    "name",
+    [
+        "all of it",
+        "average over batch norm",
+        "mixup",
+        "layers: many in place",
+        "layers: scales",
+        "layers: multipliers, adamw",
+    ],
 )
 def test_a_resumed_run_has_the_same_bits(name, engine, batch_size):
     if engine == "torch":

@@ -86,7 +86,9 @@ LAYERS = ["batch_norm", {"type": "dense", "units": 9}, "relu", "sigmoid", {"type
 
 def scaled(units):
     """Return layers of a stack with scales before and after a dense layer."""
-    return ["scale", {"type": "dense", "units": units}, "tanh", "scale", {"type": "dense", "units": 4}, "scale"]
+    first = {"type": "dense", "units": units, "bias_learning_rate_multiplier": 0.1}
+    scale = {"type": "scale", "learning_rate_multiplier": 6}
+    return [scale, first, "tanh", "scale", {"type": "dense", "units": 4, "learning_rate_multiplier": 0.5}, "scale"]
 
 
 # What may differ between the networks of a stack; every list is one stack.

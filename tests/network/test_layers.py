@@ -22,10 +22,17 @@ def test_every_layer_name_has_a_layer_type():
     assert {name: layer.type for name, layer in LAYER_TYPES.items()} == {name: name for name in LAYER_NAMES}
 
 
-@pytest.mark.parametrize("layer", [Dense(3), Dense(3, bias=False), Relu(), Dropout(0.25), Scale()], ids=repr)
+@pytest.mark.parametrize(
+    "layer", [Dense(3), Dense(3, bias=False), Relu(), Dropout(0.25), Dense(3, True, 2.0, 0.5), Scale(6.0)], ids=repr
+)
 def test_a_layer_equals_the_one_read_from_its_table(layer):
     assert layer_from_table(layer.table()) == layer
     assert layer_from_table(layer) is layer
+
+
+def test_default_settings_of_dense_are_not_in_its_table():
+    assert Dense(3, True, 1.0, 1.0).table() == {"type": "dense", "units": 3}
+    assert Dense(3, learning_rate_multiplier=2).table() == {**DENSE, "units": 3, "learning_rate_multiplier": 2.0}
 
 
 def test_the_short_form_builds_the_same_layers():

@@ -74,6 +74,25 @@ ALL = [
 
 
 @pytest.mark.parametrize("optimizer", ALL, ids=str)
+def test_a_multiplier_is_a_factor_of_the_rate(optimizer):
+    """A parameter with a multiplier moves as with a rate multiplied by it, and others as before."""
+    rng = np.random.default_rng(0)
+    parameters = {"hidden1.weight": rng.normal(size=(4, 3)), "output.bias": rng.normal(size=4)}
+    gradients = [{name: rng.normal(size=value.shape) for name, value in parameters.items()} for _ in range(3)]
+
+    def walked(rate, multipliers):
+        moved, state = parameters, optimizer.initial_state(parameters)
+        for number, gradient in enumerate(gradients, start=1):
+            moved, state = optimizer.step(moved, gradient, state, Step(number, rate), multipliers)
+        return moved
+
+    multiplied, faster, plain = walked(0.01, {"output.bias": 4.0}), walked(0.04, {}), walked(0.01, None)
+    np.testing.assert_array_equal(multiplied["output.bias"], faster["output.bias"])
+    np.testing.assert_array_equal(multiplied["hidden1.weight"], plain["hidden1.weight"])
+    assert not (plain["output.bias"] == faster["output.bias"]).any()
+
+
+@pytest.mark.parametrize("optimizer", ALL, ids=str)
 def test_step_does_not_change_its_arguments(optimizer):
     parameters = {"output.weight": np.ones((3, 2)), "output.bias": np.ones(3)}
     gradients = {name: np.ones_like(value) for name, value in parameters.items()}

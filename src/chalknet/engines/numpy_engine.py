@@ -106,7 +106,7 @@ class NumpyEngine:
         self._floats = resident_floats(self._splits, spec.scaling, self._dtype)
         self._builder = BatchBuilder(spec, self._floats.get("train"))
 
-    def _make_bands(self) -> list[tuple[int, slice, int]]:
+    def _make_bands(self) -> list[tuple[int, slice, int, float]]:
         """Return the bands: what the tasks of an update share out.
 
         A band is a run of rows of one learned matrix. Rows are contiguous in memory; bands of
@@ -114,14 +114,20 @@ class NumpyEngine:
         clipping is a sum over bands.
 
         Returns:
-            For each band the index of its matrix, its rows, and how many of them, the last ones,
-            are not weights.
+            For each band the index of its matrix, its rows, how many of them, the last ones, are
+            not weights, and the multiplier of their learning rate.
         """
         at_once, bands = BAND_VALUES if len(self._optimizer.state_names) < 2 else BAND_VALUES_OF_MANY, []
         for index, (matrix, n_weights) in enumerate(zip(self.arrays.learned, self._layout.n_weights, strict=True)):
-            cuts = even_slices(len(matrix), max(1, at_once // matrix.shape[1]))
-            bands += [(index, rows, max(0, rows.stop - max(n_weights, rows.start))) for rows in cuts]
+            for run, multiplier in self._layout.row_multipliers[index]:
+                for cut in even_slices(run.stop - run.start, max(1, at_once // matrix.shape[1])):
+                    rows = slice(run.start + cut.start, run.start + cut.stop)
+                    bands.append((index, rows, max(0, rows.stop - max(n_weights, rows.start)), multiplier))
         return bands
+
+    def _scalars(self, step: Step) -> dict[float, tuple[float, ...]]:
+        """Return the scalars of the optimizer for each multiplier of the learning rate."""
+        return {one: self._optimizer.step_scalars(step.multiplied(one)) for one in self._layout.multipliers}
 
     @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
     def train_epoch(self, updates: Iterable[Update]) -> Scores:
@@ -255,12 +261,13 @@ class NumpyEngine:
             np.copyto(total, matrix)
         self._update_parameters([self._gradients, *gradients[1:]], n_batch, step, not self._is_narrow)
 
-    def _band_views(self, gradients: NetworkArrays) -> list[tuple[Matrix, Matrix, list[Matrix], int]]:
-        """Return views of parameters, gradient and state, and the bias rows, of each band."""
+    def _band_views(self, gradients: NetworkArrays) -> list[tuple[Matrix, Matrix, list[Matrix], int, float]]:
+        """Return views of parameters, gradient and state, the bias rows and the multiplier of each band."""
         found = []
-        for index, rows, bias_rows in self._bands:
+        for index, rows, bias_rows, multiplier in self._bands:
             optimizer_state = [self._state[key].learned[index][rows] for key in self._optimizer.state_names]
-            found.append((self.arrays.learned[index][rows], gradients.learned[index][rows], optimizer_state, bias_rows))
+            views = self.arrays.learned[index][rows], gradients.learned[index][rows]
+            found.append((*views, optimizer_state, bias_rows, multiplier))
         return found
 
     def _tiles(self, split: str) -> list[slice]:
@@ -325,9 +332,9 @@ class NumpyEngine:
         self._small_gradient(batch, terms, start)
         if self._is_narrow and self._is_plain:
             # Too little work to share among threads, or to make the views of `_band_views` anew.
-            scalars = self._optimizer.step_scalars(batch.step)
-            for matrix, gradient, optimizer_state, bias_rows in self._whole_bands:
-                self._optimizer.step_in_place(matrix, gradient, optimizer_state, bias_rows, scalars)
+            scalars = self._scalars(batch.step)
+            for matrix, gradient, optimizer_state, bias_rows, multiplier in self._whole_bands:
+                self._optimizer.step_in_place(matrix, gradient, optimizer_state, bias_rows, scalars[multiplier])
         else:
             self._update_parameters([self._gradients], len(batch.labels), batch.step, not self._is_narrow)
 
@@ -411,11 +418,11 @@ class NumpyEngine:
         """
         times = n_batch if self._objective.reduction == "sum" else 1
         squared_norms = [0.0] * len(self._bands)
-        bands = self._band_views(gradients[0])
+        bands, scalars = self._band_views(gradients[0]), self._scalars(step)
 
         def finish(number: int, worker: int) -> None:
-            index, rows, bias_rows = self._bands[number]
-            matrix, gradient, _, _ = bands[number]
+            index, rows, bias_rows, _ = self._bands[number]
+            matrix, gradient, *_ = bands[number]
             for other in gradients[1:]:
                 np.add(gradient, other.learned[index][rows], out=gradient)
             if self._objective.l2 and bias_rows < len(matrix):
@@ -427,12 +434,10 @@ class NumpyEngine:
                 update(number, 1.0, worker)
 
         def update(number: int, factor: float, _: int) -> None:
-            matrix, gradient, optimizer_state, bias_rows = bands[number]
+            matrix, gradient, optimizer_state, bias_rows, multiplier = bands[number]
             if factor < 1:
                 np.multiply(gradient, factor, out=gradient)
-            self._optimizer.step_in_place(
-                matrix, gradient, optimizer_state, bias_rows, self._optimizer.step_scalars(step)
-            )
+            self._optimizer.step_in_place(matrix, gradient, optimizer_state, bias_rows, scalars[multiplier])
 
         self._pool.run([partial(finish, number) for number in range(len(self._bands))], shared)
         if self._spec.clip_norm:

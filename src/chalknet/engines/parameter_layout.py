@@ -71,6 +71,8 @@ class ParameterLayout:
         layers: where the parameters of each layer are, one entry per layer of the architecture.
         n_weights: for each learned matrix, how many of its rows are weights.
         n_rows: for each learned matrix, how many rows it has.
+        row_multipliers: for each learned matrix, the runs of rows whose learning rates have the same
+            multiplier, in order, each with the multiplier.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -94,6 +96,22 @@ class ParameterLayout:
             self.layers.append(LayerArrays(own.get(True), own.get(False), n_weights))
         self.n_weights = [layer.n_weights for layer in self.layers if layer.learned is not None]
         self.n_rows = [rows for rows, _ in self._sizes[True]]
+        self.row_multipliers = self._runs_of_multipliers()
+
+    @property
+    def multipliers(self) -> tuple[float, ...]:
+        """The different multipliers of learning rates, in the order of their first rows."""
+        return tuple(dict.fromkeys(one for runs in self.row_multipliers for _, one in runs))
+
+    def _runs_of_multipliers(self) -> list[list[tuple[slice, float]]]:
+        found: list[list[tuple[slice, float]]] = [[] for _ in self.n_rows]
+        learned = sorted((index, rows.start, rows, name) for name, (kind, index, rows) in self._places.items() if kind)
+        for index, start, rows, name in learned:
+            multiplier = self._architecture.parameters[name].learning_rate_multiplier
+            if found[index] and found[index][-1][1] == multiplier:
+                start = found[index].pop()[0].start
+            found[index].append((slice(start, rows.stop), multiplier))
+        return found
 
     def pack(
         self,

@@ -157,7 +157,8 @@ class ReferenceEngine:
         names = {f"{AVERAGE}/{name}" for name in self._spec.architecture.statistics}
         averages = {name: value for name, value in self._state.items() if name in names}
         state = {name: value for name, value in self._state.items() if name not in names}
-        moved, self._state = self._optimizer.step(learned, gradients, state, step)
+        multipliers = self._spec.architecture.learning_rate_multipliers
+        moved, self._state = self._optimizer.step(learned, gradients, state, step, multipliers)
         present = {**self._parameters, **moved, **statistics}
         self._parameters = {name: present[name] for name in self._parameters}
         kept = self._optimizer.ema_decay(step.number)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from copy import copy
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 from weakref import ref
 
@@ -66,7 +66,7 @@ from chalknet.engines.torch_workspace import StackWorkspace, plan_input_products
 from chalknet.machine.processor import available_cores
 from chalknet.network.dropout import Dropout
 from chalknet.network.layer import Parameters
-from chalknet.network.optimizers import AVERAGE
+from chalknet.network.optimizers import AVERAGE, Step
 from chalknet.records import Scores
 
 # The rows of a tile on a CPU: torch's threads share each product, so a tile has the rows of several
@@ -120,9 +120,10 @@ class StackMember:
         return self.builder.changes_samples or any(isinstance(one, Dropout) and one.rate for one in layers)
 
     def step_scalars(self, update: Update) -> list[float]:
-        """Return the optimizer's scalars for an update, followed by the decay of the average."""
-        optimizer = self.spec.optimizer
-        return [*optimizer.step_scalars(update.step), optimizer.ema_decay(update.step.number)]
+        """Return the optimizer's scalars for each multiplier, followed by the decay of the average."""
+        optimizer, step = self.spec.optimizer, update.step
+        scalars = [optimizer.step_scalars(step.multiplied(one)) for one in self.layout.multipliers]
+        return [*chain.from_iterable(scalars), optimizer.ema_decay(step.number)]
 
 
 class StackedEngine:
@@ -517,25 +518,32 @@ class TorchStack:
             for number, run in enumerate(self._layout.blocks(matrix.group)):
                 yield index, number, run, matrix.n_weights[self._layout.networks(run).start]
 
-    def _cut_bands(self) -> Iterator[tuple[int, Any, Tensor, Tensor, list[Tensor], int]]:
+    def _cut_bands(self) -> Iterator[tuple[int, Any, Tensor, Tensor, list[Tensor], int, slice]]:
         """Yield the bands that the optimizer updates one after the other.
 
         A band is a run of rows of one block, small enough for the cache of a CPU. On a GPU it is a
         whole block, because each operation takes time to start.
 
         Yields:
-            The run, its optimizer, views of parameters, gradient and state, and the number of rows,
-            the last ones, that are not weights.
+            The run, its optimizer, views of parameters, gradient and state, the number of rows, the
+            last ones, that are not weights, and which of the scalars of an update are theirs.
         """
-        optimizers = [member.spec.optimizer for member in self._members]
+        optimizers, multipliers = (
+            [member.spec.optimizer for member in self._members],
+            self._members[0].layout.multipliers,
+        )
+        n_scalars = len(optimizers[0].step_scalars(Step(1, 0.0)))
         for index, number, run, n_weights in self._blocks():
             matrix, optimizer = self._arrays.learned[index][number], self._merge_optimizers(optimizers, run)
             at_once = len(matrix) if self._device.type == "cuda" else max(1, BAND_VALUES // matrix[0].numel())
-            for rows in even_slices(len(matrix), at_once):
+            row_multipliers = self._layout.learned[index].row_multipliers[self._layout.networks(run).start]
+            for rows, multiplier in _cut(row_multipliers, at_once):
                 optimizer_state = [self._state[key].learned[index][number][rows] for key in optimizers[0].state_names]
                 gradient = self._gradients.learned[index][number][rows]
                 bias_rows = max(0, rows.stop - max(n_weights, rows.start))
-                yield run, optimizer, matrix[rows], gradient, optimizer_state, bias_rows
+                first = multipliers.index(multiplier) * n_scalars
+                scalars = slice(first, first + n_scalars)
+                yield run, optimizer, matrix[rows], gradient, optimizer_state, bias_rows, scalars
 
     def _merge_optimizers(self, optimizers: Sequence[Any], run: int) -> Any:
         """Return one optimizer for the networks of a block.
@@ -660,8 +668,8 @@ class TorchStack:
         Args:
             where: the batch: a slice, or positions (n,), or (orders, n) if orders differ.
             n: size of the batch.
-            scalars: scalars of the optimizer, numbers for one network or tensors (M,), and the decay
-                of the average.
+            scalars: scalars of the optimizer for each multiplier of the learning rate, numbers for
+                one network or tensors (M,), and the decay of the average.
             batches: the training batch of each network, if random numbers are drawn; or None.
         """
         # n for a mean loss, 1 for a sum. Gradients of tiles are divided by the size of the whole
@@ -775,8 +783,8 @@ class TorchStack:
             spread = dict.fromkeys(self._runs, scalars)
         else:
             spread = {run: [self._expand(one, run) for one in scalars] for run in self._runs}
-        for run, optimizer, matrix, gradient, optimizer_state, bias_rows in self._bands:
-            optimizer.step_in_place(matrix, gradient, optimizer_state, bias_rows, spread[run][:-1], torch)
+        for run, optimizer, matrix, gradient, optimizer_state, bias_rows, own in self._bands:
+            optimizer.step_in_place(matrix, gradient, optimizer_state, bias_rows, spread[run][own], torch)
         if AVERAGE in self._state:
             averages = zip(self._layout.statistics, self._evaluated.statistics, self._arrays.statistics, strict=True)
             for place, old, new in averages:
@@ -822,6 +830,13 @@ class TorchStack:
             samples = self._samples[split].rows(rows, backward=False)
             logits = self._workspace.forward(samples, self._shared_input_product, self._evaluated, training=False)
             yield softmax_terms(logits, self._labels_of(split, rows), self._types.values)
+
+
+def _cut(runs: Sequence[tuple[slice, float]], at_once: int) -> Iterator[tuple[slice, float]]:
+    """Yield runs of rows with their multiplier, cut into pieces of at most `at_once` rows."""
+    for run, multiplier in runs:
+        for cut in even_slices(run.stop - run.start, at_once):
+            yield slice(run.start + cut.start, run.start + cut.stop), multiplier
 
 
 def _scores_of(sums: Sequence[float], n: int) -> Scores:

@@ -62,6 +62,8 @@ class StackedMatrix(NamedTuple):
         group: number of the layer's group.
         rows: for each network, the number of rows.
         n_weights: for each network, the number of rows that are weights.
+        row_multipliers: for each network, runs of rows with their multiplier, as in
+            `ParameterLayout`.
         reads_samples: whether it belongs to a dense layer that reads the samples.
         is_output: whether it belongs to the last layer, and that layer does not read the samples.
     """
@@ -69,6 +71,7 @@ class StackedMatrix(NamedTuple):
     group: int
     rows: list[int]
     n_weights: list[int]
+    row_multipliers: list[list[tuple[slice, float]]]
     reads_samples: bool = False
     is_output: bool = False
 
@@ -115,10 +118,12 @@ class StackLayout:
                 is_dense = isinstance(layer, Dense)
                 rows = [one.n_rows[place.learned] for one in layouts]
                 n_weights = [one.n_weights[place.learned] for one in layouts]
+                multipliers = [one.row_multipliers[place.learned] for one in layouts]
                 is_output = is_dense and group == self.n_groups - 1
-                self.learned.append(StackedMatrix(group, rows, n_weights, is_dense and group == 0, is_output))
+                reads_samples = is_dense and group == 0
+                self.learned.append(StackedMatrix(group, rows, n_weights, multipliers, reads_samples, is_output))
             if place.statistics is not None:
-                self.statistics.append(StackedMatrix(group, [2] * len(layouts), [0] * len(layouts)))
+                self.statistics.append(StackedMatrix(group, [2] * len(layouts), [0] * len(layouts), []))
 
     @property
     def n_networks(self) -> int:

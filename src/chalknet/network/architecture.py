@@ -135,6 +135,11 @@ class Architecture:
         """The names of parameters that are not learned: running statistics of batch norm."""
         return frozenset(name for name, one in self.parameters.items() if not one.is_learned)
 
+    @cached_property
+    def learning_rate_multipliers(self) -> dict[str, float]:
+        """The multiplier of the learning rate of each learned parameter by name."""
+        return {name: one.learning_rate_multiplier for name, one in self.parameters.items() if one.is_learned}
+
     @property
     def n_inputs(self) -> int:
         """The number of values per sample."""

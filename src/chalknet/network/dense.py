@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from chalknet.network.layer import (
     Parameter,
     Shape,
     flat_size,
+    learning_rate_multiplier_setting,
 )
 
 
@@ -83,11 +84,15 @@ class Dense(Layer):
         units: O, the number of outputs.
         bias: whether b is added. It has no effect before batch normalization, which subtracts the
             mean, so set it to False there.
+        learning_rate_multiplier: factor of the learning rate of weight and bias, >= 0.
+        bias_learning_rate_multiplier: a further factor of the learning rate of the bias, >= 0.
     """
 
     type = "dense"
     units: int = setting(MISSING, integer(1, MAX_UNITS), "number of outputs")
     bias: bool = setting(True, BOOLEAN, "whether a bias is added")
+    learning_rate_multiplier: float = learning_rate_multiplier_setting("weight and bias")
+    bias_learning_rate_multiplier: float = learning_rate_multiplier_setting("the bias alone")
     predictor_source = '''
 def dense(x, p):
     """x W^T + b."""
@@ -101,8 +106,11 @@ def dense(x, p):
 
     def parameters(self, input_shape: Shape) -> dict[str, Parameter]:
         """Return weight and bias; see `Layer.parameters`."""
-        weight = {"weight": Parameter((self.units, flat_size(self, input_shape)), WEIGHT)}
-        return weight | ({"bias": Parameter((self.units,), BIAS)} if self.bias else {})
+        shape, multiplier = (self.units, flat_size(self, input_shape)), self.learning_rate_multiplier
+        weight = {"weight": Parameter(shape, WEIGHT, learning_rate_multiplier=multiplier)}
+        multiplier *= self.bias_learning_rate_multiplier
+        bias = Parameter((self.units,), BIAS, learning_rate_multiplier=multiplier)
+        return weight | ({"bias": bias} if self.bias else {})
 
     def forward(self, parameters: Mapping[str, FloatArray], x: FloatArray, mode: Mode = PREDICTION) -> LayerPass:
         """Apply `dense` to x; see `Layer.forward`."""
@@ -126,5 +134,9 @@ def dense(x, p):
         return f"dense of {self.units:,} units{'' if self.bias else ' without bias'}"
 
     def settings(self) -> dict[str, Any]:
-        """Return units, and bias where it is False, so that older readers know the table."""
-        return {"units": self.units} | ({} if self.bias else {"bias": False})
+        """Return units, and other settings where they are not the default.
+
+        So files and digests of networks that do not use a newer setting are the same as before.
+        """
+        changed = {item.name: value for item in fields(self) if (value := getattr(self, item.name)) != item.default}
+        return {"units": self.units} | changed

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from chalknet.config import Checked
+from chalknet.config import NON_NEGATIVE, Checked, setting
 from chalknet.errors import ConfigError
 from chalknet.network.arrays import FloatArray
 
@@ -29,11 +29,14 @@ class Parameter:
         initial: WEIGHT or BIAS if the recipe's initializer draws the values, or the number that
             fills the array.
         is_learned: False for a running statistic, which the forward pass of training updates.
+        learning_rate_multiplier: factor of the learning rate in the updates of this parameter
+            (docs/derivation.md, U9).
     """
 
     shape: Shape
     initial: str | float
     is_learned: bool = True
+    learning_rate_multiplier: float = 1.0
 
 
 class Mode(NamedTuple):
@@ -146,6 +149,11 @@ class Layer(Checked, ABC):
     def table(self) -> dict[str, Any]:
         """Return the type and settings, as recipes and files store a layer."""
         return {"type": self.type, **self.settings()}
+
+
+def learning_rate_multiplier_setting(of: str = "all parameters of the layer") -> Any:
+    """Return a dataclass field for a multiplier of the learning rate."""
+    return setting(1.0, NON_NEGATIVE, f"multiplier of the learning rate of {of}")
 
 
 def flat_size(layer: Layer, input_shape: Shape) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,13 @@ class Step:
 
     number: int
     learning_rate: float
+
+    def multiplied(self, multiplier: float) -> Step:
+        """Return the step of parameters whose learning rate has a multiplier.
+
+        r <- multiplier r                                            (docs/derivation.md, U9)
+        """
+        return Step(self.number, self.learning_rate * multiplier)
 
 
 class Optimizer:
@@ -52,7 +59,12 @@ class Optimizer:
         return {f"{key}/{name}": np.zeros_like(value) for key in self.state_names for name, value in parameters.items()}
 
     def step(
-        self, parameters: Parameters, gradients: Parameters, state: Parameters, step: Step
+        self,
+        parameters: Parameters,
+        gradients: Parameters,
+        state: Parameters,
+        step: Step,
+        multipliers: Mapping[str, float] | None = None,
     ) -> tuple[Parameters, Parameters]:
         """Return parameters and state after one step; the arguments are not changed.
 
@@ -61,15 +73,15 @@ class Optimizer:
             gradients: the gradient of each parameter, by the same names.
             state: as `initial_state` or the previous step returned it.
             step: number and learning rate of this step.
+            multipliers: multiplier of the learning rate by parameter name; 1 where there is none.
         """
         new_parameters = {name: value.copy() for name, value in parameters.items()}
         new_state = {name: value.copy() for name, value in state.items()}
-        scalars = self.step_scalars(step)
         for name, value in new_parameters.items():
-            arrays = [_as_matrix(new_state[f"{key}/{name}"]) for key in self.state_names]
+            scalars = self.step_scalars(step.multiplied((multipliers or {}).get(name, 1.0)))
+            arrays = [_as_row(new_state[f"{key}/{name}"]) for key in self.state_names]
             bias_rows = 0 if name.endswith(".weight") else 1
-            gradient = _as_matrix(gradients[name]).copy()
-            self.step_in_place(_as_matrix(value), gradient, arrays, bias_rows, scalars)
+            self.step_in_place(_as_row(value), _as_row(gradients[name]).copy(), arrays, bias_rows, scalars)
         return new_parameters, new_state
 
     def step_scalars(self, step: Step) -> tuple[float, ...]:
@@ -105,9 +117,9 @@ class Optimizer:
         return 0.0
 
 
-def _as_matrix(value: FloatArray) -> FloatArray:
-    """Return a view of a parameter as a matrix: a weight as it is, a vector as one row."""
-    return value if value.ndim == 2 else value[None]
+def _as_row(value: FloatArray) -> FloatArray:
+    """Return a view of a parameter as a matrix of one row, whose elements are all weights or none."""
+    return value.reshape(1, -1)
 
 
 @dataclass(frozen=True)

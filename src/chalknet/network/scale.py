@@ -17,6 +17,7 @@ from chalknet.network.layer import (
     Parameter,
     Shape,
     flat_size,
+    learning_rate_multiplier_setting,
 )
 
 
@@ -59,9 +60,14 @@ def scale(x: FloatArray, gamma: FloatArray) -> tuple[FloatArray, Callable[[Float
 
 @dataclass(frozen=True)
 class Scale(Layer):
-    """A learned factor for each input, which starts at 1."""
+    """A learned factor for each input, which starts at 1.
+
+    Attributes:
+        learning_rate_multiplier: factor of the learning rate of gamma, >= 0.
+    """
 
     type = "scale"
+    learning_rate_multiplier: float = learning_rate_multiplier_setting("gamma")
     predictor_source = '''
 def scale(x, p):
     """gamma x."""
@@ -70,7 +76,8 @@ def scale(x, p):
 
     def parameters(self, input_shape: Shape) -> dict[str, Parameter]:
         """Return gamma; see `Layer.parameters`."""
-        return {"gamma": Parameter((flat_size(self, input_shape),), 1.0)}
+        shape = (flat_size(self, input_shape),)
+        return {"gamma": Parameter(shape, 1.0, learning_rate_multiplier=self.learning_rate_multiplier)}
 
     def forward(self, parameters: Mapping[str, FloatArray], x: FloatArray, mode: Mode = PREDICTION) -> LayerPass:
         """Apply `scale` to x; see `Layer.forward`."""
