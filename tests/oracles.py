@@ -136,6 +136,34 @@ def loop_scale(x, gamma, grad_value):
     return value, grad_x, grad_gamma
 
 
+SCALAR_ACTIVATIONS = {
+    "relu": (lambda v: max(v, 0.0), lambda v: 1.0 if v > 0 else 0.0),
+    "selu": (
+        lambda v: 1.0507009873554805 * (v if v > 0 else 1.6732632423543772 * (math.exp(v) - 1)),
+        lambda v: 1.0507009873554805 * (1 if v > 0 else 1.6732632423543772 * math.exp(v)),
+    ),
+    "mish": (
+        lambda v: v * math.tanh(math.log(1 + math.exp(v))),
+        lambda v: (
+            math.tanh(math.log(1 + math.exp(v)))
+            + v * (1 - math.tanh(math.log(1 + math.exp(v))) ** 2) / (1 + math.exp(-v))
+        ),
+    ),
+}
+
+
+def loop_parametric(name, x, alpha, grad_value):
+    """Return the value of a parametric activation and its gradients, one number at a time."""
+    function, slope = SCALAR_ACTIVATIONS[name]
+    value, grad_x, grad_alpha = np.zeros_like(x), np.zeros_like(x), np.zeros_like(alpha)
+    for n, sample in enumerate(x):
+        for j, v in enumerate(map(float, sample)):
+            value[n, j] = (1 - alpha[j]) * v + alpha[j] * function(v)
+            grad_x[n, j] = grad_value[n, j] * (1 - alpha[j] + alpha[j] * slope(v))
+            grad_alpha[j] += grad_value[n, j] * (function(v) - v)
+    return value, grad_x, grad_alpha
+
+
 def torch_gradients(weights, biases, x, labels, reduction="mean"):
     """Return the same gradients from PyTorch's autograd."""
     import torch

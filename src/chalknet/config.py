@@ -34,7 +34,7 @@ ACTIVATION_NAMES = (
     *("relu", "leaky_relu", "gelu", "tanh", "identity"),
     *("sigmoid", "silu", "mish", "elu", "selu"),
 )
-LAYER_NAMES = ("dense", *ACTIVATION_NAMES, "batch_norm", "dropout", "scale")
+LAYER_NAMES = ("dense", *ACTIVATION_NAMES, "parametric_activation", "batch_norm", "dropout", "scale")
 INITIALIZERS = ("writeup", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform")
 OPTIMIZERS = ("gradient_descent", "momentum", "nesterov", "adam", "adamw")
 SCHEDULES = ("constant", "step", "cosine", "one_cycle")

@@ -11,6 +11,7 @@ from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
 from chalknet.network.layer_types import ACTIVATIONS
 from chalknet.network.model import Classifier, Ensemble, Network
+from chalknet.network.parametric_activation import ParametricActivation
 
 LETTERS = tuple("ABCDEFGHIJ")
 
@@ -70,6 +71,8 @@ def every_kind() -> dict[str, Classifier]:
     found["layers"] = network_of(Architecture(784, n_classes=10, layers=layers), np.random.default_rng(3))
     layers = ["scale", DENSE, "relu", "scale"]
     found["scale"] = network_of(Architecture(784, n_classes=10, layers=layers), np.random.default_rng(4))
+    layers = [one for name in ("relu", "selu", "mish") for one in (DENSE, ParametricActivation(name))]
+    found["parametric"] = network_of(Architecture(784, n_classes=10, layers=layers), np.random.default_rng(5))
     found["all of it"] = ensemble(2, activations=("gelu", "tanh"), batch_norm=True, standard=True, dtype=np.float64)
     return found
 

@@ -25,6 +25,7 @@ from chalknet.engines.sharded import LocalShards
 from chalknet.network.architecture import Architecture
 from chalknet.network.dense import Dense
 from chalknet.network.initializers import initial_parameters
+from chalknet.network.layer_types import ACTIVATIONS
 from chalknet.network.objective import Objective
 from chalknet.network.optimizers import Momentum, optimizer_for
 from chalknet.training.joint_training import train_jointly
@@ -190,6 +191,10 @@ def scale(multiplier):
     return {"type": "scale", "learning_rate_multiplier": multiplier}
 
 
+def parametric(activation, multiplier=1.0):
+    return {"type": "parametric_activation", "activation": activation, "learning_rate_multiplier": multiplier}
+
+
 FEATURES = {
     "leaky_relu": {"activation": "leaky_relu"},
     "tanh": {"activation": "tanh"},
@@ -226,6 +231,14 @@ FEATURES = {
         ],
         "optimizer": "adamw", "weight_decay": 0.1, "l2": 0.01, "clip_norm": 0.5, "weight_average": 0.9,
         "schedule": "cosine",
+    },
+    **{f"parametric {name}": {"layers": [dense(7), parametric(name)]} for name in ACTIVATIONS},
+    "layers: parametric activations": {
+        "layers": [
+            parametric("tanh"), dense(7), parametric("selu", 0.1), dropout(0.2), dense(6, bias=False), "batch_norm",
+            parametric("relu", 2.0), parametric("mish"), "scale",
+        ],
+        "optimizer": "adamw", "weight_decay": 0.1, "l2": 0.01, "weight_average": 0.9,
     },
     "an activation a layer": {"activation": ["tanh", "relu"]},
     "dropout": {"dropout": 0.4},

@@ -88,7 +88,8 @@ def scaled(units):
     """Return layers of a stack with scales before and after a dense layer."""
     first = {"type": "dense", "units": units, "bias_learning_rate_multiplier": 0.1}
     scale = {"type": "scale", "learning_rate_multiplier": 6}
-    return [scale, first, "tanh", "scale", {"type": "dense", "units": 4, "learning_rate_multiplier": 0.5}, "scale"]
+    mish, relu = ({"type": "parametric_activation", "activation": name} for name in ("mish", "relu"))
+    return [scale, first, mish, "scale", {"type": "dense", "units": 4, "learning_rate_multiplier": 0.5}, relu]
 
 
 # What may differ between the networks of a stack; every list is one stack.

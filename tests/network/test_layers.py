@@ -12,6 +12,7 @@ from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
 from chalknet.network.initializers import initial_parameters
 from chalknet.network.layer_types import LAYER_TYPES, layer_from_table
+from chalknet.network.parametric_activation import ParametricActivation
 from chalknet.network.relu import Relu
 from chalknet.network.scale import Scale
 
@@ -23,7 +24,17 @@ def test_every_layer_name_has_a_layer_type():
 
 
 @pytest.mark.parametrize(
-    "layer", [Dense(3), Dense(3, bias=False), Relu(), Dropout(0.25), Dense(3, True, 2.0, 0.5), Scale(6.0)], ids=repr
+    "layer",
+    [
+        Dense(3),
+        Dense(3, bias=False),
+        Relu(),
+        Dropout(0.25),
+        Dense(3, True, 2.0, 0.5),
+        Scale(6.0),
+        ParametricActivation("mish", 0.1),
+    ],
+    ids=repr,
 )
 def test_a_layer_equals_the_one_read_from_its_table(layer):
     assert layer_from_table(layer.table()) == layer

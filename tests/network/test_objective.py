@@ -64,8 +64,12 @@ def test_gradients_of_any_objective_match_differences(case, seed):
 
 # Layers that the short form does not have.
 LAYERS = {
+    "parametric activation": [
+        {"type": "dense", "units": 6}, {"type": "parametric_activation", "activation": "selu"},
+        {"type": "dense", "units": 4}, {"type": "parametric_activation", "activation": "mish"},
+    ],
     "scale": ["scale", {"type": "dense", "units": 6}, "tanh", "scale"],
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", LAYERS)

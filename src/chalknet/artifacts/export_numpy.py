@@ -43,6 +43,9 @@ def numpy_bytes(model: Classifier) -> bytes:
 def _template_fields(model: Classifier) -> dict[str, Any]:
     architecture = model.architecture
     n = len(model.members)
+    functions: dict[str, str] = {}
+    for named in _prediction_layers(architecture):
+        functions |= named.layer.predictor_functions()
     return {
         "version": __version__,
         "summary": f"{'A network' if n == 1 else f'{n} networks'} of {architecture} units.",
@@ -53,9 +56,7 @@ def _template_fields(model: Classifier) -> dict[str, Any]:
         "dtype": model.members[0].dtype.name,
         "layers": "".join(f"    {_layer_literal(named)},\n" for named in _prediction_layers(architecture)),
         **_encoding_fields(model.encoding),
-        "functions": "\n\n".join(
-            {named.layer.type: named.layer.predictor_source for named in _prediction_layers(architecture)}.values()
-        ),
+        "functions": "\n\n".join(functions.values()),
     }
 
 

@@ -31,6 +31,7 @@ from chalknet.network.dropout import Dropout
 from chalknet.network.gelu import GELU_CUBE, GELU_SCALE
 from chalknet.network.layer import Layer
 from chalknet.network.leaky_relu import NEGATIVE_SLOPE
+from chalknet.network.parametric_activation import ParametricActivation
 from chalknet.network.scale import Scale
 from chalknet.network.selu import SELU_ALPHA, SELU_SCALE
 
@@ -301,6 +302,42 @@ class ActivationKernel(InPlaceKernel):
     def backward(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
         """Multiply the gradient by the slope."""
         grad = self.values[:n, columns]
+        np.multiply(grad, self._slope[:n, columns], out=grad)
+
+
+@kernel_of(ParametricActivation)
+class ParametricActivationKernel(InPlaceKernel):
+    """A parametric activation (R19 to R21)."""
+
+    def __init__(self, layer: ParametricActivation, place: LayerArrays, values: Matrix) -> None:
+        """Create the buffers of slopes and of differences f(x) - x."""
+        super().__init__(layer, place, values)
+        assert place.learned is not None
+        self._index = place.learned
+        self._function = function_for(ACTIVATION_FUNCTIONS, layer.activation, "numpy", "reference")
+        self._scales = layer.activation in PIECEWISE_LINEAR
+        self._slope, self._difference = np.empty_like(values), np.empty_like(values)
+        self._scratch = np.empty(values.shape, bool)
+
+    def forward(self, arrays: NetworkArrays, n: int, columns: slice, training: bool) -> None:
+        """Replace the values by x + alpha (f(x) - x), and keep slope and difference."""
+        h, slope, difference = self.values[:n, columns], self._slope[:n, columns], self._difference[:n, columns]
+        alpha, x = arrays.learned[self._index][0, columns], h.copy()
+        self._function(h, slope, self._scratch[:n, columns])
+        if self._scales:
+            np.multiply(h, slope, out=h)
+        np.subtract(h, x, out=difference)
+        np.multiply(difference, alpha, out=h)
+        np.add(h, x, out=h)
+        if training:
+            np.subtract(slope, 1, out=slope)
+            np.multiply(slope, alpha, out=slope)
+            np.add(slope, 1, out=slope)
+
+    def backward(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
+        """Write the gradient of alpha, and multiply that of the values by the slope."""
+        grad = self.values[:n, columns]
+        out.learned[self._index][0, columns] = np.einsum("ij,ij->j", grad, self._difference[:n, columns])
         np.multiply(grad, self._slope[:n, columns], out=grad)
 
 

@@ -25,6 +25,7 @@ from chalknet.network.dropout import Dropout
 from chalknet.network.gelu import GELU_CUBE, GELU_SCALE
 from chalknet.network.layer import Layer
 from chalknet.network.leaky_relu import NEGATIVE_SLOPE
+from chalknet.network.parametric_activation import ParametricActivation
 from chalknet.network.scale import Scale
 from chalknet.network.selu import SELU_ALPHA, SELU_SCALE
 
@@ -61,6 +62,12 @@ class Kernel:
             first: whether this is the first tile, which replaces what total holds.
         """
         raise NotImplementedError
+
+
+def row_of(kernel: Kernel, arrays: StackedArrays) -> Tensor:
+    """Return the only learned row of a layer's block, (..., 1, units)."""
+    assert kernel.layer.place.learned is not None
+    return arrays.learned[kernel.layer.place.learned][kernel.block][0].unsqueeze(-2)
 
 
 KERNELS: dict[type[Layer], type[Kernel]] = {}
@@ -139,18 +146,13 @@ class ScaleKernel(Kernel):
     def forward(self, x: Tensor, arrays: StackedArrays, training: bool) -> Tensor:
         """Multiply by the factors."""
         self._x = x
-        return (x * self._gamma(arrays)).to(x.dtype)
+        return (x * row_of(self, arrays)).to(x.dtype)
 
     def backward(self, grad: Tensor, arrays: StackedArrays, total: StackedArrays, first: bool) -> Tensor:
         """Multiply by the factors, and add their gradient to total."""
         wide = grad.to(self.types.values)
-        add_or_copy(self._gamma(total), (wide * self._x).sum(-2, keepdim=True), first)
-        return (wide * self._gamma(arrays)).to(grad.dtype)
-
-    def _gamma(self, arrays: StackedArrays) -> Tensor:
-        """Return the factors of the block, (..., 1, units)."""
-        assert self.layer.place.learned is not None
-        return arrays.learned[self.layer.place.learned][self.block][0].unsqueeze(-2)
+        add_or_copy(row_of(self, total), (wide * self._x).sum(-2, keepdim=True), first)
+        return (wide * row_of(self, arrays)).to(grad.dtype)
 
 
 @kernel_of(Activation)
@@ -174,6 +176,31 @@ class ActivationKernel(Kernel):
     def backward(self, grad: Tensor, arrays: StackedArrays, total: StackedArrays, first: bool) -> Tensor:
         """Return the gradient of x."""
         return self._backward(grad)
+
+
+@kernel_of(ParametricActivation)
+class ParametricActivationKernel(Kernel):
+    """A parametric activation (R19 to R21)."""
+
+    _difference: Tensor
+    _backward: Backward
+
+    def forward(self, x: Tensor, arrays: StackedArrays, training: bool) -> Tensor:
+        """Return x + alpha (f(x) - x), and keep the difference."""
+        assert isinstance(self.layer.layer, ParametricActivation)
+        function = function_for(ACTIVATION_FUNCTIONS, self.layer.layer.activation, "torch", "numpy")
+        wide = x.to(self.types.values)
+        value, self._backward = function(wide.clone())
+        self._difference = value - wide
+        return torch.addcmul(wide, self._difference, row_of(self, arrays)).to(x.dtype)
+
+    def backward(self, grad: Tensor, arrays: StackedArrays, total: StackedArrays, first: bool) -> Tensor:
+        """Return the gradient of x, and add that of alpha to total."""
+        wide = grad.to(self.types.values)
+        add_or_copy(row_of(self, total), (wide * self._difference).sum(-2, keepdim=True), first)
+        weighted = wide * row_of(self, arrays)
+        rest = wide - weighted
+        return rest.add_(self._backward(weighted)).to(grad.dtype)
 
 
 class FusedReluKernel(ActivationKernel):

@@ -138,6 +138,10 @@ class Layer(Checked, ABC):
             x: name of the input value, (N, I) float32.
         """
 
+    def predictor_functions(self) -> dict[str, str]:
+        """Return the source of the functions that the NumPy-only export needs, by name."""
+        return {self.type: self.predictor_source}
+
     def settings(self) -> dict[str, Any]:
         """Return the settings by field name."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
