@@ -136,6 +136,22 @@ def loop_scale(x, gamma, grad_value):
     return value, grad_x, grad_gamma
 
 
+def loop_ntk_dense(x, weight, bias, grad_value):
+    """Return h = x W^T / sqrt(I) + b and the gradients of x, W and b, one number at a time."""
+    n_inputs = weight.shape[1]
+    value = np.zeros((len(x), len(weight)))
+    grad_x, grad_weight, grad_bias = np.zeros_like(x), np.zeros_like(weight), np.zeros_like(bias)
+    for n in range(len(x)):
+        for o in range(len(weight)):
+            value[n, o] = bias[o]
+            grad_bias[o] += grad_value[n, o]
+            for i in range(n_inputs):
+                value[n, o] += weight[o, i] * x[n, i] / math.sqrt(n_inputs)
+                grad_x[n, i] += weight[o, i] * grad_value[n, o] / math.sqrt(n_inputs)
+                grad_weight[o, i] += x[n, i] * grad_value[n, o] / math.sqrt(n_inputs)
+    return value, grad_x, grad_weight, grad_bias
+
+
 SCALAR_ACTIVATIONS = {
     "relu": (lambda v: max(v, 0.0), lambda v: 1.0 if v > 0 else 0.0),
     "selu": (

@@ -35,6 +35,7 @@ ACTIVATION_NAMES = (
     *("sigmoid", "silu", "mish", "elu", "selu"),
 )
 LAYER_NAMES = ("dense", *ACTIVATION_NAMES, "parametric_activation", "batch_norm", "dropout", "scale")
+PARAMETRIZATIONS = ("standard", "ntk")
 INITIALIZERS = ("writeup", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform")
 OPTIMIZERS = ("gradient_descent", "momentum", "nesterov", "adam", "adamw")
 SCHEDULES = ("constant", "step", "cosine", "one_cycle")
@@ -220,8 +221,8 @@ class NetworkConfig(Checked):
     layers: tuple[LayerTable, ...] = setting(
         (),
         LAYERS,
-        "all layers before the output layer, for example batch_norm,dense:256,silu,dropout:0.2. Replaces `hidden`, "
-        "`activation`, `batch_norm` and `dropout`",
+        "all layers, for example batch_norm,dense:256,silu,dropout:0.2. The output layer is added, unless the last "
+        "layer is dense without units. Replaces `hidden`, `activation`, `batch_norm` and `dropout`",
     )
     initializer: str = setting("writeup", one_of(*INITIALIZERS), "distribution of the initial weights")
     input_scaling: str = setting(
@@ -235,6 +236,20 @@ class NetworkConfig(Checked):
         """Return the name of the activation of each hidden layer."""
         return self.activation * len(self.hidden) if len(self.activation) == 1 else self.activation
 
+    @property
+    def layers_below_output(self) -> tuple[LayerTable, ...]:
+        """The entries of layers without the output layer, which is dense without units."""
+        return self.layers[:-1] if self._ends_with_output else self.layers
+
+    @property
+    def output_layer(self) -> LayerTable:
+        """The output layer without its units: that of layers, or a plain dense layer."""
+        return self.layers[-1] if self._ends_with_output else LayerTable(type="dense")
+
+    @property
+    def _ends_with_output(self) -> bool:
+        return bool(self.layers) and self.layers[-1]["type"] == "dense" and "units" not in self.layers[-1]
+
     def __post_init__(self) -> None:
         """Check the settings; derive hidden, activation and batch_norm from layers."""
         super().__post_init__()
@@ -245,9 +260,10 @@ class NetworkConfig(Checked):
                     raise ConfigError(
                         f"layers, entry {number}: unknown layer type {short(name)}.{near_match(name, LAYER_NAMES)}"
                     )
-            if "dense" not in types:
+            hidden = self.layers_below_output
+            units = tuple(layer.get("units", 0) for layer in hidden if layer["type"] == "dense")
+            if not units:
                 raise ConfigError(f"layers must have at least one of type dense, got {', '.join(types)}.")
-            units = tuple(layer.get("units", 0) for layer in self.layers if layer["type"] == "dense")
             names = tuple(name for name in types if name in ACTIVATION_NAMES)
             for key, value in zip(SHORT_FORM, (units, names, "batch_norm" in types), strict=False):
                 object.__setattr__(self, key, value)

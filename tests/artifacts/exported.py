@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from chalknet.data.load import load_data
@@ -73,6 +75,11 @@ def every_kind() -> dict[str, Classifier]:
     found["scale"] = network_of(Architecture(784, n_classes=10, layers=layers), np.random.default_rng(4))
     layers = [one for name in ("relu", "selu", "mish") for one in (DENSE, ParametricActivation(name))]
     found["parametric"] = network_of(Architecture(784, n_classes=10, layers=layers), np.random.default_rng(5))
+    layers = [Dense(12, parametrization="ntk"), "relu", Dense(12, bias=False, parametrization="ntk"), "tanh"]
+    small = network_of(Architecture(784, n_classes=10, layers=layers), np.random.default_rng(6))
+    weights = {name: small.parameters[name] for name in ("hidden1.weight", "hidden2.weight")}
+    large = {name: value * np.float32(np.sqrt(value.shape[1])) for name, value in weights.items()}
+    found["ntk"] = replace(small, parameters=small.parameters | large)
     found["all of it"] = ensemble(2, activations=("gelu", "tanh"), batch_norm=True, standard=True, dtype=np.float64)
     return found
 

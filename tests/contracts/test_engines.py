@@ -187,6 +187,10 @@ def dropout(rate):
     return {"type": "dropout", "rate": rate}
 
 
+def ntk(units, **settings):
+    return dense(units, parametrization="ntk", **settings)
+
+
 def scale(multiplier):
     return {"type": "scale", "learning_rate_multiplier": multiplier}
 
@@ -239,6 +243,16 @@ FEATURES = {
             parametric("relu", 2.0), parametric("mish"), "scale",
         ],
         "optimizer": "adamw", "weight_decay": 0.1, "l2": 0.01, "weight_average": 0.9,
+    },
+    "layers: ntk first": {"layers": [ntk(7), "relu"], "learning_rate": 0.1},
+    "layers: ntk after dropout": {"layers": [dropout(0.2), ntk(7, bias=False), "tanh", dense(5)]},
+    "layers: ntk output": {"layers": [dense(7), "relu", {"type": "dense", "parametrization": "ntk"}]},
+    "layers: all ntk": {
+        "layers": [
+            "scale", ntk(7, bias_learning_rate_multiplier=0.1), "relu", dropout(0.2), ntk(6, bias=False), "batch_norm",
+            {"type": "dense", "parametrization": "ntk", "bias_learning_rate_multiplier": 0.1},
+        ],
+        "optimizer": "adamw", "weight_decay": 0.1, "l2": 0.01, "clip_norm": 0.5, "weight_average": 0.9,
     },
     "an activation a layer": {"activation": ["tanh", "relu"]},
     "dropout": {"dropout": 0.4},

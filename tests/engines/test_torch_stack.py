@@ -92,6 +92,12 @@ def scaled(units):
     return [scale, first, mish, "scale", {"type": "dense", "units": 4, "learning_rate_multiplier": 0.5}, relu]
 
 
+def ntk(units, more):
+    """Return layers of a stack, all in NTK parametrization."""
+    dense, relu = {"type": "dense", "parametrization": "ntk"}, "relu"
+    return [{**dense, "units": units}, relu, {**dense, "units": 4 + more, "bias": False}, "relu", dense]
+
+
 # What may differ between the networks of a stack; every list is one stack.
 OWN = {
     "seed": [{"seed": n} for n in range(4)],
@@ -126,11 +132,12 @@ OWN = {
     ],
     "layers": [{"layers": LAYERS, "hidden": None, "seed": n, "batch_seed": n, "weight_average": 0.9} for n in range(3)],
     "scales": [{"layers": scaled(n), "hidden": None, "seed": n, "optimizer": "adam"} for n in (5, 5, 8)],
+    "ntk": [{"layers": ntk(n, n // 7), "hidden": None, "seed": n, "batch_seed": n % 2} for n in (5, 5, 7, 8)],
     "averages": [{"batch_norm": True, "hidden": [n], "weight_average": 0.5 + n / 20, "seed": n} for n in (4, 6, 6)],
 }  # fmt: skip
 
 
-CHANGED = ("batch norm", "changed samples", "layers", "scales", "averages")
+CHANGED = ("batch norm", "changed samples", "layers", "scales", "ntk", "averages")
 
 
 @pytest.mark.parametrize("batch_size", [64, "full"])

@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+from conftest import needs
 from differences import directional_gap
 from hypothesis import given
+from oracles import loop_ntk_dense
 from strategies import networks, seeds
 
 from chalknet.errors import ShapeError
-from chalknet.network.dense import dense
+from chalknet.network.dense import dense, ntk_dense
 
 
 def test_dense_by_hand():
@@ -31,6 +33,55 @@ def test_dense_gradients_match_differences(case, seed):
     assert directional_gap(total["x"], x, gradients.grad_x, seed) < 1e-7
     assert directional_gap(total["weight"], weight, gradients.grad_weight, seed) < 1e-7
     assert directional_gap(total["bias"], bias, gradients.grad_bias, seed) < 1e-7
+
+
+def test_ntk_dense_by_hand():
+    # 4 inputs: products are divided by 2, the bias is not.
+    x, weight = np.array([[1.0, 2.0, 0.0, 4.0]]), np.array([[2.0, 0.0, 1.0, 3.0]])
+    value, backward = ntk_dense(x, weight, np.array([0.5]))
+    assert value.tolist() == [[7.5]]
+    gradients = backward(np.array([[10.0]]))
+    assert gradients.grad_x.tolist() == [[10.0, 0.0, 5.0, 15.0]]
+    assert gradients.grad_weight.tolist() == [[5.0, 10.0, 0.0, 20.0]]
+    assert gradients.grad_bias.tolist() == [10.0]
+
+
+@given(networks(), seeds)
+def test_ntk_dense_equals_the_slow_loops(case, seed):
+    weights, biases, x, _ = case
+    weight, bias = weights[0], biases[0]
+    grad_value = np.random.default_rng(seed).normal(size=(len(x), len(bias)))
+    value, backward = ntk_dense(x, weight, bias)
+    want, *gradients = loop_ntk_dense(x, weight, bias, grad_value)
+    np.testing.assert_allclose(value, want, rtol=1e-10, atol=1e-12)
+    for mine, theirs in zip(backward(grad_value), gradients, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-12)
+
+
+@given(networks(), seeds)
+def test_ntk_dense_gradients_match_differences(case, seed):
+    weights, biases, x, _ = case
+    weight, bias = weights[0], biases[0]
+    pull = np.random.default_rng(seed).normal(size=(len(x), len(bias)))
+    gradients = ntk_dense(x, weight, bias)[1](pull)
+
+    def loss(*arguments):
+        return float((ntk_dense(*arguments)[0] * pull).sum())
+
+    assert directional_gap(lambda v: loss(v, weight, bias), x, gradients.grad_x, seed) < 1e-7
+    assert directional_gap(lambda v: loss(x, v, bias), weight, gradients.grad_weight, seed) < 1e-7
+    assert directional_gap(lambda v: loss(x, weight, v), bias, gradients.grad_bias, seed) < 1e-7
+
+
+@pytest.mark.extras
+def test_ntk_dense_equals_torch_autograd():
+    torch = needs("torch")
+    rng = np.random.default_rng(0)
+    arrays, pull = (rng.normal(size=(6, 4)), rng.normal(size=(3, 4)), rng.normal(size=3)), rng.normal(size=(6, 3))
+    x, weight, bias = (torch.tensor(one, requires_grad=True) for one in arrays)
+    torch.nn.functional.linear(x, weight / 2, bias).backward(torch.tensor(pull))
+    for mine, theirs in zip(ntk_dense(*arrays)[1](pull), (x, weight, bias), strict=True):
+        np.testing.assert_allclose(mine, theirs.grad.numpy(), rtol=1e-12)
 
 
 def test_dense_does_not_change_its_arguments():

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from chalknet.errors import ConfigError
-from chalknet.network.architecture import Architecture
+from chalknet.network.architecture import Architecture, forward
+from chalknet.network.dense import Dense
 from chalknet.network.initializers import glorot_deviation, glorot_normal, initial_parameters
 
 
@@ -54,6 +55,19 @@ def test_every_initializer_has_its_mean_variance_and_bounds(initializer, varianc
     assert (bias == 0).all() == (initializer != "writeup")
     if initializer in BOUNDS:
         assert 0.99 * BOUNDS[initializer] < np.abs(weight).max() <= BOUNDS[initializer]
+
+
+@pytest.mark.parametrize("initializer", ["writeup", "he_uniform"])
+def test_ntk_parameters_are_drawn_with_variance_1(initializer):
+    architecture = Architecture(300, layers=[Dense(200, parametrization="ntk"), Dense(3)])
+    parameters = initial_parameters(architecture, 1, initializer)
+    weight, bias = parameters["hidden1.weight"], parameters["hidden1.bias"]
+    assert abs(weight.var() - 1) < 5 * np.sqrt(2 / weight.size)
+    assert abs(bias.var() - 1) < 5 * np.sqrt(2 / bias.size)
+    x = np.random.default_rng(0).normal(size=(50, 300))
+    plain = Architecture(300, layers=[Dense(200), Dense(3)])
+    same = {**parameters, "hidden1.weight": weight / np.sqrt(300)}
+    np.testing.assert_allclose(forward(architecture, parameters, x).logits, forward(plain, same, x).logits)
 
 
 def test_batch_norm_starts_with_scale_1_and_bias_0():

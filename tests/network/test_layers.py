@@ -33,6 +33,7 @@ def test_every_layer_name_has_a_layer_type():
         Dense(3, True, 2.0, 0.5),
         Scale(6.0),
         ParametricActivation("mish", 0.1),
+        Dense(3, parametrization="ntk"),
     ],
     ids=repr,
 )
@@ -44,6 +45,18 @@ def test_a_layer_equals_the_one_read_from_its_table(layer):
 def test_default_settings_of_dense_are_not_in_its_table():
     assert Dense(3, True, 1.0, 1.0).table() == {"type": "dense", "units": 3}
     assert Dense(3, learning_rate_multiplier=2).table() == {**DENSE, "units": 3, "learning_rate_multiplier": 2.0}
+
+
+def test_the_output_layer_is_the_last_dense_layer_without_units():
+    output = {"type": "dense", "parametrization": "ntk", "bias_learning_rate_multiplier": 0.1}
+    recipe = Recipe().with_settings(layers=[DENSE, "relu", output])
+    architecture = architecture_for(recipe, 4, 3)
+    assert architecture.layers == (Dense(5), Relu(), Dense(3, True, 1.0, 0.1, "ntk"))
+    assert recipe.network.hidden == (5,)
+    with pytest.raises(ConfigError, match="layers must have at least one of type dense, got relu, dense"):
+        Recipe().with_settings(layers=["relu", output])
+    with pytest.raises(ConfigError, match="layers, entry 1: layer dense: units is missing"):
+        architecture_for(Recipe().with_settings(layers=[output, DENSE]), 4, 3)
 
 
 def test_the_short_form_builds_the_same_layers():

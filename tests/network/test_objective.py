@@ -68,6 +68,10 @@ LAYERS = {
         {"type": "dense", "units": 6}, {"type": "parametric_activation", "activation": "selu"},
         {"type": "dense", "units": 4}, {"type": "parametric_activation", "activation": "mish"},
     ],
+    "ntk": [
+        {"type": "dense", "units": 6, "parametrization": "ntk"}, "tanh",
+        {"type": "dense", "units": 4, "parametrization": "ntk", "bias": False}, "mish",
+    ],
     "scale": ["scale", {"type": "dense", "units": 6}, "tanh", "scale"],
 }  # fmt: skip
 

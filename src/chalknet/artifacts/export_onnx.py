@@ -117,6 +117,11 @@ class _Graph:
         """Add a constant that is one number and return its name."""
         return self.constant(f"{value:.9g}", np.asarray(value, np.float32))
 
+    def size(self, name: str, axis: int) -> int:
+        """Return the length of an axis of a constant."""
+        length: int = self._constants[name].dims[axis]
+        return length
+
     def build(self, model: Classifier) -> Any:
         """Return the complete ONNX model, after onnx has checked it."""
         helper, types = self._onnx.helper, self._onnx.TensorProto

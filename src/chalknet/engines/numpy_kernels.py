@@ -79,7 +79,7 @@ class CopyKernel(SourceKernel):
 
 
 class DenseKernel(SourceKernel):
-    """A dense layer (A1 to A4).
+    """A dense layer (A1 to A7).
 
     Args:
         layer: its specification.
@@ -93,7 +93,9 @@ class DenseKernel(SourceKernel):
         """Create the buffer of values."""
         assert place.learned is not None
         self._index, self._n_weights, self._has_bias = place.learned, place.n_weights, layer.bias
-        self._reads_samples = x is None
+        self._factor = layer.factor(place.n_weights)
+        # In NTK parametrization the bias has another factor than the weights, so it is added.
+        self._reads_samples, self._reads_values = x is None and not layer.is_ntk, x is not None
         if x is not None:
             self.x = x
         self.values = np.empty((rows, layer.units), dtype)
@@ -104,13 +106,17 @@ class DenseKernel(SourceKernel):
         if self._reads_samples:
             np.matmul(self._samples(n), matrix[:, columns], out=out)
             return
-        np.matmul(self.x[:n], matrix[: self._n_weights, columns], out=out)
+        np.matmul(self._inputs(n), matrix[: self._n_weights, columns], out=out)
+        if self._factor != 1:
+            np.multiply(out, self._factor, out=out)
         if self._has_bias:
             np.add(out, matrix[-1, columns], out=out)
 
     def propagate(self, arrays: NetworkArrays, n: int, columns: slice, out: Matrix) -> None:
         """Write the gradient of its input (A2)."""
         np.matmul(self.values[:n], arrays.learned[self._index][: self._n_weights][columns].T, out=out)
+        if self._factor != 1:
+            np.multiply(out, self._factor, out=out)
 
     def gradients(self, n: int, columns: slice, out: NetworkArrays) -> None:
         """Write the gradient of weight (A3) and bias (A4)."""
@@ -118,13 +124,19 @@ class DenseKernel(SourceKernel):
         if self._reads_samples:
             np.matmul(self._samples(n).T, grad, out=grad_matrix)
             return
-        np.matmul(self.x[:n].T, grad, out=grad_matrix[: self._n_weights])
+        np.matmul(self._inputs(n).T, grad, out=grad_matrix[: self._n_weights])
+        if self._factor != 1:
+            np.multiply(grad_matrix[: self._n_weights], self._factor, out=grad_matrix[: self._n_weights])
         if self._has_bias:
             np.add.reduce(grad, axis=0, out=grad_matrix[-1])
 
     def _samples(self, n: int) -> Matrix:
         """Return the samples with the column of ones, or without it if there is no bias."""
         return self.x[:n] if self._has_bias else self.x[:n, :-1]
+
+    def _inputs(self, n: int) -> Matrix:
+        """Return the values of the previous group, or the samples without the column of ones."""
+        return self.x[:n] if self._reads_values else self.x[:n, :-1]
 
 
 class OutputKernel(DenseKernel):
@@ -139,7 +151,9 @@ class OutputKernel(DenseKernel):
     def gradients(self, n: int, columns: slice, out: NetworkArrays) -> None:
         """Write the gradient of weight and bias, for all columns."""
         grad, grad_matrix = self.values[:n], out.learned[self._index]
-        np.matmul(grad.T, self.x[:n], out=self._grad_by_class)
+        np.matmul(grad.T, self.x[:n] if self._reads_samples else self._inputs(n), out=self._grad_by_class)
+        if self._factor != 1:
+            np.multiply(self._grad_by_class, self._factor, out=self._grad_by_class)
         np.copyto(grad_matrix[: self._grad_by_class.shape[1]], self._grad_by_class.T)
         if not self._reads_samples:
             np.add.reduce(grad, axis=0, out=grad_matrix[-1])

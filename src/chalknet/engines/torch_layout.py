@@ -1,7 +1,8 @@
 """How the parameters and values of stacked networks are stored.
 
 A network is a sequence of groups. A group is a dense layer and the layers up to the next dense layer;
-a first group that does not begin with a dense layer begins with the samples.
+a first group that does not begin with a dense layer, or with one in NTK parametrization, begins with
+the samples.
 
 - In the first group the units of all networks lie side by side in one matrix, (rows, units of all
   networks). All networks that read the same samples are then computed by one product.
@@ -102,10 +103,10 @@ class StackLayout:
     def __init__(self, architectures: Sequence[Architecture]) -> None:
         """Assign places to the parameters and values of these networks."""
         self.layers = _stacked_layers(architectures)
-        begins_dense = isinstance(self.layers[0].layer, Dense)
+        multiplies_samples = self.layers[0].group == 0 and isinstance(self.layers[0].layer, Dense)
         first = architectures[0]
         self.n_inputs, self.n_classes = first.n_inputs, first.n_classes
-        self.widths = [(() if begins_dense else (self.n_inputs,)) + one.dense_units for one in architectures]
+        self.widths = [(() if multiplies_samples else (self.n_inputs,)) + one.dense_units for one in architectures]
         self.n_groups, self.n_units = len(self.widths[0]), sum(widths[0] for widths in self.widths)
         self.runs = runs_of(self.widths)
         self.columns = _slices([widths[0] for widths in self.widths])
@@ -289,7 +290,10 @@ def _stacked_layers(architectures: Sequence[Architecture]) -> list[StackedLayer]
         if any(masks):
             group = max(group, 0)
             layers.append(StackedLayer(Dropout(), NO_ARRAYS, group, masks))
-        group = group + 1 if isinstance(layer, Dense) else max(group, 0)
+        if isinstance(layer, Dense):
+            # In NTK parametrization the column of ones would not multiply the bias by 1.
+            group += 2 if group < 0 and layer.is_ntk else 1
+        group = max(group, 0)
         layers.append(StackedLayer(layer, place, group, []))
     return layers
 

@@ -113,8 +113,8 @@ class Buffers:
         return self._made[key]
 
 
-def add_product(total: Tensor, left: Tensor, right: Tensor, first: bool, buffers: Buffers) -> None:
-    """Add left @ right to total, for matrices or batches of matrices.
+def add_product(total: Tensor, left: Tensor, right: Tensor, first: bool, buffers: Buffers, factor: float = 1.0) -> None:
+    """Add left @ right, times a factor, to total, for matrices or batches of matrices.
 
     Args:
         total: the sum, in the dtype of weights.
@@ -123,18 +123,21 @@ def add_product(total: Tensor, left: Tensor, right: Tensor, first: bool, buffers
         right: operands.
         first: whether this is the first product, which replaces total.
         buffers: where a product is kept before it is added.
+        factor: factor of the product.
     """
     types, n_rows = buffers.types, total.shape[-2]
     if not types.differ:
         work = torch.baddbmm if left.dim() == 3 else torch.addmm
-        work(total, left, right, beta=0 if first else 1, out=total)
-    elif right.shape[-1] <= NARROW:  # a narrow product is faster transposed
-        transposed = product(right.transpose(-1, -2), left.transpose(-1, -2), total.dtype)
-        add_or_copy(total, transposed.transpose(-1, -2)[..., :n_rows, :], first)
+        work(total, left, right, beta=0 if first else 1, alpha=factor, out=total)
+        return
+    if right.shape[-1] <= NARROW:  # a narrow product is faster transposed
+        value = product(right.transpose(-1, -2), left.transpose(-1, -2), total.dtype)
+        value = value.transpose(-1, -2)[..., :n_rows, :]
     elif types.gpu_forms or left.dim() == 3:
-        add_or_copy(total, product(left, right, total.dtype), first)
+        value = product(left, right, total.dtype)
     else:
-        add_or_copy(total, buffers.product(left, right)[:n_rows], first)
+        value = buffers.product(left, right)[:n_rows]
+    add_or_copy(total, value if factor == 1 else value * factor, first)
 
 
 class SourceKernel:
@@ -162,6 +165,7 @@ class SourceKernel:
         self.group, self.layout, self.buffers = layer.group, layout, buffers
         self.index = layer.place.learned or 0
         self.has_bias = isinstance(layer.layer, Dense) and layer.layer.bias
+        self._layer = layer.layer
 
     def forward(self, operands: StackedArrays) -> list[Tensor]:
         """Return the values of each block."""
@@ -243,22 +247,29 @@ class DenseKernel(SourceKernel):
         values = []
         for block, x in enumerate(self.inputs):
             weights, bias = self._parameters(operands, block)
-            values.append(_multiply(x, weights, bias, self.buffer("value", x.shape[-2], block), self.applies_relu))
+            out = self.buffer("value", x.shape[-2], block)
+            values.append(_multiply(x, weights, bias, out, self.applies_relu, self._factor(block)))
         return values
 
     def propagate(self, grads: Sequence[Tensor], operands: StackedArrays, out: Sequence[Tensor]) -> None:
         """Write the gradients of the inputs (A2) to out."""
         for block, (grad, one) in enumerate(zip(grads, out, strict=True)):
-            _multiply(grad, self._parameters(operands, block)[0].transpose(-1, -2), None, one, False)
+            weights = self._parameters(operands, block)[0].transpose(-1, -2)
+            _multiply(grad, weights, None, one, False, self._factor(block))
 
     def gradients(self, grads: Sequence[Tensor], total: StackedArrays, first: bool) -> None:
         """Add the gradients of weights (A3) and biases (A4) to total."""
         for block, (x, grad) in enumerate(zip(self.inputs, grads, strict=True)):
             weights, _ = self._parameters(total, block)
-            add_product(weights, x.transpose(-1, -2), grad, first, self.buffers)
+            add_product(weights, x.transpose(-1, -2), grad, first, self.buffers, self._factor(block))
         if self.has_bias:
             for block, grad in enumerate(self._bias_gradients(grads)):
                 add_or_copy(total.learned[self.index][block][-1], grad, first)
+
+    def _factor(self, block: int) -> float:
+        """Return the factor of the products of a run (A5)."""
+        assert isinstance(self._layer, Dense)
+        return self._layer.factor(self.inputs[block].shape[-1])
 
     def _bias_gradients(self, grads: Sequence[Tensor]) -> list[Tensor]:
         """Return the sums of the gradients over the samples, one tensor per run."""
@@ -291,7 +302,7 @@ class OutputKernel(DenseKernel):
             values = self.buffers(("value", self.group), n, n_classes, n_networks).view(n_networks, n, n_classes)
             for block, x in enumerate(self.inputs):
                 weights, bias = self._parameters(operands, block)
-                _multiply(x, weights, bias, self._of_block(values, block), False)
+                _multiply(x, weights, bias, self._of_block(values, block), False, self._factor(block))
             return values.transpose(1, 2)
         dtype = self.buffers.types.values
         logits = self.inputs[0].new_empty(n_networks, n_classes, n, dtype=dtype)
@@ -299,7 +310,8 @@ class OutputKernel(DenseKernel):
             weights, bias = self._parameters(operands, block)
             assert bias is not None
             value = product(weights.transpose(-1, -2), x.transpose(-1, -2), dtype)
-            torch.add(value, bias.transpose(-1, -2), out=self._of_block(logits, block))
+            out = self._of_block(logits, block)
+            torch.add(bias.transpose(-1, -2), value, alpha=self._factor(block), out=out)
         return logits
 
     def operand_gradients(self, grad_logits: Tensor) -> list[Tensor]:
@@ -356,13 +368,13 @@ class StackWorkspace:
         self.buffers = Buffers(rows, types)
         self._groups: list[Group] = []
         for layer in layout.layers:
+            if not self._groups and (layer.group or not isinstance(layer.layer, Dense)):
+                self._groups.append(Group(SourceKernel(layer._replace(group=0), layout, self.buffers)))
             if isinstance(layer.layer, Dense):
                 kind: type[SourceKernel] = InputDenseKernel if not layer.group else DenseKernel
                 kind = OutputKernel if layer.group and layer.group == layout.n_groups - 1 else kind
                 self._groups.append(Group(kind(layer, layout, self.buffers)))
                 continue
-            if not self._groups:
-                self._groups.append(Group(SourceKernel(layer, layout, self.buffers)))
             self._groups[-1].kernels.append(self._kernels(layer, self._groups[-1]))
         made = [kernels for group in self._groups for kernels in group.kernels]
         self.dropout_kernels = [[one for one in kernels if isinstance(one, DropoutKernel)] for kernels in made]
@@ -426,6 +438,8 @@ class StackWorkspace:
             source.gradients(grads, total, first)
             if isinstance(source, DenseKernel):
                 before = self._groups[source.group - 1].source
+                if type(before) is SourceKernel and not self._groups[0].kernels:
+                    break  # nobody needs the gradient of the samples
                 blocks = range(len(self._layout.blocks(before.group)))
                 rooms = [before.buffer("grad", n, block) for block in blocks]
                 source.propagate(grads, arrays.operands, rooms if before.group else self._by_run(rooms[0]))
@@ -441,20 +455,24 @@ def _read(x: Tensor, input_product: InputProduct) -> Tensor:
     return x if x.dim() == 2 else x[input_product.orders]
 
 
-def _multiply(x: Tensor, weights: Tensor, bias: Tensor | None, out: Tensor, with_relu: bool) -> Tensor:
-    """Write x @ weights + bias, with relu if asked, to out; for matrices or batches of them."""
+def _multiply(
+    x: Tensor, weights: Tensor, bias: Tensor | None, out: Tensor, with_relu: bool, factor: float = 1.0
+) -> Tensor:
+    """Write factor x @ weights + bias, with relu if asked, to out; for matrices or batches of them."""
     if x.dim() == 3 or out.dim() == 3:
         if bias is None:
             torch.bmm(x, weights, out=out)
         else:
-            torch.baddbmm(bias, x, weights, out=out)
+            torch.baddbmm(bias, x, weights, alpha=factor, out=out)
     elif with_relu and bias is not None:
         # PyTorch has no public function for a product with relu. A relu of its own would be one
         # more pass over all values.
-        fused: Tensor = torch._addmm_activation(bias.reshape(-1), x, weights, out=out)
+        fused: Tensor = torch._addmm_activation(bias.reshape(-1), x, weights, alpha=factor, out=out)
         return fused
     elif bias is None:
         torch.mm(x, weights, out=out)
     else:
-        torch.addmm(bias, x, weights, out=out)
+        torch.addmm(bias, x, weights, alpha=factor, out=out)
+    if bias is None and factor != 1:
+        out.mul_(factor)
     return out.clamp_(min=0) if with_relu else out

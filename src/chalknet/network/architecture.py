@@ -223,9 +223,9 @@ def architecture_for(recipe: Recipe, n_inputs: int, n_classes: int) -> Architect
     network, regularization = recipe.network, recipe.regularization
     first: list[Layer] = [Dropout(regularization.input_dropout)] if regularization.input_dropout else []
     if network.layers:
-        hidden = layers_from_tables(network.layers)
-    else:
-        hidden = short_form(network.hidden, network.activations(), network.batch_norm, regularization.dropout)
+        whole = layers_from_tables([*network.layers_below_output, {**network.output_layer, "units": n_classes}])
+        return Architecture(n_inputs, layers=[*first, *whole])
+    hidden = short_form(network.hidden, network.activations(), network.batch_norm, regularization.dropout)
     return Architecture(n_inputs, layers=[*first, *hidden, Dense(n_classes)])
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from chalknet.config import BOOLEAN, MAX_UNITS, integer, setting
+from chalknet.config import BOOLEAN, MAX_UNITS, PARAMETRIZATIONS, integer, one_of, setting
 from chalknet.errors import ShapeError
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import (
@@ -18,6 +19,7 @@ from chalknet.network.layer import (
     Layer,
     LayerPass,
     Mode,
+    Normal,
     OnnxGraph,
     Parameter,
     Shape,
@@ -76,9 +78,46 @@ def dense(
     return x @ weight.T + bias, backward
 
 
+def ntk_dense(
+    x: FloatArray, weight: FloatArray, bias: FloatArray
+) -> tuple[FloatArray, Callable[[FloatArray], DenseGradients]]:
+    """Return the affine map x W^T / sqrt(I) + b of each row, the NTK parametrization.
+
+    h     = x W^T / sqrt(I) + b                                      (docs/derivation.md, A5)
+    dL/dx = (dL/dh) W / sqrt(I)                                      (A6)
+    dL/dW = (dL/dh)^T x / sqrt(I)                                    (A7)
+    dL/db = sum over rows of dL/dh                                   (A4)
+
+    With weights from N(0, 1), values have about the same size in every layer, and a step of an
+    optimizer such as Adam changes them by about as much whatever I is.
+
+    Args:
+        x: (B, I) float32 or float64.
+        weight: (O, I), one row per output.
+        bias: (O,).
+
+    Returns:
+        h: (B, O).
+        backward: grad_h (B, O) -> DenseGradients, summed over rows.
+
+    Raises:
+        ShapeError: the three shapes do not fit together.
+
+    Source: Jacot, Gabriel and Hongler, Neural Tangent Kernel (NeurIPS 2018), section 2.
+    """
+    factor = 1 / math.sqrt(weight.shape[-1])
+    value, through = dense(x, weight * factor, bias)
+
+    def backward(grad_h: FloatArray) -> DenseGradients:
+        grad_x, grad_weight, grad_bias = through(grad_h)
+        return DenseGradients(grad_x, grad_weight * factor, grad_bias)
+
+    return value, backward
+
+
 @dataclass(frozen=True)
 class Dense(Layer):
-    """An affine map of all inputs, h = x W^T + b.
+    """An affine map of all inputs, h = x W^T + b, or h = x W^T / sqrt(I) + b.
 
     Attributes:
         units: O, the number of outputs.
@@ -86,6 +125,8 @@ class Dense(Layer):
             mean, so set it to False there.
         learning_rate_multiplier: factor of the learning rate of weight and bias, >= 0.
         bias_learning_rate_multiplier: a further factor of the learning rate of the bias, >= 0.
+        parametrization: "ntk" to divide by sqrt(I). Weight and bias then start from N(0, 1), whatever
+            the initializer (docs/derivation.md, I5).
     """
 
     type = "dense"
@@ -93,10 +134,14 @@ class Dense(Layer):
     bias: bool = setting(True, BOOLEAN, "whether a bias is added")
     learning_rate_multiplier: float = learning_rate_multiplier_setting("weight and bias")
     bias_learning_rate_multiplier: float = learning_rate_multiplier_setting("the bias alone")
+    parametrization: str = setting("standard", one_of(*PARAMETRIZATIONS), "whether products are divided by sqrt(I)")
     predictor_source = '''
 def dense(x, p):
-    """x W^T + b."""
-    return x @ p["weight"].T + p["bias"] if "bias" in p else x @ p["weight"].T
+    """x W^T + b, or x W^T / sqrt(I) + b in NTK parametrization."""
+    h = x @ p["weight"].T
+    if p.get("parametrization") == "ntk":
+        h = h / np.sqrt(DTYPE(x.shape[1]))
+    return h + p["bias"] if "bias" in p else h
 '''
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -107,17 +152,27 @@ def dense(x, p):
     def parameters(self, input_shape: Shape) -> dict[str, Parameter]:
         """Return weight and bias; see `Layer.parameters`."""
         shape, multiplier = (self.units, flat_size(self, input_shape)), self.learning_rate_multiplier
-        weight = {"weight": Parameter(shape, WEIGHT, learning_rate_multiplier=multiplier)}
+        normal = Normal(1.0) if self.is_ntk else None
+        weight = {"weight": Parameter(shape, normal or WEIGHT, learning_rate_multiplier=multiplier)}
         multiplier *= self.bias_learning_rate_multiplier
-        bias = Parameter((self.units,), BIAS, learning_rate_multiplier=multiplier)
+        bias = Parameter((self.units,), normal or BIAS, learning_rate_multiplier=multiplier)
         return weight | ({"bias": bias} if self.bias else {})
 
+    @property
+    def is_ntk(self) -> bool:
+        """Whether products are divided by sqrt(I)."""
+        return self.parametrization == "ntk"
+
+    def factor(self, n_inputs: int) -> float:
+        """Return the factor of products with this many inputs: 1, or 1 / sqrt(I) (A5)."""
+        return 1 / math.sqrt(n_inputs) if self.is_ntk else 1.0
+
     def forward(self, parameters: Mapping[str, FloatArray], x: FloatArray, mode: Mode = PREDICTION) -> LayerPass:
-        """Apply `dense` to x; see `Layer.forward`."""
+        """Apply `dense` or `ntk_dense` to x; see `Layer.forward`."""
         del mode
         weight = parameters["weight"]
         bias = parameters["bias"] if self.bias else np.zeros(len(weight), weight.dtype)
-        value, through = dense(x, weight, bias)
+        value, through = (ntk_dense if self.is_ntk else dense)(x, weight, bias)
 
         def backward(grad_value: FloatArray) -> tuple[FloatArray, dict[str, FloatArray]]:
             grad_x, grad_weight, grad_bias = through(grad_value)
@@ -127,11 +182,13 @@ def dense(x, p):
 
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
         """Add ONNX's Gemm; see `Layer.to_onnx`."""
-        return graph.add("Gemm", [x, *parameters.values()], transB=1)
+        alpha = {"alpha": self.factor(graph.size(parameters["weight"], 1))} if self.is_ntk else {}
+        return graph.add("Gemm", [x, *parameters.values()], transB=1, **alpha)
 
     def __str__(self) -> str:
         """Return the layer in words; see `Layer`."""
-        return f"dense of {self.units:,} units{'' if self.bias else ' without bias'}"
+        parametrization = " in NTK parametrization" if self.is_ntk else ""
+        return f"dense of {self.units:,} units{'' if self.bias else ' without bias'}{parametrization}"
 
     def settings(self) -> dict[str, Any]:
         """Return units, and other settings where they are not the default.

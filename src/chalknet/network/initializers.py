@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from chalknet.config import INITIALIZERS
 from chalknet.errors import ConfigError
 from chalknet.network.architecture import Architecture, NamedLayer
-from chalknet.network.layer import BIAS, WEIGHT, Parameters
+from chalknet.network.layer import BIAS, WEIGHT, Normal, Parameters, Uniform
 
 
 def glorot_deviation(fan_in: int, fan_out: int) -> float:
@@ -43,7 +43,8 @@ def initial_parameters(architecture: Architecture, seed: int, initializer: str =
     All values come from one stream of the legacy generator, weight before bias, layer after layer.
     `numpy.random.RandomState(seed)` draws the same numbers as `numpy.random.seed(seed)` with the
     module-level functions, and NumPy has frozen these streams (NEP 19). Other parameters start at
-    the number that their layer defines, such as 1 for a batch norm scale.
+    the number that their layer defines, such as 1 for a batch norm scale, or are drawn from its
+    distribution, such as N(0, 1) in NTK parametrization (I5).
 
     Args:
         architecture: the layers.
@@ -66,12 +67,17 @@ def initial_parameters(architecture: Architecture, seed: int, initializer: str =
     for layer in architecture.named_layers:
         fan_in, fan_out = _fans(layer)
         for name, parameter in layer.parameters.items():
-            if parameter.initial == WEIGHT:
+            initial = parameter.initial
+            if isinstance(initial, Normal):
+                values[name] = rng.normal(0.0, initial.deviation, parameter.shape)
+            elif isinstance(initial, Uniform):
+                values[name] = rng.uniform(-initial.bound, initial.bound, parameter.shape)
+            elif initial == WEIGHT:
                 values[name] = _draw_weight(rng, parameter.shape, fan_in, fan_out, initializer)
-            elif parameter.initial == BIAS and initializer == "writeup":
+            elif initial == BIAS and initializer == "writeup":
                 values[name] = glorot_normal(rng, parameter.shape, fan_in, fan_out)
             else:
-                values[name] = np.full(parameter.shape, 0.0 if parameter.initial == BIAS else parameter.initial)
+                values[name] = np.full(parameter.shape, 0.0 if initial == BIAS else initial)
     return values
 
 

@@ -17,6 +17,18 @@ Shape = tuple[int, ...]
 WEIGHT, BIAS = "weight", "bias"
 
 
+class Normal(NamedTuple):
+    """Initial values from a normal distribution with mean 0, whatever the recipe's initializer."""
+
+    deviation: float
+
+
+class Uniform(NamedTuple):
+    """Initial values from a uniform distribution on (-bound, bound), whatever the initializer."""
+
+    bound: float
+
+
 @dataclass(frozen=True)
 class Parameter:
     """The description of one parameter array of a layer.
@@ -26,15 +38,15 @@ class Parameter:
 
     Attributes:
         shape: shape of the array. A weight has its outputs along the first axis.
-        initial: WEIGHT or BIAS if the recipe's initializer draws the values, or the number that
-            fills the array.
+        initial: WEIGHT or BIAS if the recipe's initializer draws the values, a distribution of its
+            own, or the number that fills the array.
         is_learned: False for a running statistic, which the forward pass of training updates.
         learning_rate_multiplier: factor of the learning rate in the updates of this parameter
             (docs/derivation.md, U9).
     """
 
     shape: Shape
-    initial: str | float
+    initial: str | float | Normal | Uniform
     is_learned: bool = True
     learning_rate_multiplier: float = 1.0
 
@@ -77,6 +89,9 @@ class OnnxGraph(Protocol):
 
     def scalar(self, value: float) -> str:
         """Add a float32 constant."""
+
+    def size(self, name: str, axis: int) -> int:
+        """Return the length of an axis of a constant; name is one of the parameters."""
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,10 @@ SCHEDULES = {
 def network_text(network: NetworkConfig, widths: str, shown: Shown) -> str:
     """Return "dense layers with relu between them (100 hidden units)", or a list of all layers in the long form."""
     if network.layers:
-        layers = listed([str(layer_from_table(layer)) for layer in network.layers])
-        return f"these layers, from input to output: {layers}, and a dense output layer"
+        layers = listed([str(layer_from_table(layer)) for layer in network.layers_below_output])
+        is_ntk = network.output_layer.get("parametrization") == "ntk"
+        output = f"a dense output layer{' in NTK parametrization' if is_ntk else ''}"
+        return f"these layers, from input to output: {layers}, and {output}"
     names = listed([NAMES.get(name, name) for name in network.activation])
     is_varied = shown("activation", names) != names
     text = f"{'a varied activation' if is_varied else names} between them"
