@@ -152,6 +152,30 @@ def loop_ntk_dense(x, weight, bias, grad_value):
     return value, grad_x, grad_weight, grad_bias
 
 
+def loop_periodic_embedding(x, frequency, phase, weight, bias, grad_value):
+    """Return the value of a periodic embedding and its gradients, one number at a time."""
+    n_columns, n_outputs, n_frequencies = weight.shape
+    value = np.concatenate([x, np.zeros((len(x), n_columns * n_outputs))], axis=1)
+    grads = [grad_value[:, : x.shape[1]].copy(), *(np.zeros_like(one) for one in (frequency, phase, weight, bias))]
+    grad_x, grad_frequency, grad_phase, grad_weight, grad_bias = grads
+    for n in range(len(x)):
+        for i in range(n_columns):
+            for j in range(n_outputs):
+                at = x.shape[1] + i * n_outputs + j
+                grad = float(grad_value[n, at])
+                value[n, at] += bias[i, j]
+                grad_bias[i, j] += grad
+                for k in range(n_frequencies):
+                    angle = 2 * math.pi * frequency[i, k] * x[n, i] + phase[i, k]
+                    slope = -math.sin(angle) * weight[i, j, k] * grad
+                    value[n, at] += weight[i, j, k] * math.cos(angle)
+                    grad_weight[i, j, k] += grad * math.cos(angle)
+                    grad_phase[i, k] += slope
+                    grad_frequency[i, k] += slope * 2 * math.pi * x[n, i]
+                    grad_x[n, i] += slope * 2 * math.pi * frequency[i, k]
+    return value, *grads
+
+
 SCALAR_ACTIVATIONS = {
     "relu": (lambda v: max(v, 0.0), lambda v: 1.0 if v > 0 else 0.0),
     "selu": (

@@ -34,7 +34,15 @@ ACTIVATION_NAMES = (
     *("relu", "leaky_relu", "gelu", "tanh", "identity"),
     *("sigmoid", "silu", "mish", "elu", "selu"),
 )
-LAYER_NAMES = ("dense", *ACTIVATION_NAMES, "parametric_activation", "batch_norm", "dropout", "scale")
+LAYER_NAMES = (
+    "dense",
+    *ACTIVATION_NAMES,
+    "parametric_activation",
+    "batch_norm",
+    "dropout",
+    "scale",
+    "periodic_embedding",
+)
 PARAMETRIZATIONS = ("standard", "ntk")
 INITIALIZERS = ("writeup", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform")
 OPTIMIZERS = ("gradient_descent", "momentum", "nesterov", "adam", "adamw")

@@ -14,6 +14,7 @@ from chalknet.network.dropout import Dropout
 from chalknet.network.layer_types import ACTIVATIONS
 from chalknet.network.model import Classifier, Ensemble, Network
 from chalknet.network.parametric_activation import ParametricActivation
+from chalknet.network.periodic_embedding import PeriodicEmbedding
 
 LETTERS = tuple("ABCDEFGHIJ")
 
@@ -80,6 +81,8 @@ def every_kind() -> dict[str, Classifier]:
     weights = {name: small.parameters[name] for name in ("hidden1.weight", "hidden2.weight")}
     large = {name: value * np.float32(np.sqrt(value.shape[1])) for name, value in weights.items()}
     found["ntk"] = replace(small, parameters=small.parameters | large)
+    layers = [PeriodicEmbedding(columns=9, frequencies=4), DENSE, "tanh", PeriodicEmbedding(outputs=2)]
+    found["periodic"] = network_of(Architecture(784, n_classes=10, layers=layers), np.random.default_rng(7))
     found["all of it"] = ensemble(2, activations=("gelu", "tanh"), batch_norm=True, standard=True, dtype=np.float64)
     return found
 

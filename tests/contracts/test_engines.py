@@ -187,6 +187,10 @@ def dropout(rate):
     return {"type": "dropout", "rate": rate}
 
 
+def periodic(**settings):
+    return {"type": "periodic_embedding", **settings}
+
+
 def ntk(units, **settings):
     return dense(units, parametrization="ntk", **settings)
 
@@ -251,6 +255,18 @@ FEATURES = {
         "layers": [
             "scale", ntk(7, bias_learning_rate_multiplier=0.1), "relu", dropout(0.2), ntk(6, bias=False), "batch_norm",
             {"type": "dense", "parametrization": "ntk", "bias_learning_rate_multiplier": 0.1},
+        ],
+        "optimizer": "adamw", "weight_decay": 0.1, "l2": 0.01, "clip_norm": 0.5, "weight_average": 0.9,
+    },
+    "layers: periodic embedding": {"layers": [periodic(), dense(7), "relu"]},
+    "layers: some columns, scaled": {
+        "layers": ["scale", periodic(columns=4, frequencies=5, outputs=2), "scale", ntk(7), parametric("selu", 0.1)],
+        "optimizer": "adam",
+    },
+    "layers: embeddings anywhere": {
+        "layers": [
+            dropout(0.2), periodic(columns=3, learning_rate_multiplier=0.1), "batch_norm", dense(5), "tanh",
+            periodic(outputs=1, sigma=1.0), dropout(0.3), periodic(columns=2, frequencies=1),
         ],
         "optimizer": "adamw", "weight_decay": 0.1, "l2": 0.01, "clip_norm": 0.5, "weight_average": 0.9,
     },

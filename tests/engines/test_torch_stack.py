@@ -98,6 +98,15 @@ def ntk(units, more):
     return [{**dense, "units": units}, relu, {**dense, "units": 4 + more, "bias": False}, "relu", dense]
 
 
+def embedded(units):
+    """Return layers of a stack with two periodic embeddings."""
+    dense = {"type": "dense", "units": units}
+    return [
+        {"type": "periodic_embedding", "columns": 6, "learning_rate_multiplier": 0.1}, "scale", dense, "mish",
+        {"type": "periodic_embedding", "frequencies": 3, "outputs": 1}, {"type": "dense", "units": 4}, "relu",
+    ]  # fmt: skip
+
+
 # What may differ between the networks of a stack; every list is one stack.
 OWN = {
     "seed": [{"seed": n} for n in range(4)],
@@ -133,11 +142,15 @@ OWN = {
     "layers": [{"layers": LAYERS, "hidden": None, "seed": n, "batch_seed": n, "weight_average": 0.9} for n in range(3)],
     "scales": [{"layers": scaled(n), "hidden": None, "seed": n, "optimizer": "adam"} for n in (5, 5, 8)],
     "ntk": [{"layers": ntk(n, n // 7), "hidden": None, "seed": n, "batch_seed": n % 2} for n in (5, 5, 7, 8)],
+    "embeddings": [
+        {"layers": embedded(n), "hidden": None, "batch_seed": n % 2, "optimizer": "adam", "clip_norm": 0.1 * n}
+        for n in (5, 5, 7, 8)
+    ],
     "averages": [{"batch_norm": True, "hidden": [n], "weight_average": 0.5 + n / 20, "seed": n} for n in (4, 6, 6)],
 }  # fmt: skip
 
 
-CHANGED = ("batch norm", "changed samples", "layers", "scales", "ntk", "averages")
+CHANGED = ("batch norm", "changed samples", "layers", "scales", "ntk", "embeddings", "averages")
 
 
 @pytest.mark.parametrize("batch_size", [64, "full"])

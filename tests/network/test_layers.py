@@ -13,6 +13,7 @@ from chalknet.network.dropout import Dropout
 from chalknet.network.initializers import initial_parameters
 from chalknet.network.layer_types import LAYER_TYPES, layer_from_table
 from chalknet.network.parametric_activation import ParametricActivation
+from chalknet.network.periodic_embedding import PeriodicEmbedding
 from chalknet.network.relu import Relu
 from chalknet.network.scale import Scale
 
@@ -34,6 +35,7 @@ def test_every_layer_name_has_a_layer_type():
         Scale(6.0),
         ParametricActivation("mish", 0.1),
         Dense(3, parametrization="ntk"),
+        PeriodicEmbedding(4, 8, 2, 0.2, 0.1),
     ],
     ids=repr,
 )

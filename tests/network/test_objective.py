@@ -72,6 +72,10 @@ LAYERS = {
         {"type": "dense", "units": 6, "parametrization": "ntk"}, "tanh",
         {"type": "dense", "units": 4, "parametrization": "ntk", "bias": False}, "mish",
     ],
+    "periodic embedding": [
+        {"type": "periodic_embedding", "columns": 3, "frequencies": 4, "outputs": 2}, {"type": "dense", "units": 4},
+        "mish", {"type": "periodic_embedding", "sigma": 0.5},
+    ],
     "scale": ["scale", {"type": "dense", "units": 6}, "tanh", "scale"],
 }  # fmt: skip
 

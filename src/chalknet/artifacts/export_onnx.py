@@ -117,6 +117,10 @@ class _Graph:
         """Add a constant that is one number and return its name."""
         return self.constant(f"{value:.9g}", np.asarray(value, np.float32))
 
+    def integer(self, value: int) -> str:
+        """Add a constant that is a vector of one integer and return its name."""
+        return self.constant(f"[{value}]", np.array([value], np.int64))
+
     def size(self, name: str, axis: int) -> int:
         """Return the length of an axis of a constant."""
         length: int = self._constants[name].dims[axis]

@@ -12,6 +12,7 @@ layer that reads the samples is part of its product, because the samples have a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -29,9 +30,10 @@ from chalknet.network.batch_norm import EPSILON, RUNNING_DECAY, BatchNorm
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
 from chalknet.network.gelu import GELU_CUBE, GELU_SCALE
-from chalknet.network.layer import Layer
+from chalknet.network.layer import Layer, Shape
 from chalknet.network.leaky_relu import NEGATIVE_SLOPE
 from chalknet.network.parametric_activation import ParametricActivation
+from chalknet.network.periodic_embedding import PeriodicEmbedding
 from chalknet.network.scale import Scale
 from chalknet.network.selu import SELU_ALPHA, SELU_SCALE
 
@@ -45,8 +47,10 @@ class SourceKernel:
         values: (rows, width) outputs; in the backward pass their gradient.
         x: what it reads: the samples (rows, I+1) with a last column of ones, or the values of the
             previous group.
+        splits_columns: whether threads may compute different columns.
     """
 
+    splits_columns: ClassVar[bool] = True
     values: Matrix
     x: Matrix
 
@@ -58,7 +62,7 @@ class SourceKernel:
         """Write the gradient of some columns of its input to out, (n, columns)."""
         raise NotImplementedError
 
-    def gradients(self, n: int, columns: slice, out: NetworkArrays) -> None:
+    def gradients(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
         """Write the gradient of the parameters of some columns to out."""
         raise NotImplementedError
 
@@ -74,7 +78,7 @@ class CopyKernel(SourceKernel):
         """Copy some columns of the first n samples."""
         np.copyto(self.values[:n, columns], self.x[:n, :-1][:, columns])
 
-    def gradients(self, n: int, columns: slice, out: NetworkArrays) -> None:
+    def gradients(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
         """Do nothing, because there are no parameters."""
 
 
@@ -118,7 +122,7 @@ class DenseKernel(SourceKernel):
         if self._factor != 1:
             np.multiply(out, self._factor, out=out)
 
-    def gradients(self, n: int, columns: slice, out: NetworkArrays) -> None:
+    def gradients(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
         """Write the gradient of weight (A3) and bias (A4)."""
         grad, grad_matrix = self.values[:n, columns], out.learned[self._index][:, columns]
         if self._reads_samples:
@@ -148,7 +152,7 @@ class OutputKernel(DenseKernel):
         n_rows = place.n_weights + (1 if self._reads_samples else 0)
         self._grad_by_class = np.empty((layer.units, n_rows), dtype)
 
-    def gradients(self, n: int, columns: slice, out: NetworkArrays) -> None:
+    def gradients(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
         """Write the gradient of weight and bias, for all columns."""
         grad, grad_matrix = self.values[:n], out.learned[self._index]
         np.matmul(grad.T, self.x[:n] if self._reads_samples else self._inputs(n), out=self._grad_by_class)
@@ -157,6 +161,104 @@ class OutputKernel(DenseKernel):
         np.copyto(grad_matrix[: self._grad_by_class.shape[1]], self._grad_by_class.T)
         if not self._reads_samples:
             np.add.reduce(grad, axis=0, out=grad_matrix[-1])
+
+
+class PeriodicEmbeddingKernel(SourceKernel):
+    """A periodic embedding (F1 to F6).
+
+    Angles are (C, K, n), so that NumPy loops over the samples and BLAS multiplies each column.
+
+    Args:
+        layer: its specification.
+        place: where its parameters are stored: in rows of C columns.
+        input_shape: shape of one sample before the layer.
+        rows: maximum number of samples at a time.
+        dtype: float type of the values.
+        x: the values that it reads, or None if it reads the samples.
+    """
+
+    splits_columns = False
+
+    def __init__(
+        self,
+        layer: PeriodicEmbedding,
+        place: LayerArrays,
+        input_shape: Shape,
+        rows: int,
+        dtype: Any,
+        x: Matrix | None,
+    ) -> None:
+        """Create the buffers of values, angles and cosines."""
+        assert place.learned is not None
+        self._index, self._n_inputs = place.learned, input_shape[0]
+        self._n_columns, self._n_outputs = layer.n_columns(input_shape), layer.outputs
+        self._n_frequencies = layer.frequencies
+        if x is not None:
+            self.x = x
+        self.values = np.empty((rows, *layer.output_shape(input_shape)), dtype)
+        self._x_by_column = np.empty(self._n_columns * rows, dtype)
+        # The angles; in the backward pass first their sines, then the gradient of the angles.
+        self._angles = np.empty(self._n_columns * layer.frequencies * rows, dtype)
+        self._cosines = np.empty_like(self._angles)
+
+    def forward(self, arrays: NetworkArrays, n: int, columns: slice) -> None:
+        """Compute F1 and F2, and copy the inputs."""
+        weight, frequency, phase, bias = self._parameters(arrays)
+        x, values = self._inputs_by_column(n), self.values[:n]
+        angles, cosines = self._by_frequency(self._angles, n), self._by_frequency(self._cosines, n)
+        np.copyto(values[:, : self._n_inputs], self.x[:n, : self._n_inputs])
+        np.copyto(x, self.x[:n, : self._n_columns].T[:, None])
+        np.multiply(2 * math.pi * frequency[:, :, None], x, out=angles)
+        np.add(angles, phase[:, :, None], out=angles)
+        np.cos(angles, out=cosines)
+        embedded = np.matmul(weight, cosines)
+        np.add(embedded.transpose(2, 0, 1), bias, out=self._embedded(n))
+
+    def propagate(self, arrays: NetworkArrays, n: int, columns: slice, out: Matrix) -> None:
+        """Write the gradient of its input (F6); `gradients` has left that of the angles."""
+        start, stop, _ = columns.indices(self._n_inputs)
+        np.copyto(out, self.values[:n, start:stop])
+        stop = min(stop, self._n_columns)
+        if start < stop:
+            frequency = 2 * math.pi * self._parameters(arrays)[1][start:stop, None]
+            through = np.matmul(frequency, self._by_frequency(self._angles, n)[start:stop])
+            out[:, : stop - start] += through[:, 0].T
+
+    def gradients(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
+        """Write the gradients of all parameters (F3 to F5)."""
+        weight, *_ = self._parameters(arrays)
+        grad_weight, grad_frequency, grad_phase, grad_bias = self._parameters(out)
+        angles, cosines = self._by_frequency(self._angles, n), self._by_frequency(self._cosines, n)
+        grad = np.ascontiguousarray(self._embedded(n).transpose(1, 2, 0))
+        grad_weight[...] = np.matmul(grad, cosines.transpose(0, 2, 1))
+        grad_bias[...] = np.add.reduce(grad, axis=2)
+        np.sin(angles, out=angles)
+        np.negative(angles, out=angles)
+        np.matmul(weight.transpose(0, 2, 1), grad, out=cosines)
+        np.multiply(angles, cosines, out=angles)
+        grad_phase[...] = np.add.reduce(angles, axis=2)
+        through = np.matmul(angles, self._inputs_by_column(n).transpose(0, 2, 1))
+        np.multiply(through[:, :, 0], 2 * math.pi, out=grad_frequency)
+
+    def _parameters(self, arrays: NetworkArrays) -> tuple[Matrix, Matrix, Matrix, Matrix]:
+        """Return views of weight (C, J, K), frequency and phase (C, K), and bias (C, J)."""
+        matrix, n_columns = arrays.learned[self._index], self._n_columns
+        n_weights, k = self._n_outputs * self._n_frequencies, self._n_frequencies
+        weight = matrix[:n_weights].reshape(self._n_outputs, k, n_columns).transpose(2, 0, 1)
+        frequency, phase = matrix[n_weights : n_weights + k].T, matrix[n_weights + k : n_weights + 2 * k].T
+        return weight, frequency, phase, matrix[n_weights + 2 * k :].T
+
+    def _inputs_by_column(self, n: int) -> Matrix:
+        """Return the buffer of the embedded inputs of n samples, (C, 1, n)."""
+        return self._x_by_column[: self._n_columns * n].reshape(self._n_columns, 1, n)
+
+    def _by_frequency(self, values: Matrix, n: int) -> Matrix:
+        """Return a view (C, K, n) of a buffer."""
+        return values[: self._n_columns * self._n_frequencies * n].reshape(self._n_columns, self._n_frequencies, n)
+
+    def _embedded(self, n: int) -> Matrix:
+        """Return a view (n, C, J) of the embeddings, the values after the inputs."""
+        return self.values[:n, self._n_inputs :].reshape(n, self._n_columns, self._n_outputs)
 
 
 class InPlaceKernel:
@@ -486,7 +588,7 @@ class Group:
     @property
     def splits_columns(self) -> bool:
         """Whether threads may compute different columns."""
-        return all(kernel.splits_columns for kernel in self.kernels)
+        return self.source.splits_columns and all(kernel.splits_columns for kernel in self.kernels)
 
     @property
     def width(self) -> int:
@@ -509,7 +611,7 @@ class Group:
             self.next.source.propagate(arrays, n, columns, self.source.values[:n, columns])
         for kernel in reversed(self.kernels):
             kernel.backward(arrays, n, columns, out)
-        self.source.gradients(n, columns, out)
+        self.source.gradients(arrays, n, columns, out)
 
 
 def build_groups(architecture: Architecture, layout: ParameterLayout, rows: int, dtype: Any) -> list[Group]:
@@ -524,8 +626,10 @@ def build_groups(architecture: Architecture, layout: ParameterLayout, rows: int,
         layer = named.layer
         if isinstance(layer, Dense):
             source = OutputKernel if position == len(architecture.layers) - 1 else DenseKernel
+            groups.append(Group(source(layer, place, rows, dtype, groups[-1].source.values if groups else None)))
+        elif isinstance(layer, PeriodicEmbedding):
             x = groups[-1].source.values if groups else None
-            groups.append(Group(source(layer, place, rows, dtype, x)))
+            groups.append(Group(PeriodicEmbeddingKernel(layer, place, named.input_shape, rows, dtype, x)))
         elif isinstance(layer, Dropout) and (position == 0 or not layer.rate):
             continue
         else:

@@ -71,6 +71,7 @@ class ParameterLayout:
         layers: where the parameters of each layer are, one entry per layer of the architecture.
         n_weights: for each learned matrix, how many of its rows are weights.
         n_rows: for each learned matrix, how many rows it has.
+        n_columns: for each learned matrix, how many columns it has.
         row_multipliers: for each learned matrix, the runs of rows whose learning rates have the same
             multiplier, in order, each with the multiplier.
     """
@@ -96,6 +97,7 @@ class ParameterLayout:
             self.layers.append(LayerArrays(own.get(True), own.get(False), n_weights))
         self.n_weights = [layer.n_weights for layer in self.layers if layer.learned is not None]
         self.n_rows = [rows for rows, _ in self._sizes[True]]
+        self.n_columns = [columns for _, columns in self._sizes[True]]
         self.row_multipliers = self._runs_of_multipliers()
 
     @property

@@ -1,8 +1,8 @@
 """How the parameters and values of stacked networks are stored.
 
-A network is a sequence of groups. A group is a dense layer and the layers up to the next dense layer;
-a first group that does not begin with a dense layer, or with one in NTK parametrization, begins with
-the samples.
+A network is a sequence of groups. A group is a dense layer or a periodic embedding and the layers up to
+the next of these. A first group that does not begin with a dense layer in standard parametrization
+begins with the samples.
 
 - In the first group the units of all networks lie side by side in one matrix, (rows, units of all
   networks). All networks that read the same samples are then computed by one product.
@@ -15,6 +15,7 @@ the samples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from functools import partial
 from itertools import accumulate, groupby, pairwise
@@ -29,8 +30,11 @@ from chalknet.errors import ConfigError
 from chalknet.network.architecture import Architecture, layer_kinds
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
-from chalknet.network.layer import Layer
+from chalknet.network.layer import Layer, Shape
+from chalknet.network.periodic_embedding import PeriodicEmbedding
 
+# Layers that begin a group.
+SOURCES = (Dense, PeriodicEmbedding)
 # In place of the number of a run: the block of the first group, in which all networks lie side by
 # side.
 SIDE_BY_SIDE = -1
@@ -62,6 +66,7 @@ class StackedMatrix(NamedTuple):
     Attributes:
         group: number of the layer's group.
         rows: for each network, the number of rows.
+        columns: for each network, the number of columns.
         n_weights: for each network, the number of rows that are weights.
         row_multipliers: for each network, runs of rows with their multiplier, as in
             `ParameterLayout`.
@@ -71,6 +76,7 @@ class StackedMatrix(NamedTuple):
 
     group: int
     rows: list[int]
+    columns: list[int]
     n_weights: list[int]
     row_multipliers: list[list[tuple[slice, float]]]
     reads_samples: bool = False
@@ -91,6 +97,7 @@ class StackLayout:
         n_classes: number of classes, of every network.
         n_groups: number of groups, of every network.
         n_units: number of columns of the first group.
+        n_angles: number of the values of a sample that periodic embeddings compute in between.
         runs: slices of neighboring networks of equal widths.
         columns: for each network, its columns in the first group.
         learned: the learned matrices, in the order of `NetworkArrays`.
@@ -106,8 +113,10 @@ class StackLayout:
         multiplies_samples = self.layers[0].group == 0 and isinstance(self.layers[0].layer, Dense)
         first = architectures[0]
         self.n_inputs, self.n_classes = first.n_inputs, first.n_classes
-        self.widths = [(() if multiplies_samples else (self.n_inputs,)) + one.dense_units for one in architectures]
+        self.widths = [(() if multiplies_samples else (self.n_inputs,)) + _source_widths(one) for one in architectures]
         self.n_groups, self.n_units = len(self.widths[0]), sum(widths[0] for widths in self.widths)
+        named_layers = [named for one in architectures for named in one.named_layers]
+        self.n_angles = sum(_n_angles(named.layer, named.input_shape) for named in named_layers)
         self.runs = runs_of(self.widths)
         self.columns = _slices([widths[0] for widths in self.widths])
         self._places = [(run, i) for run, networks in enumerate(self.runs) for i in range(length(networks))]
@@ -118,13 +127,17 @@ class StackLayout:
             if place.learned is not None:
                 is_dense = isinstance(layer, Dense)
                 rows = [one.n_rows[place.learned] for one in layouts]
+                columns = [one.n_columns[place.learned] for one in layouts]
                 n_weights = [one.n_weights[place.learned] for one in layouts]
                 multipliers = [one.row_multipliers[place.learned] for one in layouts]
                 is_output = is_dense and group == self.n_groups - 1
                 reads_samples = is_dense and group == 0
-                self.learned.append(StackedMatrix(group, rows, n_weights, multipliers, reads_samples, is_output))
+                self.learned.append(
+                    StackedMatrix(group, rows, columns, n_weights, multipliers, reads_samples, is_output)
+                )
             if place.statistics is not None:
-                self.statistics.append(StackedMatrix(group, [2] * len(layouts), [0] * len(layouts), []))
+                columns = [widths[group] for widths in self.widths]
+                self.statistics.append(StackedMatrix(group, [2] * len(layouts), columns, [0] * len(layouts), []))
 
     @property
     def n_networks(self) -> int:
@@ -253,7 +266,7 @@ class StackedArrays:
             return [whole[: matrix.rows[0]]]
         made = []
         for run, networks in enumerate(layout.runs):
-            n_rows, width = matrix.rows[networks.start], layout.widths[networks.start][matrix.group]
+            n_rows, width = matrix.rows[networks.start], matrix.columns[networks.start]
             axes = [length(networks)] if layout.is_batch(run) else []
             if types.gpu_forms and matrix.is_output:
                 # In memory classes come before units, as a GPU computes logits by class.
@@ -290,12 +303,26 @@ def _stacked_layers(architectures: Sequence[Architecture]) -> list[StackedLayer]
         if any(masks):
             group = max(group, 0)
             layers.append(StackedLayer(Dropout(), NO_ARRAYS, group, masks))
-        if isinstance(layer, Dense):
+        if isinstance(layer, SOURCES):
             # In NTK parametrization the column of ones would not multiply the bias by 1.
-            group += 2 if group < 0 and layer.is_ntk else 1
+            multiplies_samples = isinstance(layer, Dense) and not layer.is_ntk
+            group += 2 if group < 0 and not multiplies_samples else 1
         group = max(group, 0)
         layers.append(StackedLayer(layer, place, group, []))
     return layers
+
+
+def _n_angles(layer: Layer, input_shape: Shape) -> int:
+    """Return the number of angles of a periodic embedding (F1) for one sample, 0 for other layers."""
+    return layer.n_columns(input_shape) * layer.frequencies if isinstance(layer, PeriodicEmbedding) else 0
+
+
+def _source_widths(architecture: Architecture) -> tuple[int, ...]:
+    """Return the number of values after each layer that begins a group."""
+    named_layers = architecture.named_layers
+    return tuple(
+        math.prod(one.layer.output_shape(one.input_shape)) for one in named_layers if isinstance(one.layer, SOURCES)
+    )
 
 
 def _without_dropout(architecture: Architecture) -> tuple[list[tuple[Layer, LayerArrays]], dict[int, Dropouts]]:

@@ -9,6 +9,7 @@ the relu after a dense layer is part of its product.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from chalknet.engines.torch_kernels import KERNELS, NARROW, DropoutKernel, Fused
 from chalknet.engines.torch_layout import StackedArrays, StackedLayer, StackLayout, length, runs_of
 from chalknet.engines.torch_samples import SampleRows
 from chalknet.network.dense import Dense
+from chalknet.network.periodic_embedding import PeriodicEmbedding
 from chalknet.network.relu import Relu
 
 # If so many networks on average read the same batch, each batch gets a product of its own. One
@@ -167,9 +169,9 @@ class SourceKernel:
         self.has_bias = isinstance(layer.layer, Dense) and layer.layer.bias
         self._layer = layer.layer
 
-    def forward(self, operands: StackedArrays) -> list[Tensor]:
+    def forward(self, arrays: StackedArrays) -> list[Tensor]:
         """Return the values of each block."""
-        del operands
+        del arrays
         x, n_inputs = self.rows.x[..., : self.layout.n_inputs], self.layout.n_inputs
         values = self.buffer("value", x.shape[-2], 0)
         for input_product in self.input_products:
@@ -177,7 +179,7 @@ class SourceKernel:
             by_network.copy_(_read(x, input_product))
         return [values]
 
-    def gradients(self, grads: Sequence[Tensor], total: StackedArrays, first: bool) -> None:
+    def gradients(self, grads: Sequence[Tensor], arrays: StackedArrays, total: StackedArrays, first: bool) -> None:
         """Add the gradients of the parameters to total, given those of the values.
 
         The first tile replaces it.
@@ -199,10 +201,10 @@ class InputDenseKernel(SourceKernel):
         super().__init__(layer, layout, buffers)
         self._no_bias = torch.zeros(layout.n_units, dtype=buffers.types.operands, device=buffers.types.device)
 
-    def forward(self, operands: StackedArrays) -> list[Tensor]:
+    def forward(self, arrays: StackedArrays) -> list[Tensor]:
         """Return the values of all networks, side by side."""
         rows, input_products = self.rows, self.input_products
-        values, whole = self.buffer("value", rows.x.shape[-2], 0), operands.whole
+        values, whole = self.buffer("value", rows.x.shape[-2], 0), arrays.operands.whole
         if len(input_products) == 1 and input_products[0].run is None:
             x = _read(rows.x, input_products[0])
             bias = self._no_bias if self.applies_relu else None
@@ -215,11 +217,12 @@ class InputDenseKernel(SourceKernel):
             _multiply(_read(rows.x, input_product), left, None, out, False)
         return [values.clamp_(min=0) if self.applies_relu else values]
 
-    def gradients(self, grads: Sequence[Tensor], total: StackedArrays, first: bool) -> None:
+    def gradients(self, grads: Sequence[Tensor], arrays: StackedArrays, total: StackedArrays, first: bool) -> None:
         """Add the gradients of weights (A3) and biases (A4) to total.
 
         Rows of the whole matrix beyond those of the parameters get values that no update reads.
         """
+        del arrays
         whole, grad, rows = total.whole, grads[0], self.rows
         for input_product in self.input_products:
             columns, run = input_product.columns, input_product.run
@@ -233,8 +236,8 @@ class InputDenseKernel(SourceKernel):
             add_product(out, left, right, first, self.buffers)
 
 
-class DenseKernel(SourceKernel):
-    """A dense layer that reads the values of the previous group.
+class LaterSourceKernel(SourceKernel):
+    """The source of a later group, which reads the values of the previous group.
 
     Attributes:
         inputs: these values, one tensor per run.
@@ -242,23 +245,100 @@ class DenseKernel(SourceKernel):
 
     inputs: list[Tensor]
 
-    def forward(self, operands: StackedArrays) -> list[Tensor]:
-        """Return the values of each run (A1)."""
+    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> None:
+        """Write the gradients of the inputs to out, after `gradients`."""
+        raise NotImplementedError
+
+
+class PeriodicEmbeddingKernel(LaterSourceKernel):
+    """A periodic embedding (F1 to F6), computed in the dtype of weights."""
+
+    def __init__(self, layer: StackedLayer, layout: StackLayout, buffers: Buffers) -> None:
+        """Create the source of a group."""
+        super().__init__(layer, layout, buffers)
+        assert isinstance(layer.layer, PeriodicEmbedding)
+        self._embedding, columns = layer.layer, layout.learned[self.index].columns
+        self._n_columns = [columns[networks.start] for networks in layout.runs]  # C of each run
+        # For each run the inputs (..., C, 1, n); the angles (..., C, K, n), and after `gradients`
+        # their gradients; and the cosines.
+        self._x: list[Tensor] = []
+        self._angles: list[Tensor] = []
+        self._cosines: list[Tensor] = []
+
+    def forward(self, arrays: StackedArrays) -> list[Tensor]:
+        """Return the inputs and the embeddings of each run (F1, F2)."""
         values = []
+        self._x, self._angles, self._cosines = [], [], []
+        for block, inputs in enumerate(self.inputs):
+            weight, frequency, phase, bias = self._parameters(arrays, block)
+            x = inputs[..., : self._n_columns[block]].to(self.buffers.types.values).transpose(-1, -2).unsqueeze(-2)
+            angles = (2 * math.pi * frequency.unsqueeze(-1)) * x + phase.unsqueeze(-1)
+            cosines = torch.cos(angles)
+            out = self.buffer("value", inputs.shape[-2], block)
+            out[..., : inputs.shape[-1]].copy_(inputs)
+            embedded = torch.matmul(weight, cosines).add_(bias.unsqueeze(-1))
+            self._by_output(out, block).copy_(embedded)
+            self._x.append(x)
+            self._angles.append(angles)
+            self._cosines.append(cosines)
+            values.append(out)
+        return values
+
+    def gradients(self, grads: Sequence[Tensor], arrays: StackedArrays, total: StackedArrays, first: bool) -> None:
+        """Add the gradients of all parameters (F3 to F5) to total, and keep those of the angles."""
+        for block, both in enumerate(grads):
+            weight, *_ = self._parameters(arrays, block)
+            grad, angles = self._by_output(both, block).to(self.buffers.types.values), self._angles[block]
+            grad_weight = torch.matmul(grad, self._cosines[block].transpose(-1, -2))
+            angles.sin_().neg_().mul_(torch.matmul(weight.transpose(-1, -2), grad))
+            grad_frequency = 2 * math.pi * (angles * self._x[block]).sum(-1)
+            parts = [grad_weight.flatten(-2), grad_frequency, angles.sum(-1), grad.sum(-1)]
+            rows = torch.cat(parts, -1).movedim(-1, 0)  # as in storage, where parameters are rows
+            add_or_copy(total.learned[self.index][block], rows, first)
+
+    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> None:
+        """Write the gradients of the inputs (F6) to out."""
+        for block, (grad, one) in enumerate(zip(grads, out, strict=True)):
+            frequency = 2 * math.pi * self._parameters(arrays, block)[1].unsqueeze(-2)
+            one.copy_(grad[..., : one.shape[-1]])
+            through = torch.matmul(frequency, self._angles[block]).squeeze(-2)
+            one[..., : self._n_columns[block]].add_(through.transpose(-1, -2))
+
+    def _by_output(self, values: Tensor, block: int) -> Tensor:
+        """Return a view (..., C, J, n) of the embeddings in the values of a run, (..., n, width)."""
+        shape = self._n_columns[block], self._embedding.outputs
+        embedded = values[..., values.shape[-1] - math.prod(shape) :]
+        return embedded.unflatten(-1, shape).movedim(-3, -1)
+
+    def _parameters(self, arrays: StackedArrays, block: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return weight (..., C, J, K), frequency and phase (..., C, K), and bias (..., C, J)."""
+        j, k = self._embedding.outputs, self._embedding.frequencies
+        by_column = arrays.learned[self.index][block].movedim(0, -1)
+        weight, frequency, phase, bias = by_column.split([j * k, k, k, j], -1)
+        return weight.unflatten(-1, (j, k)), frequency, phase, bias
+
+
+class DenseKernel(LaterSourceKernel):
+    """A dense layer that reads the values of the previous group."""
+
+    def forward(self, arrays: StackedArrays) -> list[Tensor]:
+        """Return the values of each run (A1)."""
+        values, operands = [], arrays.operands
         for block, x in enumerate(self.inputs):
             weights, bias = self._parameters(operands, block)
             out = self.buffer("value", x.shape[-2], block)
             values.append(_multiply(x, weights, bias, out, self.applies_relu, self._factor(block)))
         return values
 
-    def propagate(self, grads: Sequence[Tensor], operands: StackedArrays, out: Sequence[Tensor]) -> None:
+    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> None:
         """Write the gradients of the inputs (A2) to out."""
         for block, (grad, one) in enumerate(zip(grads, out, strict=True)):
-            weights = self._parameters(operands, block)[0].transpose(-1, -2)
+            weights = self._parameters(arrays.operands, block)[0].transpose(-1, -2)
             _multiply(grad, weights, None, one, False, self._factor(block))
 
-    def gradients(self, grads: Sequence[Tensor], total: StackedArrays, first: bool) -> None:
+    def gradients(self, grads: Sequence[Tensor], arrays: StackedArrays, total: StackedArrays, first: bool) -> None:
         """Add the gradients of weights (A3) and biases (A4) to total."""
+        del arrays
         for block, (x, grad) in enumerate(zip(self.inputs, grads, strict=True)):
             weights, _ = self._parameters(total, block)
             add_product(weights, x.transpose(-1, -2), grad, first, self.buffers, self._factor(block))
@@ -295,8 +375,9 @@ class OutputKernel(DenseKernel):
     On a GPU they are computed by class, (M, K, n).
     """
 
-    def logits(self, operands: StackedArrays) -> Tensor:
+    def logits(self, arrays: StackedArrays) -> Tensor:
         """Return the logits of all networks, (M, K, n)."""
+        operands = arrays.operands
         n, n_networks, n_classes = self.inputs[0].shape[-2], self.layout.n_networks, self.layout.n_classes
         if not self.buffers.types.gpu_forms:
             values = self.buffers(("value", self.group), n, n_classes, n_networks).view(n_networks, n, n_classes)
@@ -375,6 +456,9 @@ class StackWorkspace:
                 kind = OutputKernel if layer.group and layer.group == layout.n_groups - 1 else kind
                 self._groups.append(Group(kind(layer, layout, self.buffers)))
                 continue
+            if isinstance(layer.layer, PeriodicEmbedding):
+                self._groups.append(Group(PeriodicEmbeddingKernel(layer, layout, self.buffers)))
+                continue
             self._groups[-1].kernels.append(self._kernels(layer, self._groups[-1]))
         made = [kernels for group in self._groups for kernels in group.kernels]
         self.dropout_kernels = [[one for one in kernels if isinstance(one, DropoutKernel)] for kernels in made]
@@ -384,7 +468,7 @@ class StackWorkspace:
         """Return the kernels of a layer; on a GPU, fuse a relu with the dense layer before it."""
         blocks = range(len(self._layout.blocks(layer.group)))
         if isinstance(layer.layer, Relu) and self._types.gpu_forms and not group.kernels:
-            group.source.applies_relu = type(group.source) is not SourceKernel
+            group.source.applies_relu = isinstance(group.source, (InputDenseKernel, DenseKernel))
             if group.source.applies_relu:
                 return [FusedReluKernel(layer, block, self._types) for block in blocks]
         kernel = kernel_for(KERNELS, type(layer.layer), "torch", "numpy")
@@ -401,16 +485,15 @@ class StackWorkspace:
             arrays: the parameters.
             training: whether dropout and batch normalization act as in training.
         """
-        operands = arrays.operands
         values: list[Tensor] = []
         self._groups[0].source.rows, self._groups[0].source.input_products = rows, input_products
         for group in self._groups:
             source = group.source
-            if isinstance(source, DenseKernel):
+            if isinstance(source, LaterSourceKernel):
                 source.inputs = values if source.group > 1 else self._by_run(values[0])
             if isinstance(source, OutputKernel):
-                return source.logits(operands)
-            values = source.forward(operands)
+                return source.logits(arrays)
+            values = source.forward(arrays)
             for kernels in group.kernels:
                 values = [one.forward(x, arrays, training) for one, x in zip(kernels, values, strict=True)]
         layout = self._layout  # the only dense layer reads the samples
@@ -435,14 +518,14 @@ class StackWorkspace:
             for kernels in reversed(group.kernels):
                 grads = [one.backward(grad, arrays, total, first) for one, grad in zip(kernels, grads, strict=True)]
             source = group.source
-            source.gradients(grads, total, first)
-            if isinstance(source, DenseKernel):
+            source.gradients(grads, arrays, total, first)
+            if isinstance(source, LaterSourceKernel):
                 before = self._groups[source.group - 1].source
                 if type(before) is SourceKernel and not self._groups[0].kernels:
                     break  # nobody needs the gradient of the samples
                 blocks = range(len(self._layout.blocks(before.group)))
                 rooms = [before.buffer("grad", n, block) for block in blocks]
-                source.propagate(grads, arrays.operands, rooms if before.group else self._by_run(rooms[0]))
+                source.propagate(grads, arrays, rooms if before.group else self._by_run(rooms[0]))
                 grads = rooms
 
     def _by_run(self, values: Tensor) -> list[Tensor]:

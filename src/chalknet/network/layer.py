@@ -90,6 +90,9 @@ class OnnxGraph(Protocol):
     def scalar(self, value: float) -> str:
         """Add a float32 constant."""
 
+    def integer(self, value: int) -> str:
+        """Add an int64 constant (1,)."""
+
     def size(self, name: str, axis: int) -> int:
         """Return the length of an axis of a constant; name is one of the parameters."""
 
