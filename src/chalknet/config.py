@@ -46,7 +46,7 @@ LAYER_NAMES = (
 PARAMETRIZATIONS = ("standard", "ntk")
 INITIALIZERS = ("writeup", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform")
 OPTIMIZERS = ("gradient_descent", "momentum", "nesterov", "adam", "adamw")
-SCHEDULES = ("constant", "step", "cosine", "one_cycle")
+SCHEDULES = ("constant", "step", "cosine", "one_cycle", "coslog4")
 SCALINGS = ("pixels", "standard", "auto")
 CLASS_WEIGHTS = ("equal", "balanced")
 FULL = "full"
@@ -364,7 +364,7 @@ class OptimizerConfig(Checked):
 
 @dataclass(frozen=True)
 class ScheduleConfig(Checked):
-    """The section [schedule]: how the learning rate changes (docs/derivation.md, E1 to E4)."""
+    """The section [schedule]: how the learning rate changes (docs/derivation.md, E1 to E5)."""
 
     schedule: str = setting("constant", one_of(*SCHEDULES), "how the learning rate changes during training")
     warmup_epochs: float = setting(

@@ -114,7 +114,7 @@ OWN = {
     "width": [{"hidden": [n]} for n in (1, 7, 300, 9, 7)],
     "two widths, order": [{"hidden": [n, m], "batch_seed": m} for n, m in ((9, 5), (9, 5), (9, 8), (4, 1))],
     "learning_rate": [{"learning_rate": rate} for rate in (0.001, 0.02, 0.3)],
-    "schedule": [{"schedule": name, "warmup_epochs": 1} for name in ("constant", "step", "cosine", "one_cycle")],
+    "schedule": [{"schedule": name, "warmup_epochs": 1} for name in ("constant", "step", "coslog4", "one_cycle")],
     "momentum": [{"momentum": 0.5, "hidden": [4]}, {"momentum": 0.95}],
     "nesterov's momentum": [{"optimizer": "nesterov", "momentum": m} for m in (0.5, 0.9)],
     "adam's epsilon": [{"optimizer": "adam", "learning_rate": 1e-2, "epsilon": e} for e in (1e-8, 1e-2)],

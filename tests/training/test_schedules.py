@@ -33,6 +33,16 @@ def test_one_cycle_start_peak_and_end():
     assert got[-1] == pytest.approx(END_FACTOR)
 
 
+def test_coslog4_has_four_periods_of_doubling_length():
+    got = factors(1_500, schedule="coslog4")
+    for start, stop in ((0, 100), (100, 300), (300, 700), (700, 1_500)):
+        assert got[start] == pytest.approx(0, abs=1e-12)
+        assert max(got[start:stop]) == pytest.approx(1, abs=1e-3)
+        # log2(1 + 15 t) is halfway between two integers at the peak.
+        assert start + int(np.argmax(got[start:stop])) == pytest.approx((2**0.5 * (start + 100)) - 100, abs=1)
+    assert got[-1] < 1e-4
+
+
 def test_warm_up_is_linear_and_multiplies_the_schedule():
     got = factors(warmup_epochs=2)
     np.testing.assert_allclose(got[:21], [*(k / 20 for k in range(1, 21)), 1.0])

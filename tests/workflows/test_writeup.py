@@ -254,6 +254,13 @@ def test_a_run_with_custom_splits_has_a_report(tmp_path):
     assert "cannot be shown as images" in words
 
 
+def test_weights_that_do_not_read_the_pixels_are_not_shown(letters, tmp_path):
+    layers = [{"type": "periodic_embedding", "columns": 2}, {"type": "dense", "units": 4}, "relu"]
+    settings = {name: value for name, value in SETTINGS.items() if name != "hidden"}
+    chalknet.train(letters, "writeup", out=tmp_path / "run", **settings, layers=layers)
+    assert "The first dense layer does not read the pixels" in words_of(report(tmp_path / "run").html)
+
+
 @pytest.mark.parametrize("link", ["report", "report/tables", "report/figures"])
 @pytest.mark.slow
 def test_a_report_is_not_written_through_a_symbolic_link(paper, tmp_path, link):

@@ -19,6 +19,8 @@ def learning_rate_multiplier(config: ScheduleConfig, update: int, n_updates: int
     cosine     (1 + cos(pi update / n_updates)) / 2                  (E2)
     one_cycle  a half cosine from 1/25 up to 1 in the first 30 % of the updates, then a half cosine
                down to 4e-6                                          (E3)
+    coslog4    (1 - cos(2 pi log2(1 + 15 update / n_updates))) / 2: four cosine periods, each twice
+               as long as the one before                             (E5)
     warm-up    multiplies each of them by min(1, (update + 1) / warm-up updates)  (E4)
 
     Args:
@@ -31,7 +33,8 @@ def learning_rate_multiplier(config: ScheduleConfig, update: int, n_updates: int
         A float >= 0.
 
     Source: Loshchilov and Hutter, SGDR (ICLR 2017) for E2; Smith and Topin, Super-Convergence
-    (2018) for E3; Goyal et al., Accurate, Large Minibatch SGD (2017) for E4.
+    (2018) for E3; Goyal et al., Accurate, Large Minibatch SGD (2017) for E4; Holzmueller,
+    Grinsztajn and Steinwart, Better by Default (NeurIPS 2024) for E5.
     """
     factor = _shape(config, update, n_updates, updates_per_epoch)
     warm = config.warmup_epochs * updates_per_epoch
@@ -45,6 +48,8 @@ def _shape(config: ScheduleConfig, update: int, n_updates: int, updates_per_epoc
         return (1 + math.cos(math.pi * update / n_updates)) / 2
     if config.schedule == "one_cycle":
         return _one_cycle(update, n_updates)
+    if config.schedule == "coslog4":
+        return (1 - math.cos(2 * math.pi * math.log2(1 + 15 * update / n_updates))) / 2
     return 1.0
 
 

@@ -22,6 +22,7 @@ SCHEDULES = {
     "step": ", which falls in steps",
     "cosine": ", which falls as a cosine",
     "one_cycle": " at the peak of one cycle",
+    "coslog4": " at the peaks of four cosine periods",
 }
 
 
