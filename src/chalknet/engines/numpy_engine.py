@@ -127,6 +127,8 @@ class NumpyEngine:
 
     def _scalars(self, step: Step) -> dict[float, tuple[float, ...]]:
         """Return the scalars of the optimizer for each multiplier of the learning rate."""
+        if self._layout.multipliers == (1.0,):
+            return {1.0: self._optimizer.step_scalars(step)}
         return {one: self._optimizer.step_scalars(step.multiplied(one)) for one in self._layout.multipliers}
 
     @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite

@@ -45,11 +45,13 @@ class SourceKernel:
 
     Attributes:
         values: (rows, width) outputs; in the backward pass their gradient.
-        x: what it reads: the samples (rows, I+1) with a last column of ones, or the values of the
-            previous group.
+        x: what it reads: the samples (rows, I), with a last column of ones if it takes them, or the
+            values of the previous group.
+        takes_ones: whether x has a last column of ones if it reads the samples.
         splits_columns: whether threads may compute different columns.
     """
 
+    takes_ones = False
     splits_columns: ClassVar[bool] = True
     values: Matrix
     x: Matrix
@@ -76,7 +78,7 @@ class CopyKernel(SourceKernel):
 
     def forward(self, arrays: NetworkArrays, n: int, columns: slice) -> None:
         """Copy some columns of the first n samples."""
-        np.copyto(self.values[:n, columns], self.x[:n, :-1][:, columns])
+        np.copyto(self.values[:n, columns], self.x[:n, columns])
 
     def gradients(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
         """Do nothing, because there are no parameters."""
@@ -99,7 +101,7 @@ class DenseKernel(SourceKernel):
         self._index, self._n_weights, self._has_bias = place.learned, place.n_weights, layer.bias
         self._factor = layer.factor(place.n_weights)
         # In NTK parametrization the bias has another factor than the weights, so it is added.
-        self._reads_samples, self._reads_values = x is None and not layer.is_ntk, x is not None
+        self.takes_ones = self._reads_samples = x is None and not layer.is_ntk
         if x is not None:
             self.x = x
         self.values = np.empty((rows, layer.units), dtype)
@@ -110,7 +112,7 @@ class DenseKernel(SourceKernel):
         if self._reads_samples:
             np.matmul(self._samples(n), matrix[:, columns], out=out)
             return
-        np.matmul(self._inputs(n), matrix[: self._n_weights, columns], out=out)
+        np.matmul(self.x[:n], matrix[: self._n_weights, columns], out=out)
         if self._factor != 1:
             np.multiply(out, self._factor, out=out)
         if self._has_bias:
@@ -128,7 +130,7 @@ class DenseKernel(SourceKernel):
         if self._reads_samples:
             np.matmul(self._samples(n).T, grad, out=grad_matrix)
             return
-        np.matmul(self._inputs(n).T, grad, out=grad_matrix[: self._n_weights])
+        np.matmul(self.x[:n].T, grad, out=grad_matrix[: self._n_weights])
         if self._factor != 1:
             np.multiply(grad_matrix[: self._n_weights], self._factor, out=grad_matrix[: self._n_weights])
         if self._has_bias:
@@ -137,10 +139,6 @@ class DenseKernel(SourceKernel):
     def _samples(self, n: int) -> Matrix:
         """Return the samples with the column of ones, or without it if there is no bias."""
         return self.x[:n] if self._has_bias else self.x[:n, :-1]
-
-    def _inputs(self, n: int) -> Matrix:
-        """Return the values of the previous group, or the samples without the column of ones."""
-        return self.x[:n] if self._reads_values else self.x[:n, :-1]
 
 
 class OutputKernel(DenseKernel):
@@ -155,7 +153,7 @@ class OutputKernel(DenseKernel):
     def gradients(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
         """Write the gradient of weight and bias, for all columns."""
         grad, grad_matrix = self.values[:n], out.learned[self._index]
-        np.matmul(grad.T, self.x[:n] if self._reads_samples else self._inputs(n), out=self._grad_by_class)
+        np.matmul(grad.T, self.x[:n], out=self._grad_by_class)
         if self._factor != 1:
             np.multiply(self._grad_by_class, self._factor, out=self._grad_by_class)
         np.copyto(grad_matrix[: self._grad_by_class.shape[1]], self._grad_by_class.T)
@@ -206,7 +204,7 @@ class PeriodicEmbeddingKernel(SourceKernel):
         weight, frequency, phase, bias = self._parameters(arrays)
         x, values = self._inputs_by_column(n), self.values[:n]
         angles, cosines = self._by_frequency(self._angles, n), self._by_frequency(self._cosines, n)
-        np.copyto(values[:, : self._n_inputs], self.x[:n, : self._n_inputs])
+        np.copyto(values[:, : self._n_inputs], self.x[:n])
         np.copyto(x, self.x[:n, : self._n_columns].T[:, None])
         np.multiply(2 * math.pi * frequency[:, :, None], x, out=angles)
         np.add(angles, phase[:, :, None], out=angles)
@@ -684,7 +682,8 @@ class Workspace:
 
     def set_inputs(self, x: Matrix) -> None:
         """Use these samples, (n, I+1) with a last column of ones, as inputs of the first layer."""
-        self.groups[0].source.x = x
+        source = self.groups[0].source
+        source.x = x if source.takes_ones else x[:, :-1]
 
     def forward(self, arrays: NetworkArrays, n: int, training: bool = False) -> None:
         """Compute the logits of the first n samples."""

@@ -74,6 +74,7 @@ class ParameterLayout:
         n_columns: for each learned matrix, how many columns it has.
         row_multipliers: for each learned matrix, the runs of rows whose learning rates have the same
             multiplier, in order, each with the multiplier.
+        multipliers: the different multipliers, in the order of their first rows.
     """
 
     def __init__(self, architecture: Architecture) -> None:
@@ -99,11 +100,7 @@ class ParameterLayout:
         self.n_rows = [rows for rows, _ in self._sizes[True]]
         self.n_columns = [columns for _, columns in self._sizes[True]]
         self.row_multipliers = self._runs_of_multipliers()
-
-    @property
-    def multipliers(self) -> tuple[float, ...]:
-        """The different multipliers of learning rates, in the order of their first rows."""
-        return tuple(dict.fromkeys(one for runs in self.row_multipliers for _, one in runs))
+        self.multipliers = tuple(dict.fromkeys(one for runs in self.row_multipliers for _, one in runs))
 
     def _runs_of_multipliers(self) -> list[list[tuple[slice, float]]]:
         found: list[list[tuple[slice, float]]] = [[] for _ in self.n_rows]

@@ -30,7 +30,7 @@ class Step:
 
         r <- multiplier r                                            (docs/derivation.md, U9)
         """
-        return Step(self.number, self.learning_rate * multiplier)
+        return self if multiplier == 1 else Step(self.number, self.learning_rate * multiplier)
 
 
 class Optimizer:
