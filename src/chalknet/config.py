@@ -47,6 +47,7 @@ PARAMETRIZATIONS = ("standard", "ntk")
 INITIALIZERS = ("writeup", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform")
 OPTIMIZERS = ("gradient_descent", "momentum", "nesterov", "adam", "adamw")
 SCHEDULES = ("constant", "step", "cosine", "one_cycle", "coslog4")
+REGULARIZATION_SCHEDULES = ("constant", "flat_cos")
 SCALINGS = ("pixels", "standard", "auto")
 CLASS_WEIGHTS = ("equal", "balanced")
 FULL = "full"
@@ -289,6 +290,12 @@ class RegularizationConfig(Checked):
 
     dropout: float = setting(0.0, DROPOUT_RATE, "fraction of hidden values set to 0 in training")
     input_dropout: float = setting(0.0, DROPOUT_RATE, "fraction of inputs set to 0 in training")
+    dropout_schedule: str = setting(
+        "constant",
+        one_of(*REGULARIZATION_SCHEDULES),
+        "how `dropout`, `input_dropout` and the rates of dropout layers change during training (flat_cos: constant in "
+        "the first half, then a cosine down to 0)",
+    )
     l2: float = setting(
         0.0, NON_NEGATIVE, "L2 penalty: l2/2 times the sum of all squared weights is added to the mean loss"
     )
@@ -348,6 +355,11 @@ class OptimizerConfig(Checked):
     )
     weight_decay: float = setting(
         0.0, NON_NEGATIVE, "decoupled weight decay: each step subtracts learning_rate * weight_decay * weights"
+    )
+    weight_decay_schedule: str = setting(
+        "constant",
+        one_of(*REGULARIZATION_SCHEDULES),
+        "how `weight_decay` changes during training (flat_cos: as for `dropout_schedule`)",
     )
     clip_norm: float = setting(
         0.0, NON_NEGATIVE, "largest norm of the gradient. A larger gradient is scaled down to it. 0: no limit"

@@ -290,6 +290,17 @@ FEATURES = {
     "erased images": {"erase": 0.7},
     "mixup": {"mixup": 0.4},
     "standard scaling": {"input_scaling": "standard"},
+    "flat_cos dropout": {"dropout": 0.4, "input_dropout": 0.2, "dropout_schedule": "flat_cos", "activation": "tanh"},
+    "flat_cos decay": {"optimizer": "adamw", "weight_decay": 0.1, "weight_decay_schedule": "flat_cos"},
+    "layers: table recipe": {
+        "layers": [
+            periodic(columns=20, learning_rate_multiplier=0.1), scale(6.0), ntk(7, bias_learning_rate_multiplier=0.1),
+            parametric("selu", 0.1), dropout(0.3), ntk(6, bias_learning_rate_multiplier=0.1), parametric("selu", 0.1),
+            dropout(0.3), {"type": "dense", "parametrization": "ntk", "bias_learning_rate_multiplier": 0.1},
+        ],
+        "optimizer": "adamw", "beta2": 0.95, "learning_rate": 0.04, "weight_decay": 0.02, "schedule": "coslog4",
+        "weight_decay_schedule": "flat_cos", "dropout_schedule": "flat_cos", "label_smoothing": 0.1,
+    },
     "one cycle": {"schedule": "one_cycle", "warmup_epochs": 1},
     "all of it": {
         "activation": ["gelu", "leaky_relu"], "dropout": 0.2, "input_dropout": 0.1, "batch_norm": True,
@@ -351,6 +362,7 @@ def test_a_feature_changes_the_numbers(name):
         "layers: many in place",
         "layers: scales",
         "layers: multipliers, adamw",
+        "layers: table recipe",
     ],
 )
 def test_a_resumed_run_has_the_same_bits(name, engine, batch_size):

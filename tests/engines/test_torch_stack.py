@@ -122,6 +122,10 @@ OWN = {
     "weight_average": [{"weight_average": share} for share in (0.5, 0.9)],
     "clip_norm": [{"clip_norm": most, "hidden": [4 + (most > 0)] * 2} for most in (0, 0.05, 0.5)],
     "dropout": [{"dropout": rate, "batch_seed": n, "hidden": [9, 5]} for n, rate in enumerate((0, 0.2, 0.5))],
+    "regularization schedules": [
+        {"dropout": 0.3, "dropout_schedule": one, "weight_decay": 0.1, "weight_decay_schedule": two, "hidden": [9, 5]}
+        for one in ("constant", "flat_cos") for two in ("constant", "flat_cos")
+    ],
     "l2": [{"l2": strength, "hidden": [9, 4]} for strength in (0, 0.01)],
     "reduction": [{"reduction": "sum", "learning_rate": 1e-4, "l2": 0.01}, {"l2": 0.01}],
     "label_smoothing": [{"label_smoothing": share} for share in (0, 0.1)],

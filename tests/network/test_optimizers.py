@@ -47,6 +47,13 @@ def test_decay_shrinks_weights_and_leaves_biases():
     assert (weight, bias) == (pytest.approx(0.95 - 0.1), pytest.approx(0.9))
 
 
+def test_the_schedule_of_weight_decay_multiplies_the_decay_alone():
+    optimizer = DecoupledWeightDecay(Momentum(0.0), weight_decay=0.5)
+    parameters = {"output.weight": np.array([[1.0]])}
+    moved, _ = optimizer.step(parameters, parameters, optimizer.initial_state(parameters), Step(1, 0.1, 0.2))
+    assert moved["output.weight"] == pytest.approx(1 - 0.1 * 0.5 * 0.2 - 0.1)
+
+
 def test_the_parameter_average_soon_forgets_the_start():
     optimizer = ParameterAverage(Momentum(0.0), decay=0.999)
     parameters = {"output.weight": np.array([[1.0]])}

@@ -43,6 +43,11 @@ def test_strong_is_told_with_its_optimizer_and_what_it_adds_and_changes():
             "an L2 penalty of strength 0.1 and class weights that balance the classes",
         ),
         ({"schedule": "cosine"}, "learning rate 1e-05, which falls as a cosine"),
+        ({"schedule": "coslog4"}, "learning rate 1e-05 at the peaks of four cosine periods"),
+        (
+            {"weight_decay": 0.1, "weight_decay_schedule": "flat_cos"},
+            "decoupled weight decay 0.1, which falls in the second half",
+        ),
     ],
 )
 def test_each_setting_is_told(settings, said):
@@ -57,6 +62,17 @@ def test_layers_that_are_named_one_by_one_are_told_in_their_order():
         "silu "
         "and dropout of rate 0.2, and a dense output layer. They are trained"
     ) in text
+
+
+def test_the_layers_of_a_table_recipe_are_told():
+    layers = [
+        {"type": "periodic_embedding", "columns": 2}, "scale", {"type": "dense", "units": 5},
+        {"type": "parametric_activation", "activation": "selu"}, {"type": "dense", "parametrization": "ntk"},
+    ]  # fmt: skip
+    assert (
+        "periodic embedding of the first 2 inputs, a learned scale of each value, dense of 5 units and parametric "
+        "selu, and a dense output layer in NTK parametrization"
+    ) in training_text(words(vary="learning_rate=0.1,0.2", layers=layers))
 
 
 def test_what_is_varied_is_not_told_as_if_it_were_one_value():

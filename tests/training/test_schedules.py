@@ -2,8 +2,15 @@ import numpy as np
 import pytest
 from conftest import needs
 
-from chalknet.config import SCHEDULES, ScheduleConfig
-from chalknet.training.schedules import END_FACTOR, START_FACTOR, learning_rate_multiplier
+from chalknet.config import SCHEDULES, Recipe, ScheduleConfig
+from chalknet.data.splits import split_dataset
+from chalknet.training.schedules import (
+    END_FACTOR,
+    START_FACTOR,
+    learning_rate_multiplier,
+    regularization_multiplier,
+)
+from chalknet.training.trainer import Trainer
 
 
 def factors(n_updates=100, a_epoch=10, **settings):
@@ -41,6 +48,24 @@ def test_coslog4_has_four_periods_of_doubling_length():
         # log2(1 + 15 t) is halfway between two integers at the peak.
         assert start + int(np.argmax(got[start:stop])) == pytest.approx((2**0.5 * (start + 100)) - 100, abs=1)
     assert got[-1] < 1e-4
+
+
+def test_flat_cos_is_flat_and_then_a_half_cosine():
+    got = [regularization_multiplier("flat_cos", update, 100) for update in range(100)]
+    assert got[:51] == [1.0] * 51
+    assert got[75] == pytest.approx(0.5)
+    assert got[-1] == pytest.approx((1 + np.cos(np.pi * 0.98)) / 2)
+    assert {regularization_multiplier("constant", update, 100) for update in range(100)} == {1.0}
+
+
+def test_the_schedules_of_regularization_reach_every_update(small_images):
+    settings = {"weight_decay_schedule": "flat_cos", "epochs": 4, "batch_size": 60, "learning_rate": 0.1}
+    recipe = Recipe().with_settings(**settings)
+    trainer = Trainer(small_images, split_dataset(small_images, "random", 120, 60, 0), recipe)
+    steps = [update.step for epoch in range(1, 5) for update in trainer.updates(epoch)]
+    want = [regularization_multiplier("flat_cos", update, 8) for update in range(8)]
+    assert [step.weight_decay_multiplier for step in steps] == want
+    assert {step.dropout_multiplier for step in steps} == {1.0}
 
 
 def test_warm_up_is_linear_and_multiplies_the_schedule():

@@ -118,7 +118,7 @@ class BatchBuilder:
             np.add(out, partners, out=out)
         if self.input_dropout is not None:
             width, at = out.shape[1], batch.positions_in_batch(rows)
-            rate, number = self.input_dropout.rate, batch.step.number
+            rate, number = self.input_dropout.rate * batch.step.dropout_multiplier, batch.step.number
             np.multiply(out, self._transforms.dropout_mask(0, rate, number, at, width, self._dtype), out=out)
 
     def _augment(self, out: Matrix, batch: TrainingBatch, positions: NDArray[np.int64]) -> None:

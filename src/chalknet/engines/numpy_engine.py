@@ -469,9 +469,9 @@ class NumpyEngine:
 
     def _draw_mask(self, kernel: InPlaceKernel, batch: TrainingBatch, rows: slice, _: int) -> None:
         """Draw the dropout mask of one layer for some rows of a batch."""
-        width, number = kernel.values.shape[1], batch.step.number
-        mask = self._spec.transforms.dropout_mask
-        kernel.mask = mask(kernel.stream, kernel.rate, number, batch.positions_in_batch(rows), width, self._dtype)
+        width, step, mask = kernel.values.shape[1], batch.step, self._spec.transforms.dropout_mask
+        rate = kernel.rate * step.dropout_multiplier
+        kernel.mask = mask(kernel.stream, rate, step.number, batch.positions_in_batch(rows), width, self._dtype)
 
     def _read(self, workspace: Workspace, split: str, where: Batch) -> None:
         """Prepare some samples of a split as inputs of the first layer.

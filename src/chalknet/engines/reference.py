@@ -77,7 +77,8 @@ class ReferenceEngine:
         for position, named in enumerate(self._spec.architecture.named_layers):
             layer, width = named.layer, math.prod(named.input_shape)
             if isinstance(layer, Dropout) and layer.rate:
-                mask = transforms.dropout_mask(named.stream, layer.rate, number, rows, width, self._dtype)
+                rate = layer.rate * update.step.dropout_multiplier
+                mask = transforms.dropout_mask(named.stream, rate, number, rows, width, self._dtype)
                 masks[position] = mask.reshape(-1, *named.input_shape)
         return samples, masks
 

@@ -742,10 +742,10 @@ class TorchStack:
 
         def draw(number: int, some: slice) -> None:
             mask = layout.network_view(drawn, layer.group, number, 0)[some.start - rows.start : some.stop - rows.start]
-            update = batches[number].step.number
-            for rate, stream in layer.masks[number]:
-                transforms = self._members[number].spec.transforms
-                mask *= transforms.dropout_mask(stream, rate, update, some, mask.shape[1], self._dtype)
+            step, transforms = batches[number].step, self._members[number].spec.transforms
+            for of_layer, stream in layer.masks[number]:
+                rate = of_layer * step.dropout_multiplier
+                mask *= transforms.dropout_mask(stream, rate, step.number, some, mask.shape[1], self._dtype)
 
         self._run_on_threads(rows, draw)
         for kernel, values in zip(kernels, drawn, strict=True):

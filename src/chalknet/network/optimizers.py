@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,17 +20,26 @@ AVERAGE = "average"
 
 @dataclass(frozen=True)
 class Step:
-    """The number of an update over the whole training, starting at 1, and its learning rate."""
+    """The number of an update over the whole training, and what changes from update to update.
+
+    Attributes:
+        number: starts at 1.
+        learning_rate: r of this update.
+        weight_decay_multiplier: factor of the weight decay in this update.
+        dropout_multiplier: factor of all dropout rates in this update, from 0 to 1.
+    """
 
     number: int
     learning_rate: float
+    weight_decay_multiplier: float = 1.0
+    dropout_multiplier: float = 1.0
 
     def multiplied(self, multiplier: float) -> Step:
         """Return the step of parameters whose learning rate has a multiplier.
 
         r <- multiplier r                                            (docs/derivation.md, U9)
         """
-        return self if multiplier == 1 else Step(self.number, self.learning_rate * multiplier)
+        return self if multiplier == 1 else replace(self, learning_rate=self.learning_rate * multiplier)
 
 
 class Optimizer:
@@ -259,7 +268,8 @@ class DecoupledWeightDecay(Optimizer):
 
     def step_scalars(self, step: Step) -> tuple[float, ...]:
         """Return the scalars of the inner optimizer, and the factor by which weights shrink."""
-        return (*self.optimizer.step_scalars(step), 1 - step.learning_rate * self.weight_decay)
+        weight_decay = self.weight_decay * step.weight_decay_multiplier
+        return (*self.optimizer.step_scalars(step), 1 - step.learning_rate * weight_decay)
 
     def step_in_place(
         self, matrix: Any, gradient: Any, state: Sequence[Any], bias_rows: int, scalars: Sequence[Any], xp: Any = np

@@ -41,6 +41,28 @@ def learning_rate_multiplier(config: ScheduleConfig, update: int, n_updates: int
     return factor * min(1.0, (update + 1) / warm) if warm else factor
 
 
+def regularization_multiplier(schedule: str, update: int, n_updates: int) -> float:
+    """Return the factor of a dropout rate or of the weight decay at one update.
+
+    constant   1
+    flat_cos   1 in the first half, then (1 + cos(pi (2 update / n_updates - 1))) / 2
+                                                                     (docs/derivation.md, E6)
+
+    Args:
+        schedule: one of the two names above.
+        update: number of the update, starting at 0.
+        n_updates: number of updates of the whole training.
+
+    Returns:
+        A float from 0 to 1.
+
+    Source: Holzmueller, Grinsztajn and Steinwart, Better by Default (NeurIPS 2024), appendix A.
+    """
+    if schedule == "constant" or 2 * update <= n_updates:
+        return 1.0
+    return (1 + math.cos(math.pi * (2 * update / n_updates - 1))) / 2
+
+
 def _shape(config: ScheduleConfig, update: int, n_updates: int, updates_per_epoch: int) -> float:
     if config.schedule == "step":
         return float(config.step_factor ** (update // updates_per_epoch // config.step_epochs))

@@ -54,7 +54,7 @@ from chalknet.training.divergence import (
     outlying_input_error,
 )
 from chalknet.training.sample_weights import relative_weights, training_weights
-from chalknet.training.schedules import learning_rate_multiplier
+from chalknet.training.schedules import learning_rate_multiplier, regularization_multiplier
 from chalknet.training.stopping import EarlyStopping
 
 if TYPE_CHECKING:
@@ -325,12 +325,14 @@ class Trainer:
             self.valid_sample_scores.append(each)
 
     def updates(self, epoch: int) -> Iterator[Update]:
-        """Yield the updates of an epoch: each batch with its update number and learning rate."""
-        training, rate = self.recipe.training, self.recipe.optimizer.learning_rate
-        per_epoch = self.updates_per_epoch
+        """Yield the updates of an epoch: each batch with its update number, learning rate and multipliers."""
+        recipe, rate, per_epoch = self.recipe, self.recipe.optimizer.learning_rate, self.updates_per_epoch
+        n_updates = recipe.training.epochs * per_epoch
+        schedules = recipe.optimizer.weight_decay_schedule, recipe.regularization.dropout_schedule
         for number, batch in enumerate(self.batches(epoch), start=(epoch - self.earlier_epochs - 1) * per_epoch):
-            factor = learning_rate_multiplier(self.recipe.schedule, number, training.epochs * per_epoch, per_epoch)
-            yield Update(batch, Step(self.earlier_updates + number + 1, rate * factor))
+            factor = learning_rate_multiplier(recipe.schedule, number, n_updates, per_epoch)
+            multipliers = (regularization_multiplier(schedule, number, n_updates) for schedule in schedules)
+            yield Update(batch, Step(self.earlier_updates + number + 1, rate * factor, *multipliers))
 
     @property
     def next_epoch(self) -> int:

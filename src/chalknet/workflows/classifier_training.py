@@ -90,7 +90,8 @@ def train_single_epoch(
         ConfigError: start has another shape than the recipe specifies.
         DivergenceError: the loss is no longer finite.
     """
-    once = recipe.with_settings(epochs=1, schedule="constant", warmup_epochs=0, stop_early=False)
+    schedules = dict.fromkeys(("schedule", "weight_decay_schedule", "dropout_schedule"), "constant")
+    once = recipe.with_settings(epochs=1, warmup_epochs=0, stop_early=False, **schedules)
     trainer = _trainer(samples, train_on_all(len(samples)), once, scaling, class_names, workers)
     if start is not None:
         _check_same_network(trainer, start)

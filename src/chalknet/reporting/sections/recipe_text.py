@@ -74,7 +74,12 @@ def regularization_text(recipe: Recipe, shown: Shown) -> str:
         "weight_average": (optimizer.weight_average, "a moving average of the weights with decay"),
         "mixup": (recipe.augmentation.mixup, "mixup with alpha"),
     }
-    said = [f"{words} {shown(name, f'{value:g}')}" for name, (value, words) in values.items() if value]
+    schedules = dict.fromkeys(("dropout", "input_dropout"), added.dropout_schedule)
+    schedules["weight_decay"] = optimizer.weight_decay_schedule
+    falls = {name: ", which falls in the second half" for name, one in schedules.items() if one == "flat_cos"}
+    said = [
+        f"{words} {shown(name, f'{value:g}')}{falls.get(name, '')}" for name, (value, words) in values.items() if value
+    ]
     if added.class_weights != "equal":
         said.append("class weights" if added.class_weights != "balanced" else "class weights that balance the classes")
     sentences = [f" Regularization: {listed(said)}."] if said else []
