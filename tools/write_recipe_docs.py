@@ -1,4 +1,4 @@
-"""Write docs/recipes/fields.md: every recipe field, its constraint, and its values.
+"""Write docs/recipes/fields.md: every recipe field, its constraint and its values, and all layers.
 
 python tools/write_recipe_docs.py          writes the page
 python tools/write_recipe_docs.py --print  prints it
@@ -6,13 +6,15 @@ python tools/write_recipe_docs.py --print  prints it
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
 from chalknet.config import SECTIONS, describe_field
+from chalknet.network.layer_types import LAYER_TYPES
 from chalknet.training.recipes import RECIPES
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "recipes" / "fields.md"
@@ -22,6 +24,26 @@ Written by `make docs` from `src/chalknet/config.py` and `training/recipes.py`. 
 (`--learning-rate 3e-3`), by `--set optimizer.learning_rate=3e-3`, in Python by `learning_rate=3e-3`, and in config.toml
 in its section. Fields that are left out keep the value of the recipe.
 """
+LAYERS_HEAD = """
+## Layers
+
+The entries of `layers`. In config.toml and in Python an entry is a name, or a table with the type and the settings
+that differ from their defaults. On the command line it is TYPE or TYPE:N, where N is the first setting. For example,
+these layers suit rows of numbers whose first 12 columns are not categories:
+
+```toml
+layers = [
+  {type = "periodic_embedding", columns = 12, learning_rate_multiplier = 0.1},
+  {type = "scale", learning_rate_multiplier = 6},
+  {type = "dense", units = 256, parametrization = "ntk", bias_learning_rate_multiplier = 0.1},
+  {type = "parametric_activation", activation = "selu", learning_rate_multiplier = 0.1},
+  {type = "dropout", rate = 0.15},
+  {type = "dense", parametrization = "ntk", bias_learning_rate_multiplier = 0.1},
+]
+```
+
+| layer | setting | meaning | default |
+|---|---|---|---|"""
 
 
 def page() -> str:
@@ -34,7 +56,20 @@ def page() -> str:
             meaning = describe_field(item.name)
             first = f"`[{section}]`" if number == 0 else ""
             lines.append(f"| {first} | `{item.name}` | {meaning} | {' | '.join(values)} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, LAYERS_HEAD, *_layer_rows()]) + "\n"
+
+
+def _layer_rows() -> list[str]:
+    """Return the rows of the table of layers: those with settings, then the names of the others."""
+    rows = []
+    for name, layer in LAYER_TYPES.items():
+        for number, item in enumerate(fields(layer)):
+            meaning = f"{item.metadata['meaning']}. Value: {item.metadata['constraint'].must}"
+            default = "" if item.default is MISSING else json.dumps(item.default)
+            summary = f"`{name}`: {inspect.getdoc(layer).splitlines()[0]}" if number == 0 else ""
+            rows.append(f"| {summary} | `{item.name}` | {meaning} | {default} |")
+    plain = [f"`{name}`" for name, layer in LAYER_TYPES.items() if not fields(layer)]
+    return [*rows, "", f"Layers without settings: {', '.join(plain)}."]
 
 
 def _shown(value: Any) -> str:

@@ -35,7 +35,15 @@ FEATURES = {
     "weights": {"class_weights": [1.0, 2.0, 0.5, 3.0]},
     "a sum with a penalty": {"reduction": "sum", "learning_rate": 1e-4, "l2": 0.02},
     "adamw and average": {"optimizer": "adamw", "weight_decay": 0.1, "weight_average": 0.9, "schedule": "one_cycle"},
-}
+    "layers": {
+        "layers": [
+            {"type": "periodic_embedding", "columns": 9, "learning_rate_multiplier": 0.1}, "scale",
+            {"type": "dense", "units": 9, "parametrization": "ntk", "bias_learning_rate_multiplier": 0.1},
+            {"type": "parametric_activation", "activation": "selu"}, {"type": "dropout", "rate": 0.3},
+        ],
+        "optimizer": "adam", "dropout_schedule": "flat_cos",
+    },
+}  # fmt: skip
 
 
 def trained(data, splits, recipe, shards, **more):

@@ -133,8 +133,12 @@ class Dense(Layer):
     units: int = setting(MISSING, integer(1, MAX_UNITS), "number of outputs")
     bias: bool = setting(True, BOOLEAN, "whether a bias is added")
     learning_rate_multiplier: float = learning_rate_multiplier_setting("weight and bias")
-    bias_learning_rate_multiplier: float = learning_rate_multiplier_setting("the bias alone")
-    parametrization: str = setting("standard", one_of(*PARAMETRIZATIONS), "whether products are divided by sqrt(I)")
+    bias_learning_rate_multiplier: float = learning_rate_multiplier_setting("the bias, in addition")
+    parametrization: str = setting(
+        "standard",
+        one_of(*PARAMETRIZATIONS),
+        "ntk: products are divided by the root of the number of inputs, and weight and bias start from N(0, 1)",
+    )
     predictor_source = '''
 def dense(x, p):
     """x W^T + b, or x W^T / sqrt(I) + b in NTK parametrization."""
