@@ -490,10 +490,14 @@ class TableOptions:
             object.__setattr__(self, name, tuple(values))
         if self.decimal not in (".", ","):
             raise ConfigError(f"decimal must be '.' or ',', got {short(self.decimal)}.")
-        is_mark = isinstance(self.delimiter, str) and len(self.delimiter) == 1 and self.delimiter.isascii()
-        if self.delimiter is not None and not (is_mark and self.delimiter not in '\r\n"'):
+        is_mark = (
+            isinstance(self.delimiter, str)
+            and len(self.delimiter) == 1
+            and (" " <= self.delimiter <= "~" or self.delimiter == "\t")
+        )
+        if self.delimiter is not None and not (is_mark and self.delimiter != '"'):
             raise ConfigError(f"delimiter must be one ASCII character, such as ';', got {short(self.delimiter)}.")
-        if self.header not in (None, True, False):
+        if self.header is not None and not isinstance(self.header, bool):
             raise ConfigError(f"header must be true or false, got {short(self.header)}.")
 
     @property

@@ -134,6 +134,12 @@ class _Graph:
             helper.make_tensor_value_info(PROBABILITIES, types.FLOAT, ["N", n_classes]),
             helper.make_tensor_value_info(LABEL, types.INT64, ["N"]),
         ]
+        own = {"", LABEL, PROBABILITIES, *self._constants, *(name for node in self._nodes for name in node.output)}
+        clash = next((name for name in (model.encoding.names if model.encoding else ()) if name in own), None)
+        if clash is not None:
+            raise ConfigError(
+                f"the ONNX graph cannot have an input named {clash!r}. Rename this column, and train again."
+            )
         graph = helper.make_graph(self._nodes, "chalknet", self._inputs(model), outputs, list(self._constants.values()))
         domains = [helper.make_opsetid("", OPSET)]
         if model.encoding is not None:

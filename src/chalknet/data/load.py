@@ -184,7 +184,7 @@ def _read(kind: str, path: Path, source: str, options: dict[str, Any]) -> Datase
     with open_source(path, source) as file:
         if kind == "typed table":
             frame, digest = read_typed_table(file, typed_format(file)), file.digest().hex()
-            return dataset_from_frame(frame, source, sha256=digest, **used)
+            return dataset_from_frame(frame, source, sha256=digest, budget=file.budget, **used)
         return read_npz(file, **used) if kind == "npz" else read_csv(file, **used)
 
 
@@ -231,7 +231,8 @@ def load_inputs(
             if encoding is not None and kind in ("table", "typed table"):
                 if kind == "table":
                     return read_csv_samples(file, encoding)
-                return samples_from_frame(read_typed_table(file, typed_format(file)), name, encoding)
+                frame = read_typed_table(file, typed_format(file))
+                return samples_from_frame(frame, name, encoding, budget=file.budget)
             if kind == "typed table":
                 raise DataError(
                     f"{name}: is {typed_format(file)}, but the model was trained on plain rows. Save it as CSV."

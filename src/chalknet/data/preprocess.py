@@ -15,6 +15,7 @@ PIXEL_SCALE = 255.0
 MAX_SCALED_PIXEL = 16.0  # larger values mean that pixels were neither divided by 255 nor standardized
 IGNORED_SCALE = 1e30  # makes every float32 value negligible beside inputs of about 1
 SAMPLES_AT_ONCE = 4_096  # read at a time to compute a scaling
+HALF_TOLERANCE = 1e-9  # relative; sums of weights within it of one half are one half
 VALUES_AT_ONCE = 2**15  # scaled at a time in a wider type; as float64 they fit into the cache
 
 
@@ -180,7 +181,9 @@ def _medians(inputs: Any, train: NDArray[np.int64], counts: NDArray[np.float64] 
         order = known[np.argsort(column[known], kind="stable")]
         below = np.cumsum(weights[order])
         half = below[-1] / 2
-        low, high = np.searchsorted(below, half, "left"), np.searchsorted(below, half, "right")
+        # Sums are rounded. The tolerance makes the median the same for weights w and 1000 w.
+        low = np.searchsorted(below, half * (1 - HALF_TOLERANCE), "left")
+        high = np.searchsorted(below, half * (1 + HALF_TOLERANCE), "right")
         medians[at] = (column[order[low]] + column[order[min(high, len(order) - 1)]]) / 2
     return medians
 

@@ -361,7 +361,7 @@ def test_a_table_without_a_label_says_how_to_name_it():
     [
         ("t.parquet", b"PAR1" + bytes(40), "cannot be read as Parquet"),
         ("t.arrow", b"ARROW1" + bytes(40), "cannot be read as Arrow"),
-        ("t.jsonl", b'{"a": 1,\n', "cannot be read as JSON Lines"),
+        ("t.jsonl", b'{"a": 1,\n', "line 1 is not JSON"),
         ("t.xlsx", npz_bytes(x=np.zeros(2)), "cannot be read as Excel"),
     ],
 )

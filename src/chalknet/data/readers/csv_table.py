@@ -164,6 +164,7 @@ def read_csv(
             sha256=file.digest().hex(),
             place=lambda at: f"line {rows.line_of(at + columns.has_header)}",
             notes=notes,
+            budget=rows.file.budget,
         )
     labels, names = number_labels(table.labels, class_names, f"{file.name}", columns.names[columns.label or 0], notes)
     inputs = _as_images(table.features, image_size, file.name, notes)
@@ -190,7 +191,9 @@ def read_csv_samples(
     is_headed = bool(set(header) & set(encoding.names))
     names = header if is_headed else _numbered_columns(len(header))
     columns = _Columns(names, None, has_header=is_headed)
-    return samples_from_frame(_read_cells(rows, columns, category_names(encoding)), file.name, encoding)
+    return samples_from_frame(
+        _read_cells(rows, columns, category_names(encoding)), file.name, encoding, budget=file.budget
+    )
 
 
 def read_csv_rows(
@@ -495,7 +498,7 @@ def _read_table(rows: _Rows, columns: _Columns) -> _Table:
     features = np.frombuffer(values, np.float64).reshape(n_rows, len(columns.features))
     _check_finite(features, rows, columns)
     indices = np.frombuffer(labels, np.int32).astype(np.int64)
-    return _Table(features, LabelTexts(indices, tuple(numbers), tuple(lines)))
+    return _Table(features, LabelTexts(indices, tuple(numbers), lines.__getitem__))
 
 
 def _bad_cell(row: Sequence[str], where: str, columns: _Columns) -> _NotANumberError:

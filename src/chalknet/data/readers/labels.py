@@ -30,12 +30,12 @@ class LabelTexts:
     Attributes:
         indices: (N,) index into texts.
         texts: the different labels, in order of appearance.
-        places: where each text appears first, such as "line 3".
+        place: returns where a text, given by its index, appears first, such as "line 3".
     """
 
     indices: IntArray
     texts: tuple[str, ...]
-    places: tuple[str, ...]
+    place: Callable[[int], str]
 
 
 def column_text(name: str) -> str:
@@ -68,7 +68,7 @@ def number_labels(
     label = column_text(column)
 
     def where(text: str) -> str:
-        return f"{source}: {labels.places[texts.index(text)]}, {label}"
+        return f"{source}: {labels.place(texts.index(text))}, {label}"
 
     if "" in texts:
         n = int((labels.indices == texts.index("")).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,16 @@ import numpy as np
 from chalknet.config import USUAL_TABLE, TableOptions
 from chalknet.data.dataset import MAX_CLASSES, Dataset, UnlabeledSamples, with_known
 from chalknet.data.readers.labels import GIVE_LABEL, INTEGER, LABEL_NAMES, LabelTexts, number_labels
-from chalknet.data.tables.columns import ColumnFinder, ColumnSummary, as_texts
+from chalknet.data.tables.columns import UNREADABLE, ColumnFinder, ColumnSummary, as_texts, is_unreadable
 from chalknet.data.tables.encoding import TableEncoding
 from chalknet.errors import DataError
+from chalknet.files import Budget
 from chalknet.formatting import quoted
 
 if TYPE_CHECKING:
     import polars as pl
+
+MAX_ENCODING = 3 * 2**20  # bytes; the header of a model file has at most 4 MiB
 
 
 def dataset_from_frame(
@@ -31,6 +35,7 @@ def dataset_from_frame(
     sha256: str = "",
     place: Callable[[int], str] = "row {}".format,
     notes: Sequence[str] = (),
+    budget: Budget | None = None,
 ) -> Dataset:
     """Return the samples of a table with labels.
 
@@ -47,6 +52,7 @@ def dataset_from_frame(
         sha256: digest of the source; computed from the samples by default.
         place: returns what messages call a row.
         notes: notes of the reader.
+        budget: the memory and time that reading may take; None for a table in memory.
 
     Raises:
         DataError: there is no label column, a label is missing, or a column cannot be read.
@@ -61,14 +67,17 @@ def dataset_from_frame(
         raise DataError(f"{source}: the table has only a label column, and no column to predict it from.")
     summaries: tuple[ColumnSummary, ...] = ()
     if encoding is None:
-        finder = ColumnFinder(table, options, source, place)
+        finder = ColumnFinder(table, options, source, place, budget)
         columns = finder.find()
         used = {column.name for column in columns}
-        ignored = tuple(one for one in table.columns if one not in used)
-        encoding = TableEncoding(columns, ignored, name, tuple(options.missing), options.decimal)
+        ignored = tuple(one for one in table.columns if one not in used and one.isprintable())
+        encoding = TableEncoding(
+            columns, ignored, name if name.isprintable() else "", tuple(options.missing), options.decimal
+        )
+        _check_size(encoding, source)
         found += finder.notes
         summaries = tuple(finder.summaries)
-    inputs, more = encoding.encode(frame, source)
+    inputs, more = encoding.encode(frame, source, budget)
     return Dataset(
         inputs=inputs,
         labels=labels,
@@ -83,13 +92,27 @@ def dataset_from_frame(
 
 
 def samples_from_frame(
-    frame: pl.DataFrame, source: str, encoding: TableEncoding, notes: Sequence[str] = ()
+    frame: pl.DataFrame,
+    source: str,
+    encoding: TableEncoding,
+    notes: Sequence[str] = (),
+    budget: Budget | None = None,
 ) -> UnlabeledSamples:
     """Return the samples of a table for prediction; a label column is ignored."""
     if not len(frame):
         raise DataError(f"{source}: no samples; the table has no rows.")
-    inputs, more = encoding.encode(frame, source)
+    inputs, more = encoding.encode(frame, source, budget)
     return UnlabeledSamples(inputs, source, (*notes, *more), encoding.input_names, encoding)
+
+
+def _check_size(encoding: TableEncoding, source: str) -> None:
+    """Raise DataError for an encoding that is too large for the header of a model file."""
+    n_bytes = len(json.dumps(encoding.as_table(), ensure_ascii=False).encode("utf-8", "replace"))
+    if n_bytes > MAX_ENCODING:
+        raise DataError(
+            f"{source}: a model file cannot store the names of {len(encoding.columns):,} columns and their "
+            f"categories: {n_bytes:,} bytes, more than {MAX_ENCODING:,}. Leave columns out (--drop)."
+        )
 
 
 def find_label(names: Sequence[str], label_column: str | int | None, source: str) -> str:
@@ -128,6 +151,8 @@ def _label_texts(series: Any, source: str, place: Callable[[int], str]) -> Label
     """Return a label column as texts; a missing label is the empty text."""
     import polars as pl
 
+    if is_unreadable(series.dtype):
+        raise DataError(f"{source}: column {series.name!r} holds {UNREADABLE}, which cannot be labels. {GIVE_LABEL}.")
     texts = as_texts(series.fill_nan(None) if series.dtype.is_float() else series).str.strip_chars().fill_null("")
     distinct = texts.unique(maintain_order=True)
     if len(distinct) > MAX_CLASSES:
@@ -137,4 +162,4 @@ def _label_texts(series: Any, source: str, place: Callable[[int], str]) -> Label
         )
     index = texts.replace_strict(distinct.to_list(), list(range(len(distinct))), return_dtype=pl.Int64).to_numpy()
     _, first = np.unique(index, return_index=True)
-    return LabelTexts(index.astype(np.int64), tuple(distinct.to_list()), tuple(map(place, first.tolist())))
+    return LabelTexts(index.astype(np.int64), tuple(distinct.to_list()), lambda at: place(int(first[at])))

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+import json
+import math
+import os
+import re
+import tempfile
+import zipfile
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from chalknet.checked import is_number, plain, short, strict_json
 from chalknet.data.readers.source_file import SourceFile
 from chalknet.data.tables.columns import NULL_TEXTS, check_unique
 from chalknet.errors import DataError, MissingExtraError
@@ -19,6 +26,12 @@ INFERRED_ROWS = 10_000  # from which the types of the columns of a text table ar
 # Formats of table files besides CSV: by which bytes a file begins with, and what messages call it.
 PARQUET, ARROW, EXCEL, JSON_LINES = "Parquet", "Arrow", "Excel", "JSON Lines"
 JSON_SUFFIXES, EXCEL_SUFFIXES = (".jsonl", ".ndjson"), (".xlsx", ".xlsm")
+MEMORY_PER_CELL = 32  # bytes of a cell of a sheet, read or empty
+EXCEL_CELL = re.compile(rb'\br=["\']([A-Z]{1,3})([0-9]{1,7})["\']')
+MAX_LINE = 2**24  # bytes of a line of JSON
+STDERR = 2
+# Processor time of polars for a decompressed byte. Its threads cannot be interrupted, so it is counted before.
+SECONDS_PER_BYTE = 2e-8
 MEMORY_PER_VALUE = 16  # bytes that are counted for a value of a table before it is read
 
 
@@ -54,6 +67,8 @@ def read_text_table(
     import polars as pl
 
     content = _content(file).getvalue()
+    n_cells = content.count(delimiter.encode()) + content.count(b"\n")
+    file.budget.take(n_cells * MEMORY_PER_VALUE)
     usual: dict[str, Any] = {"has_header": False, "separator": delimiter, "skip_rows": skip_rows}
     frame = None
     for is_typed in (True, False):  # a column of numbers may hold a text after the rows that are inferred from
@@ -101,25 +116,21 @@ def read_typed_table(file: SourceFile, kind: str) -> pl.DataFrame:
     """
     import polars as pl
 
-    content = _content(file)
-    readers: dict[str, Callable[[Any], pl.DataFrame]] = {
-        PARQUET: pl.read_parquet,
-        ARROW: pl.read_ipc,
-        JSON_LINES: lambda content: pl.read_ndjson(content, infer_schema_length=None),
-        EXCEL: pl.read_excel,
-    }
-    try:
-        if kind == PARQUET:
-            n_rows = pl.scan_parquet(content).select(pl.len()).collect().item()
-            file.budget.take(n_rows * len(pl.read_parquet_schema(content)) * MEMORY_PER_VALUE)
-            content.seek(0)
-        frame = readers[kind](content)
-    except (pl.exceptions.ModuleUpgradeRequiredError, ModuleNotFoundError) as error:
-        raise MissingExtraError(f'{file.name}: Excel files need fastexcel: pip install "chalknet[excel]".') from error
-    except DataError:
-        raise
-    except Exception as error:  # polars and the readers below it raise many types for damaged files
-        raise DataError(f"{file.name}: cannot be read as {kind} ({first_line(error)}).") from error
+    if kind == JSON_LINES:
+        frame = _read_json_lines(file)
+    else:
+        readers = {PARQUET: _read_parquet, ARROW: _read_arrow, EXCEL: _read_excel}
+        try:
+            with _quiet_panics():
+                frame = readers[kind](file)
+        except (pl.exceptions.ModuleUpgradeRequiredError, ModuleNotFoundError) as error:
+            raise MissingExtraError(
+                f'{file.name}: Excel files need fastexcel: pip install "chalknet[excel]".'
+            ) from error
+        except (DataError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # many types for damaged files; a panic of Rust is no Exception
+            raise DataError(f"{file.name}: cannot be read as {kind} ({first_line(error)}).") from error
     file.budget.take(int(frame.estimated_size()))
     check_unique(frame.columns, file.name)
     if not len(frame):
@@ -127,17 +138,186 @@ def read_typed_table(file: SourceFile, kind: str) -> pl.DataFrame:
     return frame
 
 
+def _read_parquet(file: SourceFile) -> pl.DataFrame:
+    """Return a Parquet file as a table, after its size is counted."""
+    import polars as pl
+
+    content = _content(file)
+    n_rows = pl.scan_parquet(content).select(pl.len()).collect().item()
+    return _read_columns(file, pl.read_parquet, content, dict(pl.read_parquet_schema(content)), n_rows)
+
+
+def _read_arrow(file: SourceFile) -> pl.DataFrame:
+    """Return an Arrow IPC file as a table, after its size is counted."""
+    import polars as pl
+
+    content = _content(file)
+    n_rows = pl.scan_ipc(content).select(pl.len()).collect().item()
+    return _read_columns(file, pl.read_ipc, content, dict(pl.read_ipc_schema(content)), n_rows)
+
+
+def _read_columns(
+    file: SourceFile, read: Callable[..., pl.DataFrame], content: io.BytesIO, schema: dict[str, Any], n_rows: int
+) -> pl.DataFrame:
+    """Read a table; lists, records and bytes are not read, and their columns become empty lists."""
+    import polars as pl
+
+    file.budget.take(n_rows * len(schema) * MEMORY_PER_VALUE)
+    plain = [name for name, kind in schema.items() if not kind.is_nested() and kind != pl.Binary]
+    content.seek(0)
+    frame = read(content, columns=plain) if plain else pl.DataFrame(height=n_rows)
+    if len(plain) == len(schema):
+        return frame
+    empty = pl.lit(None, dtype=pl.List(pl.Null))
+    return frame.select(pl.col(name) if name in frame.columns else empty.alias(name) for name in schema)
+
+
+def _read_excel(file: SourceFile) -> pl.DataFrame:
+    """Return the first sheet of an Excel file, after the size of all sheets is counted.
+
+    The reader allocates all cells between the first and the last one of a sheet, so a file of one
+    kilobyte can ask for the memory of 17 billion cells.
+    """
+    import polars as pl
+
+    content = _content(file)
+    with zipfile.ZipFile(content) as archive:
+        for info in archive.infolist():
+            with archive.open(info) as member:
+                text = file.budget.read(member)
+            if info.filename.startswith("xl/worksheets/"):
+                cells = [(_column_number(one[1]), int(one[2])) for one in EXCEL_CELL.finditer(text)]
+                width, height = (max(numbers) for numbers in zip(*cells, strict=True)) if cells else (0, 0)
+                file.budget.take(width * height * MEMORY_PER_CELL)
+    content.seek(0)
+    return pl.read_excel(content)
+
+
+def _column_number(letters: bytes) -> int:
+    """Return the number of a column of a sheet: A is 1, Z is 26, AA is 27."""
+    number = 0
+    for letter in letters:
+        number = 26 * number + letter - ord("A") + 1
+    return number
+
+
+def _read_json_lines(file: SourceFile) -> pl.DataFrame:
+    """Return a JSON Lines file as a table.
+
+    Columns are the keys in order of appearance. A column of numbers, texts or truth values has that
+    type. Other mixtures become texts, as in a CSV table. A column with lists or objects becomes
+    one of empty lists.
+
+    Raises:
+        DataError: a line is no JSON object, or has a key twice; the message names it.
+    """
+    columns, n_rows = dict[str, list[Any]](), 0
+    with file.unpacked() as stream:
+        for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE), b""), start=1):
+            if not line.strip():
+                continue
+            row = _json_object(line, f"{file.name}: line {number}")
+            new = [key for key in row if key not in columns]
+            # A new column has a missing value in every earlier row.
+            file.budget.take(len(line) + MEMORY_PER_VALUE * (len(columns) + len(new) * (n_rows + 1)))
+            columns.update({key: [None] * n_rows for key in new})
+            for key, values in columns.items():
+                values.append(row.get(key))
+            n_rows += 1
+    return _json_frame(columns, file)
+
+
+def _json_object(line: bytes, where: str) -> dict[str, Any]:
+    """Return a line of a JSON Lines file."""
+    if len(line) == MAX_LINE:
+        raise DataError(f"{where} has more than {MAX_LINE:,} bytes. Expected one line for each sample.")
+    try:
+        row = strict_json(line)
+        if b"\\u" in line:  # escapes can make surrogates, which are no text
+            json.dumps(row, ensure_ascii=False).encode()
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{where} is not JSON ({plain(error)}). Expected one object per line.") from error
+    if not isinstance(row, dict):
+        raise DataError(f"{where} is not a JSON object, but {short(row)}. Expected one object per line.")
+    return row
+
+
+def _json_frame(columns: dict[str, list[Any]], file: SourceFile) -> pl.DataFrame:
+    """Return columns of JSON values as a table."""
+    import polars as pl
+
+    series = []
+    for name, values in columns.items():
+        file.budget.check_time()
+        kinds = {type(value) for value in values} - {type(None)}
+        if kinds & {list, dict}:
+            series.append(pl.Series(name, [None] * len(values), pl.List(pl.Null)))
+        elif kinds == {bool}:
+            series.append(pl.Series(name, values, pl.Boolean))
+        elif kinds == {int} and all(abs(value) < 2**63 for value in values if value is not None):
+            series.append(pl.Series(name, values, pl.Int64))
+        elif kinds and kinds <= {int, float}:
+            floats = [None if value is None or value != value else _float(value) for value in values]
+            series.append(pl.Series(name, floats, pl.Float64))
+        else:
+            texts = [None if value is None else _json_text(value) for value in values]
+            series.append(pl.Series(name, texts, pl.String))
+    return pl.DataFrame(series)
+
+
+def _float(value: float) -> float:
+    """Return a number as a float; infinity for a larger integer, which is reported with its row."""
+    return float(value) if is_number(value) else math.inf
+
+
+def _json_text(value: Any) -> str:
+    """Return a value that stands among texts as a text."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+@contextmanager
+def _quiet_panics() -> Iterator[None]:
+    """Keep the report that Rust writes to the standard error stream when polars panics off the terminal.
+
+    Whatever else is written there in the meantime is written again at the end, unless polars
+    panicked.
+    """
+    try:
+        kept = os.dup(STDERR)
+    except OSError:  # the stream is closed
+        yield
+        return
+    with tempfile.TemporaryFile() as aside:
+        panicked = False
+        os.dup2(aside.fileno(), STDERR)
+        try:
+            yield
+        except Exception:
+            raise
+        except BaseException:
+            panicked = True
+            raise
+        finally:
+            os.dup2(kept, STDERR)
+            os.close(kept)
+            aside.seek(0)
+            text = aside.read()
+            if text and not panicked and b"panicked at" not in text:
+                os.write(STDERR, text)
+
+
 def _content(file: SourceFile) -> io.BytesIO:
     """Return the bytes of a file, decompressed, within the budget of reading it."""
     content = io.BytesIO()
     with file.unpacked() as stream:
         while chunk := stream.read(CHUNK_BYTES):
+            file.budget.spend(SECONDS_PER_BYTE * len(chunk))
             file.budget.take(len(chunk))
             content.write(chunk)
     content.seek(0)
     return content
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of the message of an error."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from chalknet.config import TableOptions
 from chalknet.errors import DataError
+from chalknet.files import Budget
 from chalknet.formatting import count_of, quoted
 
 if TYPE_CHECKING:  # takes a third of a second to import
@@ -25,6 +26,7 @@ MISSING_TEXTS = ("", "nan", "na", "n/a", "#n/a", "null", "?")
 # The same with capital letters as they are usual, so that texts need not be changed to compare them.
 NULL_TEXTS = tuple(sorted({form for text in MISSING_TEXTS for form in (text, text.upper(), text.title(), "NaN")}))
 MISSING_AMONG_NUMBERS = ("none", "nil", "missing", "-", ".", "nat")
+FIRST_DAY, LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31, in days since 1970
 MIN_NUMERIC = 0.9  # with this fraction of numbers, the other texts of a column are errors and not categories
 MIN_ROWS = 10  # fewer rows can be different, or numbered, by chance
 MAX_TEXT_SHARE = 0.5  # with more different texts per row, and more than MIN_TEXTS, a column holds free text
@@ -51,6 +53,8 @@ DATE_FORMATS = (
 # A number with a decimal comma. A point in it separates groups of three digits, and nothing else.
 COMMA_NUMBER = r"^[+-]?([1-9][0-9]{0,2}(\.[0-9]{3})+|[0-9]*)(,[0-9]*)?([eE][+-]?[0-9]+)?$"
 DECIMAL_COMMA = r"^[+-]?[0-9]*,[0-9]+$"
+UNREADABLE = "lists, records or bytes"
+MAX_DAYS = 999_999_999  # of a duration, in Python
 ID_NAME = re.compile(r"(.*[^a-z])?(id|uuid|guid|index|row|rownames|unnamed: \d+)", re.I)
 
 
@@ -105,6 +109,7 @@ class ColumnFinder:
         options: what the user said about its columns.
         source: what messages call the table.
         place: returns what messages call a row, such as "line 3" for row 1.
+        budget: the time that reading may take; None for a table in memory.
         notes: what was assumed, one sentence each.
         summaries: one summary per column.
     """
@@ -113,6 +118,7 @@ class ColumnFinder:
     options: TableOptions
     source: str
     place: Callable[[int], str] = "row {}".format
+    budget: Budget | None = None
     notes: list[str] = field(default_factory=list)
     summaries: list[ColumnSummary] = field(default_factory=list)
 
@@ -134,13 +140,13 @@ class ColumnFinder:
         return columns
 
     def _check_names(self) -> None:
-        names = self.frame.columns
+        names = set(self.frame.columns)
         for option in ("drop", "categorical", "numeric", "keep"):
             for name in getattr(self.options, option):
                 if name not in names:
                     raise DataError(
                         f"{self.source}: {option} (--{option}) names {name!r}, but the columns besides the label are "
-                        f"{quoted(names)}."
+                        f"{quoted(self.frame.columns)}."
                     )
         both = sorted(set(self.options.categorical) & set(self.options.numeric))
         if both:
@@ -151,22 +157,27 @@ class ColumnFinder:
         import polars as pl
 
         name, options = series.name, self.options
+        if self.budget is not None:
+            self.budget.check_time()
+        if name in options.drop:
+            self._summarize(
+                _About(name, series.null_count(), 0), "column", "", "left out, because drop (--drop) names it"
+            )
+            return None
+        if is_unreadable(series.dtype):
+            self._leave_out(series)
+            return None
+        check_text(name, f"{self.source}: the column name {name[:40]!r}")
+        check_dates(series, self.source)
         values = with_nulls(series, options)
         n_missing, present = values.null_count(), values.drop_nulls()
         n_distinct = present.n_unique()
         about = _About(name, n_missing, n_distinct)
-        if name in options.drop:
-            self._summarize(about, "column", "", "left out, because drop (--drop) names it")
-            return None
         if not len(present):
             self._summarize(about, "constant", "every value is missing", "left out")
             return None
         is_text = values.dtype == pl.String
         is_category = name in options.categorical or series.dtype in (pl.Categorical, pl.Enum)
-        if is_unreadable(values.dtype):
-            self.notes.append(f"Column {name!r} holds values of type {values.dtype} and is left out.")
-            self._summarize(about, "other", "", f"left out: values of type {values.dtype}")
-            return None
         numbers = None if is_category else as_numbers(values, options)
         if is_text and not is_category:
             self._check_decimal_mark(values)
@@ -190,6 +201,19 @@ class ColumnFinder:
                 )
             return self._date(about, as_dates(values, formats[0]), formats[0])
         return self._category(about, category_texts(values), is_category)
+
+    def _leave_out(self, series: pl.Series) -> None:
+        """Add the summary and the note of a column that cannot be read.
+
+        Raises:
+            DataError: an option asks for the column.
+        """
+        name, options = series.name, self.options
+        if name in (*options.keep, *options.categorical, *options.numeric):
+            raise DataError(f"{self.source}: column {name!r} holds {UNREADABLE}, which cannot be used. Do not name it.")
+        about = _About(name, series.null_count(), 0)
+        self.notes.append(f"Column {name!r} holds {UNREADABLE} and is left out.")
+        self._summarize(about, "other", "", f"left out: it holds {UNREADABLE}")
 
     def _check_decimal_mark(self, values: pl.Series) -> None:
         """Raise DataError if a column holds numbers with decimal commas, and points are expected."""
@@ -313,6 +337,8 @@ class ColumnFinder:
                 f"{self.source}: column {about.name!r} holds a text of {len(long):,} characters, more than "
                 f"{MAX_CATEGORY_LENGTH:,}. Leave the column out with drop (--drop)."
             )
+        for name in names:
+            check_text(name, f"{self.source}: column {about.name!r}: the text {name[:40]!r}")
         if len(names) < 2 and not about.n_missing:
             self._summarize(about, "constant", top, "ignored: it has one value")
         else:
@@ -445,6 +471,34 @@ def date_formats(present: pl.Series) -> list[str]:
     first = present.head(100)
     fitting = [one for one in DATE_FORMATS if not as_dates(first, one).null_count()]
     return [one for one in fitting if not as_dates(present, one).null_count()]
+
+
+def check_text(text: str, what: str) -> None:
+    """Raise DataError for a column name or category that a model file cannot store.
+
+    Args:
+        text: the name or category.
+        what: what messages call it.
+    """
+    if not text.isprintable():
+        raise DataError(f"{what} holds characters that cannot be printed. Correct it, or leave the column out.")
+    if len(text) > MAX_CATEGORY_LENGTH:
+        raise DataError(f"{what} has {len(text):,} characters, more than {MAX_CATEGORY_LENGTH:,}. Shorten it.")
+
+
+def check_dates(series: pl.Series, source: str) -> None:
+    """Raise DataError for a date that is not in the years 1 to 9999, which Python cannot represent."""
+    import polars as pl
+
+    if not series.dtype.is_temporal() or series.dtype == pl.Time or series.null_count() == len(series):
+        return
+    unit = getattr(series.dtype, "time_unit", None)
+    per_day = 1 if unit is None else 86_400 * {"ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+    low, high = (FIRST_DAY, LAST_DAY) if series.dtype != pl.Duration else (-MAX_DAYS, MAX_DAYS)
+    numbers = series.to_physical().cast(pl.Int64)
+    # A day less on each side, so that a time zone does not lead out of the range.
+    if numbers.min() < (low + 1) * per_day or numbers.max() >= high * per_day:  # type: ignore[operator]
+        raise DataError(f"{source}: column {series.name!r} holds a date outside of the years 1 to 9999. Correct it.")
 
 
 def _numbers_rows(numbers: pl.Series, low: float, high: float, about: _About) -> bool:

@@ -20,19 +20,23 @@ from chalknet.data.tables.columns import (
     KINDS,
     MAX_CATEGORIES,
     NUMBER,
+    UNREADABLE,
     Column,
     ColumnFinder,
     as_dates,
     as_numbers,
     as_seconds,
     category_texts,
+    check_dates,
     date_formats,
+    is_unreadable,
     means_missing,
     parsed_numbers,
     with_nulls,
 )
 from chalknet.data.tables.frames import as_frame, is_frame
 from chalknet.errors import DataError
+from chalknet.files import Budget
 from chalknet.formatting import count_of, quoted
 
 if TYPE_CHECKING:
@@ -99,7 +103,9 @@ class TableEncoding:
         """The names of the columns that are read."""
         return tuple(column.name for column in self.columns)
 
-    def encode(self, frame: pl.DataFrame, source: str) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    def encode(
+        self, frame: pl.DataFrame, source: str, budget: Budget | None = None
+    ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
         """Return the rows of a table as inputs, and notes.
 
         Columns are found by name, in any order.
@@ -107,6 +113,7 @@ class TableEncoding:
         Args:
             frame: the table; with other columns too.
             source: what messages call it.
+            budget: the memory and time that reading may take; None for a table in memory.
 
         Returns:
             (N, I) float64, NaN where a number is missing, and notes on columns that are not used, on
@@ -115,12 +122,15 @@ class TableEncoding:
         Raises:
             DataError: a column is missing, or a value is not of the column's kind.
         """
-        lacking = [name for name in self.names if name not in frame.columns]
+        there = set(frame.columns)
+        lacking = [name for name in self.names if name not in there]
         if lacking:
             raise DataError(
                 f"{source}: has no column {quoted(lacking)}; its columns are {quoted(frame.columns)}. Give a table "
                 "with all columns of the training table."
             )
+        if budget is not None:
+            budget.take(8 * len(frame) * self.n_inputs)
         notes, values = [], np.empty((len(frame), self.n_inputs))
         known = {*self.names, *self.ignored, self.label}
         extra = [name for name in frame.columns if name not in known]
@@ -132,7 +142,13 @@ class TableEncoding:
         options = TableOptions(missing=self.missing, decimal=self.decimal)
         series = {}
         for column in self.columns:
-            series[column.name], found = _values(with_nulls(frame[column.name], options), column, options, source)
+            if budget is not None:
+                budget.check_time()
+            given = frame[column.name]
+            if is_unreadable(given.dtype):
+                raise DataError(f"{source}: column {column.name!r} holds {UNREADABLE}, not a {column.kind}.")
+            check_dates(given, source)
+            series[column.name], found = _values(with_nulls(given, options), column, options, source)
             notes += found
         for start in range(0, len(values), ROWS_AT_ONCE):  # so few rows that they stay in the cache
             rows, at = slice(start, start + ROWS_AT_ONCE), 0
@@ -325,7 +341,8 @@ def encoding_from_table(table: Any) -> TableEncoding:
     except ValueError as error:
         raise DataError(f"{error}.") from None
     names = [column.name for column in encoding.columns]
-    texts = [*names, *(one for column in encoding.columns for one in column.categories)]
+    texts = [*names, *encoding.ignored, encoding.label]
+    texts = [*texts, *(one for column in encoding.columns for one in column.categories)]
     if not names or len(set(names)) < len(names) or not all(map(str.isprintable, texts)):
         raise DataError("its encoding has no columns, two of one name, or texts that cannot be printed.")
     for column in encoding.columns:
