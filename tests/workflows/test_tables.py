@@ -13,7 +13,7 @@ from conftest import needs
 
 import chalknet
 from chalknet.cli.main import main
-from chalknet.errors import DataError
+from chalknet.errors import ConfigError, DataError
 
 SETTINGS = {"epochs": 4, "hidden": [8], "stop_early": False}
 
@@ -235,3 +235,11 @@ def test_the_classifier_takes_mixed_frames_in_searches_and_pipelines():
     kept = ColumnTransformer([("kept", "passthrough", ["sex", "age", "port"])]).set_output(transform="polars")
     pipeline = make_pipeline(kept, chalknet.ChalkClassifier(epochs=2)).fit(x, y)
     assert pipeline.predict(x).shape == (400,)
+
+
+def test_onnx_refuses_a_column_named_like_one_of_its_outputs(tmp_path):
+    needs("onnx")
+    table = {"probabilities": [0.5, 1.5] * 20, "c": list("uvwx") * 10, "label": list("ab") * 20}
+    run = chalknet.train(pl.DataFrame(table), hidden=[3], epochs=1, split="stratified")
+    with pytest.raises(ConfigError, match="input named 'probabilities'. Rename this column"):
+        chalknet.export_model(run.network, tmp_path / "m.onnx")
