@@ -241,5 +241,5 @@ def test_onnx_refuses_a_column_named_like_one_of_its_outputs(tmp_path):
     needs("onnx")
     table = {"probabilities": [0.5, 1.5] * 20, "c": list("uvwx") * 10, "label": list("ab") * 20}
     run = chalknet.train(pl.DataFrame(table), hidden=[3], epochs=1, split="stratified")
-    with pytest.raises(ConfigError, match="input named 'probabilities'. Rename this column"):
+    with pytest.raises(ConfigError, match=r"input named 'probabilities'\. Rename"):
         chalknet.export_model(run.network, tmp_path / "m.onnx")

@@ -298,7 +298,7 @@ def test_types_of_a_frame_say_what_a_column_holds():
     codes = pl.Series([str(at % 4) for at in range(30)]).cast(pl.Categorical)
     found, data = kinds({"time": times, "span": spans, "code": codes, "lists": [[at] for at in range(30)]})
     assert found == {"time": "number", "span": "number", "code": "category", "lists": "other"}
-    assert data.notes == ("Column 'lists' holds values of type List(Int64) and is left out.",)
+    assert data.notes == ("Column 'lists' holds lists, records or bytes and is left out.",)
     assert data.inputs[3, :2].tolist() == [3.5 * 3600, 3 * 3600]
 
 
