@@ -98,7 +98,7 @@ def test_a_name_longer_than_model_files_store_is_refused(tmp_path):
 
 
 def test_an_encoding_larger_than_a_header_is_refused(tmp_path):
-    columns = {f"c{at}": [f"u{at}{k % 12}" * 160 for k in range(N)] for at in range(500)}
+    columns = {f"c{at}": [f"u{1000 + at}{k % 12}" * 140 for k in range(N)] for at in range(330)}
     check_refused(written(tmp_path, **columns), "a model file cannot store")
 
 
