@@ -8,6 +8,7 @@ import math
 import os
 import re
 import tempfile
+import threading
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -33,6 +34,8 @@ STDERR = 2
 # Processor time of polars for a decompressed byte. Its threads cannot be interrupted, so it is counted before.
 SECONDS_PER_BYTE = 2e-8
 MEMORY_PER_VALUE = 16  # bytes that are counted for a value of a table before it is read
+
+_STDERR_LOCK = threading.Lock()
 
 
 def typed_format(file: SourceFile) -> str:
@@ -280,8 +283,14 @@ def _quiet_panics() -> Iterator[None]:
     """Keep the report that Rust writes to the standard error stream when polars panics off the terminal.
 
     Whatever else is written there in the meantime is written again at the end, unless polars
-    panicked.
+    panicked. The stream belongs to the process, so only one thread at a time may redirect it.
     """
+    with _STDERR_LOCK, _redirected_stderr():
+        yield
+
+
+@contextmanager
+def _redirected_stderr() -> Iterator[None]:
     try:
         kept = os.dup(STDERR)
     except OSError:  # the stream is closed
