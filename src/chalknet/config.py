@@ -464,7 +464,7 @@ class TableOptions:
         categorical: columns of categories, also if they hold numbers.
         numeric: columns of numbers; a text in them is an error.
         missing: texts that mean "missing", besides the usual ones.
-        decimal: the decimal mark, "." or ",".
+        decimal: the decimal mark, "." or ","; None for ".", or for that of the model that reads the table.
         delimiter: the character between two cells of a CSV table, or None to find it.
         header: whether the first row of a CSV table holds the names of the columns, or None to find
             out.
@@ -475,7 +475,7 @@ class TableOptions:
     categorical: Sequence[str] = ()
     numeric: Sequence[str] = ()
     missing: Sequence[str] = ()
-    decimal: str = "."
+    decimal: str | None = None
     delimiter: str | None = None
     header: bool | None = None
 
@@ -488,7 +488,7 @@ class TableOptions:
             if not all(isinstance(one, str) for one in values):
                 raise ConfigError(f"{name} must be a list of texts, got {short(values)}.")
             object.__setattr__(self, name, tuple(values))
-        if self.decimal not in (".", ","):
+        if self.decimal not in (None, ".", ","):
             raise ConfigError(f"decimal must be '.' or ',', got {short(self.decimal)}.")
         is_mark = (
             isinstance(self.delimiter, str)
@@ -503,7 +503,12 @@ class TableOptions:
     @property
     def concern_columns(self) -> bool:
         """Whether an option concerns what the columns hold."""
-        return bool(self.changed.keys() - {"delimiter", "header"})
+        return any(name not in ("delimiter", "header") and value != "." for name, value in self.changed.items())
+
+    @property
+    def of_file(self) -> TableOptions:
+        """The options that concern how a file is written, and not which columns are used."""
+        return TableOptions(missing=self.missing, decimal=self.decimal, delimiter=self.delimiter, header=self.header)
 
     @property
     def changed(self) -> dict[str, Any]:
@@ -513,6 +518,7 @@ class TableOptions:
 
 
 USUAL_TABLE = TableOptions()
+COLUMN_CHOICES = ("drop", "keep", "categorical", "numeric")  # which columns are used, and as what
 TABLE_FIELDS = tuple(item.name for item in fields(TableOptions))
 # Options of load_data that `DataConfig` stores.
 READING_FIELDS = ("class_names", "label_column", "image_size", "image_fit", *TABLE_FIELDS)

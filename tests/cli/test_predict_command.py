@@ -100,7 +100,7 @@ def test_out_gets_what_would_be_printed(capsys, tmp_path, kind):
     shown = capsys.readouterr().out
     assert main(["predict", "run", "0.png", "--quiet", "--out", str(tmp_path / f"a.{kind}")]) == 0
     assert (tmp_path / f"a.{kind}").read_text(encoding="utf-8") == shown
-    assert capsys.readouterr().out == f"1 predictions written to {tmp_path}/a.{kind}\n"
+    assert capsys.readouterr().out == f"1 prediction written to {tmp_path}/a.{kind}\n"
 
 
 @pytest.mark.usefixtures("here")

@@ -59,7 +59,7 @@ def test_invalid_inputs_are_refused(run):
         chalknet.predict(run.network, np.empty((0, 30)))
     with pytest.raises(DataError, match="sample 1 holds nan"):
         chalknet.predict(run.network, [[0.5] * 30, [np.nan] * 30])
-    with pytest.raises(ConfigError, match="are options for files"):
+    with pytest.raises(ConfigError, match="says how files are read"):
         chalknet.predict(run.network, run.data, invert=True)
 
 

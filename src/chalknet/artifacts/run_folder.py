@@ -118,6 +118,8 @@ def run_files(run: Run, data: DataConfig) -> dict[str, bytes]:
     facts = {key: summary[key] for key in ("chalknet", "recipe", "samples", "epochs", "kept")}
     # The digest only, not the path: a model file is shared more widely than its data.
     facts["data_sha256"] = run.data.sha256
+    if data.table.delimiter is not None:  # for predictions from other tables
+        facts["delimiter"] = data.table.delimiter
     if data.image_fit is not None:  # for predictions from image files
         facts["image_fit"] = data.image_fit
     config = config_tables(run.recipe, data)

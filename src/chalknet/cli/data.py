@@ -61,8 +61,8 @@ def source_argument(command: Any) -> Any:
         "source",
         type=DATA_SOURCE,
         metavar="SOURCE",
-        help="An .npz, .npy, IDX, CSV or TSV file, a folder with one subfolder of images per class, or glyphs, the "
-        "built-in letters.",
+        help="An .npz, .npy or IDX file, a table (CSV, TSV, Parquet, Arrow, Excel, JSON Lines), a folder with one "
+        "subfolder of images per class, or glyphs, the built-in letters.",
     )(command)
 
 

@@ -16,7 +16,7 @@ from chalknet.cli.options import (
     print_notes,
     quiet_option,
     reading_options,
-    table_options,
+    table_file_options,
 )
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import DATA_SOURCE, FILE
@@ -48,7 +48,7 @@ WIDTH = 80  # A confusion matrix that is wider, in characters, is not printed.
     ),
     reading_options("as in the run"),
 )
-@cloup.option_group("Table", table_options)
+@cloup.option_group("Table", table_file_options("as in training", "always, besides those of the model"))
 @cloup.option_group(
     "Output",
     out_option("Folder for evaluation.json, tables as CSV files, and images."),

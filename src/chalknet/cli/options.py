@@ -64,7 +64,10 @@ OTHER_DEFAULTS = {"stop_early": f"with fewer than {MIN_VALID} validation samples
 IMAGE_FITS = ("stretch", "crop", "pad")
 FIT_TEXT = "How to resize images with another aspect ratio: stretch, crop (keep the middle) or pad (add a border)."
 GLYPHS_DEFAULT = "[default: glyphs, built into chalknet]"
-DATA_TEXT = "Training data: .npz, .npy, IDX, CSV, TSV, or a folder with one subfolder of images per class."
+DATA_TEXT = (
+    "Training data: .npz, .npy, IDX, a table (CSV, TSV, Parquet, Arrow, Excel, JSON Lines), or a folder with one "
+    "subfolder of images per class."
+)
 
 
 def recipe_options(
@@ -179,7 +182,7 @@ def reading_options(default: str = "") -> Decorator:
         cloup.option(
             "--label-column",
             metavar="NAME|N",
-            help="Name of the CSV column with the labels, or its number (from 0; -1 is the last).  "
+            help="Name of the table column with the labels, or its number (from 0; -1 is the last).  "
             f"{shown('the column named label, class, target or y')}",
         ),
         cloup.option(
@@ -239,25 +242,44 @@ def table_options(command: Command) -> Command:
             ),
             cloup.option("--categorical", metavar="NAME,...", help="Columns of categories, also if they hold numbers."),
             cloup.option("--numeric", metavar="NAME,...", help="Columns of numbers. A text in them is an error."),
-            cloup.option(
-                "--missing",
-                metavar="TEXT,...",
-                help="Texts that mean a missing value.  [always: an empty cell, nan, NA, N/A, null, ?]",
-            ),
-            cloup.option("--decimal", type=Choice((".", ",")), help="Decimal mark of a CSV table.  [default: .]"),
-            cloup.option(
-                "--delimiter", metavar="MARK", help="Mark between cells of a CSV table: , ; tab ...  [default: found]"
-            ),
-            cloup.option(
-                "--header/--no-header",
-                "header",
-                default=None,
-                help="Whether the first row of a CSV table has the column names.  [default: found]",
-            ),
+            table_file_options(),
         ]
     ):
         command = option(command)
     return command
+
+
+def table_file_options(decimal: str = ".", missing: str = "always") -> Decorator:
+    """Return a decorator that adds the flags that say how a table is written.
+
+    Args:
+        decimal: the default of --decimal in words.
+        missing: when the texts that the help lists mean a missing value.
+    """
+    options = (
+        cloup.option(
+            "--missing",
+            metavar="TEXT,...",
+            help=f"Texts that mean a missing value.  [{missing}: an empty cell, nan, NA, N/A, null, ?]",
+        ),
+        cloup.option("--decimal", type=Choice((".", ",")), help=f"Decimal mark of a CSV table.  [default: {decimal}]"),
+        cloup.option(
+            "--delimiter", metavar="MARK", help="Mark between cells of a CSV table: , ; | tab ...  [default: found]"
+        ),
+        cloup.option(
+            "--header/--no-header",
+            "header",
+            default=None,
+            help="Whether the first row of a CSV table has the column names.  [default: found]",
+        ),
+    )
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def out_option(text: str, metavar: str = "FOLDER", *, required: bool = False) -> Decorator:
@@ -365,11 +387,11 @@ def parse_source(source: str | None, flags: dict[str, Any]) -> DataConfig:
 
 def parse_table_options(flags: dict[str, Any]) -> TableOptions:
     """Return how the columns of a table are read."""
-    if "drop" not in flags:  # a command without `table_options`
+    if "delimiter" not in flags:  # a command without `table_file_options`
         return TableOptions()
-    lists = {name: _parse_names(flags[name]) or () for name in COLUMN_OPTIONS}
+    lists = {name: _parse_names(flags.get(name)) or () for name in COLUMN_OPTIONS}
     delimiter = "\t" if flags["delimiter"] == "tab" else flags["delimiter"]
-    return TableOptions(**lists, decimal=flags["decimal"] or ".", delimiter=delimiter, header=flags["header"])
+    return TableOptions(**lists, decimal=flags["decimal"], delimiter=delimiter, header=flags["header"])
 
 
 def _take_valid_file(flags: dict[str, Any]) -> str:

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cloup
 
 from chalknet.cli.command import command
-from chalknet.cli.options import FIT_TEXT, IMAGE_FITS, csv_option, json_option, out_option, print_notes, quiet_option
+from chalknet.cli.options import (
+    FIT_TEXT,
+    IMAGE_FITS,
+    csv_option,
+    json_option,
+    out_option,
+    parse_table_options,
+    print_notes,
+    quiet_option,
+    table_file_options,
+)
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import COUNT, FILE, Choice
 from chalknet.errors import ConfigError
@@ -21,7 +32,7 @@ from chalknet.errors import ConfigError
     metavar="INPUT...",
     nargs=-1,
     required=True,
-    help="Image files, folders of images, or data files (.npz, .npy, IDX, CSV).",
+    help="Image files, folders of images, or data files: .npz, .npy, IDX, CSV, TSV, Parquet, Arrow, Excel, JSON Lines.",
 )
 @cloup.option_group(
     "Output",
@@ -56,6 +67,8 @@ from chalknet.errors import ConfigError
     cloup.option(
         "--label-column", metavar="NAME|N", help="Name or number of the column with labels, which is ignored."
     ),
+    cloup.option("--id", "id_column", metavar="NAME", help="Column with the names of the rows, which are printed."),
+    table_file_options("as in training", "always, besides those of the model"),
 )
 def predict(
     model: str,
@@ -69,7 +82,9 @@ def predict(
     image_fit: str | None,
     white: float | None,
     label_column: str | None,
+    id_column: str | None,
     quiet: bool,
+    **table: Any,
 ) -> int:
     """Predict classes for images or table rows.
 
@@ -91,7 +106,7 @@ def predict(
             f"--top works only for tables, and {kind} always has the probabilities of all classes. Leave out --top."
         )
 
-    from chalknet.formatting import printable
+    from chalknet.formatting import count_of, printable
     from chalknet.serving.loaded_model import resolve_model
     from chalknet.serving.prediction_tables import conversion_lines
     from chalknet.workflows.predict import format_predictions, write_predictions
@@ -99,7 +114,15 @@ def predict(
 
     loaded = resolve_model(model)
     predictions = run_predict(
-        loaded, inputs, invert=invert, trim=trim, image_fit=image_fit, white=white, label_column=label_column
+        loaded,
+        inputs,
+        invert=invert,
+        trim=trim,
+        image_fit=image_fit,
+        white=white,
+        label_column=label_column,
+        id_column=id_column,
+        **parse_table_options(table).changed,
     )
     print_notes((*conversion_lines(predictions), *map(printable, predictions.notes)), quiet)
     text = format_predictions(predictions, loaded, kind, 2 if top is None else top)
@@ -107,7 +130,7 @@ def predict(
         echo(text, nl=False)
     else:
         write_predictions(Path(out), text)
-        echo(f"{len(predictions):,} predictions written to {out}")
+        echo(f"{count_of(len(predictions), 'prediction')} written to {out}")
     for message in predictions.unreadable:
         echo(f"chalknet: {printable(message)}", err=True)
     return 1 if predictions.unreadable else 0

@@ -151,6 +151,7 @@ class UnlabeledSamples:
         notes: what a reader converted or left out, one sentence each.
         input_names: names of the columns, as in `Dataset`.
         encoding: how the rows were made of the columns of a table, as in `Dataset`.
+        names: names of the samples, from a column of the table; () if they have none.
 
     Raises:
         DataError: wrong shape or type, no samples, or a value that is not finite.
@@ -161,6 +162,7 @@ class UnlabeledSamples:
     notes: tuple[str, ...] = ()
     input_names: tuple[str, ...] = ()
     encoding: TableEncoding | None = None
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Remove the axis of a single channel, and check the samples."""

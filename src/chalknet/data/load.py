@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from chalknet.config import DataConfig, TableOptions
+from chalknet.config import USUAL_TABLE, DataConfig, TableOptions
 from chalknet.data.dataset import Dataset, UnlabeledSamples, numeric_array
 from chalknet.data.readers import idx, npy
 from chalknet.data.readers.csv_table import read_csv, read_csv_rows, read_csv_samples
@@ -45,6 +45,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "typed table": ("a table", ("class_names", "label_column", "known_classes", "options", "encoding")),
     "frame": ("a table in memory", ("class_names", "label_column", "known_classes")),
 }
+TABLE_KINDS = ("table", "typed table")
 NPY_MAGIC = b"\x93NUMPY"
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 # Unsupported formats: their first bytes, their name, and what to do.
@@ -65,6 +66,7 @@ FOREIGN = (
 )
 TAR_MAGIC_AT = 257
 HEAD_BYTES = 512
+FIRST_LINE_BYTES = 2**16  # in which the delimiter of a table is looked for
 
 
 class HasEncoding(Protocol):
@@ -89,7 +91,7 @@ def load_data(
     categorical: Sequence[str] = (),
     numeric: Sequence[str] = (),
     missing: Sequence[str] = (),
-    decimal: str = ".",
+    decimal: str | None = None,
     delimiter: str | None = None,
     header: bool | None = None,
 ) -> Dataset:
@@ -113,13 +115,14 @@ def load_data(
         known_classes: the classes of a model that is evaluated on these samples. A table or folder
             may then have samples of a single class.
         like: a data set or a model whose columns a table must have. They are encoded in the same way.
+            The label column, decimal mark and texts for missing values are the same by default.
         drop: for a table: columns to leave out.
         keep: for a table: columns to use although they number the rows or hold too many texts.
         categorical: for a table: columns of categories, also if they hold numbers.
         numeric: for a table: columns of numbers, in which a text is an error.
         missing: for a table: texts that mean a missing value, besides an empty cell, nan, NA, N/A, null
             and ?.
-        decimal: for a CSV table: the decimal mark, "." or ",".
+        decimal: for a CSV table: the decimal mark, "." or ","; by default ".", or as in like.
         delimiter: for a CSV table: the character between two cells; None to find it.
         header: for a CSV table: whether its first row holds the column names; None to find out.
 
@@ -139,6 +142,8 @@ def load_data(
     given = {"class_names": names, "label_column": label_column, "image_size": size, "image_fit": image_fit}
     options = TableOptions(drop, keep, categorical, numeric, missing, decimal, delimiter, header)
     encoding = None if like is None else like.encoding
+    if encoding is not None:
+        reject_column_options(options)
     if is_frame(source):
         _reject_unused_options("frame", FRAME, given)
         if label_column in column_labels(source):  # a name, also if it is a number
@@ -195,6 +200,8 @@ def load_inputs(
     label_column: str | int | None = None,
     names: Sequence[str] = (),
     encoding: TableEncoding | None = None,
+    options: TableOptions = USUAL_TABLE,
+    id_column: str | None = None,
 ) -> UnlabeledSamples:
     """Read samples with or without labels from any source except a folder of images.
 
@@ -204,10 +211,13 @@ def load_inputs(
         label_column: for a table: name or index of the column to leave out.
         names: the expected names of the values, or (); used in messages.
         encoding: how the columns of a table become values, or None.
+        options: how a table is written.
+        id_column: for a table with an encoding: the column with the names of the samples.
 
     Raises:
         DataError: the source cannot be read or is invalid; the message begins with the source.
-        ConfigError: label_column is given, but the source is not a table.
+        ConfigError: label_column is given, but the source is not a table; or id_column, but its columns
+            are not found by name.
     """
     given, name = {"label_column": label_column}, str(source)
     if source == BUILTIN:
@@ -219,6 +229,12 @@ def load_inputs(
     with reading(name):
         kind = kind_of(path, name)
         _reject_unused_options(kind, name, given)
+        _reject_table_options(kind, name, options)
+        if id_column is not None and (encoding is None or kind not in TABLE_KINDS):
+            raise ConfigError(
+                f"id_column (--id) needs a table whose columns the model finds by their names, and {name} is not one. "
+                "Leave it out."
+            )
         if kind == "images":
             raise DataError(f"{name}: holds neither IDX nor .npy files.")
         if kind == "npy":
@@ -228,11 +244,13 @@ def load_inputs(
             arrays = idx.read_idx_images(path, name)
             return UnlabeledSamples(numeric_array(np.concatenate(arrays), "images", name), name)
         with open_source(path, name) as file:
-            if encoding is not None and kind in ("table", "typed table"):
+            if encoding is not None and kind in TABLE_KINDS:
                 if kind == "table":
-                    return read_csv_samples(file, encoding)
+                    return read_csv_samples(file, encoding, options, id_column)
                 frame = read_typed_table(file, typed_format(file))
-                return samples_from_frame(frame, name, encoding, budget=file.budget)
+                return samples_from_frame(
+                    frame, name, encoding, options=options, id_column=id_column, budget=file.budget
+                )
             if kind == "typed table":
                 raise DataError(
                     f"{name}: is {typed_format(file)}, but the model was trained on plain rows. Save it as CSV."
@@ -240,8 +258,33 @@ def load_inputs(
             if kind == "npz":
                 inputs, notes = read_npz_inputs(file)
                 return UnlabeledSamples(inputs, name, tuple(notes))
-            rows, notes, heads = read_csv_rows(file, n_values, label_column=label_column, names=names)
+            rows, notes, heads = read_csv_rows(file, n_values, label_column=label_column, names=names, options=options)
             return UnlabeledSamples(rows, name, tuple(notes), heads)
+
+
+def with_usual_delimiter(source: str | Path, options: TableOptions, usual: str | None) -> TableOptions:
+    """Return the options of a table with the usual delimiter, if none is given and its first line has it.
+
+    Raises:
+        DataError: the source cannot be opened.
+    """
+    path = Path(source)
+    if options.delimiter is not None or usual is None or source == BUILTIN or not path.is_file():
+        return options
+    if kind_of(path, str(source)) != "table":
+        return options
+    with open_source(path, str(source)) as file:
+        first = file.head(FIRST_LINE_BYTES).lstrip().split(b"\n")[0]
+    return replace(options, delimiter=usual) if usual.encode() in first else options
+
+
+def reject_column_options(options: TableOptions) -> None:
+    """Raise ConfigError for an option that a model, or the data set that a table must be like, decides."""
+    name = next((one for one in options.changed if one not in options.of_file.changed), None)
+    if name is not None:
+        raise ConfigError(
+            f"{name} has no effect on a table that is read like another one, whose columns are used. Leave it out."
+        )
 
 
 def _reject_unused_options(kind: str, source: str, given: dict[str, Any]) -> None:

@@ -72,7 +72,7 @@ def _opened(
         image_fit=config.image_fit,
         known_classes=known_classes,
         like=like,
-        **config.table.changed,
+        **(config.table if like is None or like.encoding is None else config.table.of_file).changed,
     )
     if known and known != data.sha256:
         raise DataError(

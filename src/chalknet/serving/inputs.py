@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chalknet.config import USUAL_TABLE, TableOptions
 from chalknet.data.dataset import UnlabeledSamples, check_input_names
 from chalknet.data.image_facts import ImageFacts, image_facts
-from chalknet.data.load import BUILTIN, is_image_folder, load_inputs
+from chalknet.data.load import BUILTIN, is_image_folder, load_inputs, with_usual_delimiter
 from chalknet.data.preprocess import PIXEL_SCALE
 from chalknet.data.readers.image import SUFFIXES, GrayImage, ReadImage, looks_like_image, read_image
 from chalknet.data.tables.encoding import TableEncoding
@@ -40,6 +41,8 @@ class InputOptions:
         white: value of a white pixel in the training samples; None if the model was trained on pixels
             of 0..255.
         label_column: column of a table to ignore, by name or index.
+        table: how a table is written: missing, decimal, delimiter and header.
+        id_column: column of a table whose values become the names of the predictions.
     """
 
     invert: bool | None = None
@@ -47,6 +50,8 @@ class InputOptions:
     image_fit: str | None = None
     white: float | None = None
     label_column: str | int | None = None
+    table: TableOptions = USUAL_TABLE
+    id_column: str | None = None
 
     def __post_init__(self) -> None:
         """Check white."""
@@ -77,6 +82,7 @@ class InputReader:
         model: the model.
         options: how to read.
         trained_fit: how the training images were resized, or None if unknown.
+        trained_delimiter: the delimiter that was given for the training table, or None.
         unreadable: one message per file that could not be read.
         notes: what was changed or looks unusual, one sentence each.
     """
@@ -84,6 +90,7 @@ class InputReader:
     model: Classifier
     options: InputOptions = InputOptions()
     trained_fit: str | None = None
+    trained_delimiter: str | None = None
     unreadable: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     _images: list[tuple[str, GrayImage, str]] = field(default_factory=list)
@@ -133,7 +140,7 @@ class InputReader:
             self.notes += self._prepare.notes()
 
     def sample_batches(self, samples: UnlabeledSamples, named: str | None = None) -> Iterator[InputBatch]:
-        """Yield samples that are already read, named PREFIX[0], PREFIX[1], ..., or 0, 1, ...
+        """Yield samples that are already read, named by their table, else PREFIX[0], PREFIX[1], ..., or 0, 1, ...
 
         Args:
             samples: the samples.
@@ -143,7 +150,9 @@ class InputReader:
         for start in range(0, len(samples), rows):
             inputs = samples.inputs[start : start + rows]
             numbers = range(start, start + len(inputs))
-            names = tuple(str(at) if named is None else f"{named}[{at}]" for at in numbers)
+            names = samples.names[start : start + rows] or tuple(
+                str(at) if named is None else f"{named}[{at}]" for at in numbers
+            )
             yield InputBatch(inputs, names, ("",) * len(inputs))
 
     def _samples(self, source: str | Path) -> UnlabeledSamples:
@@ -157,6 +166,8 @@ class InputReader:
             label_column=self.options.label_column,
             names=self.model.input_names,
             encoding=self.model.encoding,
+            id_column=self.options.id_column,
+            options=with_usual_delimiter(source, self.options.table, self.trained_delimiter),
         )
         check_sample_shape(samples.inputs, self.model, samples.source)
         check_input_names(samples.input_names, self.model.input_names, samples.source, "the model")

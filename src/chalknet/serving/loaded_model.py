@@ -5,11 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from chalknet.artifacts.model_file import load_model
 from chalknet.artifacts.run_folder import CONFIG_FILE, MODEL_FILE
 from chalknet.artifacts.training_facts import training_facts
-from chalknet.config import read_config
+from chalknet.config import TableOptions, read_config
 from chalknet.data.readers.image import FITS
 from chalknet.errors import ConfigError, ModelFileError
 from chalknet.network.model import Classifier
@@ -25,6 +26,7 @@ class LoadedModel:
         run: the run folder that it was loaded from, or None.
         data_sha256: digest of its training data, or "" if unknown.
         image_fit: how its training images were resized, as in `load_data`, or None if unknown.
+        delimiter: the delimiter that was given for its training table, or None.
     """
 
     classifier: Classifier
@@ -32,6 +34,7 @@ class LoadedModel:
     run: Path | None = None
     data_sha256: str = ""
     image_fit: str | None = None
+    delimiter: str | None = None
 
 
 def resolve_model(model: Classifier | LoadedModel | str | Path) -> LoadedModel:
@@ -73,4 +76,12 @@ def resolve_model(model: Classifier | LoadedModel | str | Path) -> LoadedModel:
         run if has_config else None,
         digest if isinstance(digest, str) else "",
         image_fit if image_fit in FITS else None,
+        _delimiter(facts.get("delimiter")),
     )
+
+
+def _delimiter(value: Any) -> str | None:
+    """Return a delimiter that a file states; None if it is not one."""
+    with suppress(ConfigError):
+        return TableOptions(delimiter=value).delimiter
+    return None

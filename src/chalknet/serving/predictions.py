@@ -71,7 +71,11 @@ class Predictions:
 
 
 def predict_files(
-    model: Classifier, sources: Sequence[str | Path], options: InputOptions, trained_fit: str | None = None
+    model: Classifier,
+    sources: Sequence[str | Path],
+    options: InputOptions,
+    trained_fit: str | None = None,
+    trained_delimiter: str | None = None,
 ) -> Predictions:
     """Predict the classes of image files, folders of images and data files.
 
@@ -80,12 +84,13 @@ def predict_files(
         sources: the paths.
         options: how to read them.
         trained_fit: how the training images were resized, or None if unknown.
+        trained_delimiter: the delimiter that was given for the training table, or None.
 
     Raises:
         DataError: no input can be read, or an image is given to a model of rows.
         ConfigError: see `InputReader.batches`.
     """
-    reader = InputReader(model, options, trained_fit)
+    reader = InputReader(model, options, trained_fit, trained_delimiter)
     predictions = _predict_batches(model, reader, reader.batches(sources))
     if reader.unreadable and not len(predictions):
         raise DataError(_nothing_readable(reader.unreadable))

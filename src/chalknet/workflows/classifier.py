@@ -11,13 +11,15 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.config import Recipe
+from chalknet.checked import short
+from chalknet.config import COLUMN_CHOICES, USUAL_TABLE, Recipe, TableOptions
 from chalknet.data.preprocess import Scaling
 from chalknet.data.splits import Splits
+from chalknet.data.tables.columns import with_nulls
 from chalknet.data.tables.encoding import find_encoding
 from chalknet.data.tables.frames import as_frame, is_frame
 from chalknet.errors import ConfigError, DataError, MissingExtraError, ShapeError
-from chalknet.formatting import quoted
+from chalknet.formatting import listed, quoted
 from chalknet.network.arrays import FloatArray
 from chalknet.network.model import Network
 from chalknet.network.softmax import log_softmax, softmax
@@ -57,6 +59,7 @@ except ImportError as error:
     raise MissingExtraError('ChalkClassifier needs scikit-learn >= 1.6: pip install "chalknet[sklearn]".') from error
 
 Method = TypeVar("Method", bound=Callable[..., Any])
+TABLE_PARAMETERS = (*COLUMN_CHOICES, "missing", "decimal")
 SAMPLE_TYPES = (np.float64, np.float32, np.uint8)  # other dtypes are converted to the first
 
 
@@ -115,12 +118,15 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             are divided by 255, other images by the largest value of the training samples.
         settings: other fields of the recipe as a dict, such as {"layers": [...]} for a network layer by
             layer.
+        table: how the columns of a frame are read, as a dict of options of `chalknet.load_data`: drop,
+            keep, categorical, numeric, missing, decimal. For example {"categorical": ["Pclass"]}.
 
     Attributes:
         classes_: (K,) labels, sorted.
         n_features_in_: as in scikit-learn.
         feature_names_in_: as in scikit-learn.
-        encoding_: the `TableEncoding` of a frame with other columns than numbers; otherwise None.
+        encoding_: the `TableEncoding` of a frame that has other columns than numbers, or missing values,
+            or is read with `table`; otherwise None.
         network_: the `Network`, which `chalknet.save_model` writes; None if y has a single class, which
             is then always predicted.
         history_: one `EpochRecord` per epoch.
@@ -129,7 +135,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         loss_curve_: mean training loss of each epoch in nats per sample, taken before each update.
         validation_curve_: validation accuracy after each epoch, in [0, 1]; empty without validation
             samples.
-        notes_: notes on the samples, for example on constant columns, which are ignored.
+        notes_: notes on the samples, for example on columns that are left out or ignored.
     """
 
     def __init__(
@@ -156,6 +162,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         verbose: bool = False,
         image_shape: tuple[int, int] | None = None,
         settings: Mapping[str, Any] | None = None,
+        table: Mapping[str, Any] | None = None,
     ) -> None:
         """Store the parameters unchanged, as scikit-learn requires; fit checks them."""
         self.recipe = recipe
@@ -179,6 +186,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.verbose = verbose
         self.image_shape = image_shape
         self.settings = settings
+        self.table = table
 
     @_all_or_nothing
     def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None, sample_weight: Any = None) -> ChalkClassifier:
@@ -186,7 +194,9 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Args:
             X: (N, I) numbers: an array, a list of rows, a pandas or polars frame; not sparse. A frame can
-                also have columns of categories and dates, and missing values; see `encoding_`.
+                also have columns of categories and dates, and missing values; see `encoding_`. All
+                columns of numbers are used. Columns of texts that are ids or free text are left out,
+                with a warning. An array cannot have missing values.
             y: (N,) labels: numbers, booleans or strings.
             X_val: validation samples for early stopping and `validation_curve_`, instead of a fraction
                 of X.
@@ -320,8 +330,10 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             reset: whether X determines the columns, as in fit.
         """
         if reset:
-            self.encoding_ = find_encoding(X)
+            self._find_encoding(X)
         if self.encoding_ is None:
+            if is_frame(X) and not reset:
+                self._refuse_missing(X)
             if y is None:
                 return validate_data(self, X, dtype=SAMPLE_TYPES, order="C", reset=reset), None
             found: tuple[Any, Any] = validate_data(self, X, exact_labels(y), dtype=SAMPLE_TYPES, order="C", reset=reset)
@@ -340,6 +352,28 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             check_consistent_length(rows, y)
         return rows, y
 
+    def _find_encoding(self, X: Any) -> None:
+        """Find how the columns of a frame become inputs, and warn of columns that are left out."""
+        table = dict(self.table or {})
+        unknown = next((name for name in table if name not in TABLE_PARAMETERS), None)
+        if unknown is not None:
+            raise ConfigError(f"table may have {listed(TABLE_PARAMETERS)}, got {short(unknown)}.")
+        if table and not is_frame(X):
+            raise ConfigError(f"table is for frames, but X is {type(X).__name__}. Leave it out.")
+        self.encoding_, self._table_notes = find_encoding(X, TableOptions(**table))
+        if self._table_notes:
+            warnings.warn(" ".join(self._table_notes), stacklevel=5)
+
+    def _refuse_missing(self, X: Any) -> None:
+        """Raise DataError for missing values in a frame of numbers, if training had none."""
+        frame = as_frame(X, "X")
+        names = [name for name in frame.columns if with_nulls(frame[name], USUAL_TABLE).null_count()]
+        if names:
+            raise DataError(
+                f"X has missing values in {quoted(names)}, and the training samples had none. Fill them, or fit on a "
+                "frame that has missing values."
+            )
+
     def _store_fit(
         self,
         classes: NDArray[Any],
@@ -357,7 +391,8 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         names = getattr(self, "feature_names_in_", ()) if self.encoding_ is None else self.encoding_.input_names
         if network is not None and network.encoding != self.encoding_:
             self.network_ = network = replace(network, encoding=self.encoding_, input_names=tuple(names))
-        self.notes_ = () if network is None else ignored_input_notes(network.scaling, names)
+        ignored = () if network is None else ignored_input_notes(network.scaling, names)
+        self.notes_ = (*self._table_notes, *ignored)
         for note in self.notes_ if self.verbose else ():
             print(note)
         return self

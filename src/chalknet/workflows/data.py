@@ -22,6 +22,7 @@ from chalknet.data.load import BUILTIN, load_data
 from chalknet.data.splits import Splits
 from chalknet.data.tables.columns import ColumnSummary
 from chalknet.errors import ConfigError, DataError, OutputError
+from chalknet.formatting import count_of
 from chalknet.training.recipes import DEFAULT_RECIPE, adapt_to_data, recipe
 from chalknet.workflows.resolve import split_by_recipe
 
@@ -206,6 +207,7 @@ def convert(data: Dataset, path: Path, kind: str | None = None, *, overwrite: bo
     chosen = infer_kind(path) if kind is None else kind
     if chosen not in WRITERS:
         raise ConfigError(f"format must be one of {', '.join(WRITERS)}, got {chosen!r}.")
+    _check_complete(data, path)
     _restore_old_folder(path)
     _refuse_existing(path, overwrite, is_folder=chosen in FOLDER_KINDS)
     with _temporary_folder(path) as folder:
@@ -219,6 +221,18 @@ def convert(data: Dataset, path: Path, kind: str | None = None, *, overwrite: bo
         size = sum(file.stat().st_size for file in [made, *made.rglob("*")] if file.is_file())
         _move_into_place(made, path)
     return Conversion(str(path), chosen, len(data), size, lost, read_with)
+
+
+def _check_complete(data: Dataset, path: Path) -> None:
+    """Raise DataError for a table with missing values, which the files that are written cannot hold."""
+    if data.encoding is None:
+        return
+    n_missing = int(np.isnan(data.in_memory().inputs).sum())
+    if n_missing:
+        raise DataError(
+            f"{path}: cannot be written, because {data.source} has {count_of(n_missing, 'missing value')}, and every "
+            "sample needs numbers. Use the table itself, which all commands read, or fill the gaps first."
+        )
 
 
 def _licenses(data: Dataset) -> tuple[dict[str, int], str]:
@@ -295,7 +309,7 @@ def _read_back(data: Dataset, made: Path, path: Path) -> tuple[Dataset, dict[str
             read_with["image_size"] = tuple(data.inputs.shape[1:])
         return (load_data(made, **read_with) if read_with else back), read_with
     except (DataError, ConfigError) as error:
-        reason = str(error).replace(str(made), str(path))
+        reason = str(error).replace(str(made), str(path)).removeprefix(f"{path}: ")
         raise DataError(f"{path}: the format cannot hold this data: {reason}") from error
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,21 @@ from chalknet.artifacts.atomic import new_folder, write_files
 from chalknet.artifacts.run_folder import CONFIG_FILE, refuse_finished
 from chalknet.config import CUSTOM_SPLIT, DataConfig, Recipe, read_config
 from chalknet.data.dataset import ARRAYS, Dataset, IntArray
-from chalknet.data.load import is_image_folder
+from chalknet.data.load import (
+    FRAME,
+    TABLE_KINDS,
+    existing_path,
+    is_image_folder,
+    kind_of,
+    load_data,
+    reject_column_options,
+    with_usual_delimiter,
+)
 from chalknet.data.open_data import open_data
+from chalknet.data.readers.table import dataset_from_frame, find_label
+from chalknet.data.tables.columns import NUMBER, Column
+from chalknet.data.tables.encoding import TableEncoding
+from chalknet.data.tables.frames import as_frame, column_labels, is_frame
 from chalknet.errors import ConfigError, DataError
 from chalknet.network.model import Classifier
 from chalknet.serving.evaluation import Evaluation, evaluate_samples
@@ -36,9 +50,10 @@ RunConfig = tuple[Recipe, DataConfig]  # what a run's config.toml says
 
 def evaluate(
     model: Classifier | LoadedModel | str | Path,
-    data: Dataset | DataConfig | str | Path | None = None,
+    data: Any = None,
     *,
     split: str = ALL,
+    label_column: str | int | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
 ) -> Evaluation:
@@ -46,11 +61,14 @@ def evaluate(
 
     Args:
         model: a model file, a run folder, or a `Network` or `Ensemble`.
-        data: a `Dataset`, what `load_data` takes, or a `DataConfig` that also says how to read it.
-            Images in a folder are resized as the training images were. Classes are matched by name,
+        data: a `Dataset`, what `load_data` takes (a path, or a table as a frame or a dict of columns),
+            or a `DataConfig` that also says how to read it. Images in a folder are resized as the
+            training images were. Columns of a table are found by name. Classes are matched by name,
             or by position if the data's are numbers. If model is a run folder, the default is the data
             that the run was trained on.
         split: "all", or, if model is a run folder, "test", "valid" or "train" of its data.
+        label_column: name or index of the label column of a table. The default is the label column of
+            the training table, else the column named label, class, target or y.
         out: folder for evaluation.json, classes.csv, confusion.csv, reliability.csv, reliability.png
             and, for images, mistakes.png. It is created.
         overwrite: whether out may hold an earlier evaluation.
@@ -67,7 +85,7 @@ def evaluate(
     """
     loaded = resolve_model(model)
     run = None if loaded.run is None else read_config(loaded.run / CONFIG_FILE)
-    source = data if isinstance(data, (Dataset, DataConfig)) else DataConfig(str(data or ""))
+    source = _source(data, label_column, loaded)
     if isinstance(source, DataConfig) and not source.source:
         if run is None:
             raise ConfigError(
@@ -92,6 +110,36 @@ def evaluate(
         with new_folder(Path(out)) as folder:
             _write(found, samples, folder)
     return found
+
+
+def _source(data: Any, label_column: str | int | None, loaded: LoadedModel) -> Dataset | DataConfig:
+    """Return data as a `Dataset`, or as what says how to read it."""
+    if is_frame(data):
+        return _read_frame(data, label_column, loaded.classifier)
+    if isinstance(data, Dataset) and label_column is not None:
+        raise ConfigError("label_column names a column of a table, but data is a Dataset. Leave it out.")
+    if isinstance(data, Dataset):
+        return data
+    if data is not None and not isinstance(data, (DataConfig, str, Path)):
+        existing_path(data)  # raises the error that says what data can be
+    if isinstance(data, DataConfig) and loaded.classifier.encoding is not None:
+        reject_column_options(data.table)
+    config = data if isinstance(data, DataConfig) else DataConfig("" if data is None else str(data))
+    return config if label_column is None else replace(config, label_column=str(label_column))
+
+
+def _read_frame(table: Any, label_column: str | int | None, model: Classifier) -> Dataset:
+    """Return the samples of a table in memory as a model reads them."""
+    if model.encoding is not None:
+        return load_data(table, label_column=label_column, like=model, known_classes=model.class_names)
+    # A model of plain rows has no encoding: its inputs are columns of numbers.
+    frame = as_frame(table, FRAME)
+    label_column = str(label_column) if label_column in column_labels(table) else label_column
+    label = find_label(frame.columns, label_column, FRAME)
+    names = model.input_names or tuple(name for name in frame.columns if name != label)
+    rows = TableEncoding(tuple(Column(name, NUMBER) for name in names), label=label)
+    found = dataset_from_frame(frame, FRAME, label_column=label, known_classes=model.class_names, encoding=rows)
+    return replace(found, encoding=None)
 
 
 def _open(config: DataConfig, known: Sequence[str], loaded: LoadedModel) -> Dataset:
@@ -131,6 +179,11 @@ def _resolve_data(source: DataConfig, split: str, loaded: LoadedModel, run: RunC
             image_fit=source.image_fit or trained.image_fit,
             table=source.table if source.table.changed else trained.table,
         )
+    elif path.is_file() and kind_of(path, source.source) in TABLE_KINDS:
+        # The encoding of a model has its label; for a model of plain rows the run knows it.
+        label = None if run is None or loaded.classifier.encoding is not None else run[1].label_column
+        table = with_usual_delimiter(path, source.table, loaded.delimiter)
+        source = replace(source, label_column=source.label_column or label, table=table)
     shape = loaded.classifier.image_shape
     with suppress(OSError):  # the reader reports a folder that cannot be opened
         if shape is not None and path.is_dir() and is_image_folder(path):

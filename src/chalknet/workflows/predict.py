@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from chalknet.artifacts.atomic import write_bytes
+from chalknet.config import TableOptions
 from chalknet.data.dataset import Dataset, UnlabeledSamples, column_names, numeric_array
 from chalknet.data.readers.table import samples_from_frame
 from chalknet.data.tables.frames import as_frame, is_frame
 from chalknet.errors import ConfigError
+from chalknet.formatting import listed
 from chalknet.network.model import Classifier
 from chalknet.serving.inputs import InputOptions
 from chalknet.serving.loaded_model import LoadedModel, resolve_model
@@ -29,6 +31,11 @@ def predict(
     image_fit: str | None = None,
     white: float | None = None,
     label_column: str | int | None = None,
+    missing: Sequence[str] = (),
+    decimal: str | None = None,
+    delimiter: str | None = None,
+    header: bool | None = None,
+    id_column: str | None = None,
 ) -> Predictions:
     """Predict the classes of image files, a folder of images, a data file, or samples in memory.
 
@@ -51,6 +58,12 @@ def predict(
         white: the value of a white pixel in the training samples, for image files and a model that was
             not trained on pixels of 0..255.
         label_column: the column of a table to ignore.
+        missing: further texts that mean a missing value.
+        decimal: the decimal mark of a CSV table; by default that of the training table.
+        delimiter: the character between two cells of a CSV table; None to find it.
+        header: whether the first row of a CSV table has the column names; None to find out.
+        id_column: the column of a table with the names of its rows, which are in `Predictions.names`. By
+            default rows are numbered.
 
     Returns:
         The `Predictions`: names, labels, probabilities (N, K), how image files were read, and which
@@ -62,21 +75,24 @@ def predict(
         ConfigError: an invalid option, or one that these inputs cannot use.
     """
     loaded = resolve_model(model)
-    options = InputOptions(invert, trim, image_fit, white, label_column)
+    table = TableOptions(missing=missing, decimal=decimal, delimiter=delimiter, header=header)
+    options = InputOptions(invert, trim, image_fit, white, label_column, table, id_column)
     if isinstance(inputs, (str, Path)):
-        return predict_files(loaded.classifier, [inputs], options, loaded.image_fit)
+        return predict_files(loaded.classifier, [inputs], options, loaded.image_fit, loaded.delimiter)
     if _are_paths(inputs):
-        return predict_files(loaded.classifier, inputs, options, loaded.image_fit)
-    if options != InputOptions():
+        return predict_files(loaded.classifier, inputs, options, loaded.image_fit, loaded.delimiter)
+    is_table = loaded.classifier.encoding is not None and is_frame(inputs)
+    given = {name: value for name, value in vars(options).items() if value is not None and name != "table"}
+    unused = [name for name in (*given, *table.changed) if not is_table or name not in ("missing", "id_column")]
+    if unused:
         raise ConfigError(
-            "invert, trim, image_fit, white and label_column are options for files, but the inputs are samples in "
-            "memory."
+            f"{listed(unused)} says how files are read, but the inputs are samples in memory. Leave it out."
         )
     encoding = loaded.classifier.encoding
     if isinstance(inputs, Dataset):
         samples = UnlabeledSamples(inputs.inputs, "inputs", input_names=inputs.input_names, encoding=inputs.encoding)
-    elif encoding is not None and is_frame(inputs):
-        samples = samples_from_frame(as_frame(inputs, "inputs"), "inputs", encoding)
+    elif encoding is not None and is_table:
+        samples = samples_from_frame(as_frame(inputs, "inputs"), "inputs", encoding, options=table, id_column=id_column)
     else:
         samples = UnlabeledSamples(
             numeric_array(inputs, "inputs", "inputs"), "inputs", input_names=column_names(inputs)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.artifacts.checkpoint import read_unfinished
-from chalknet.config import CUSTOM_SPLIT, DataConfig, Recipe
+from chalknet.config import COLUMN_CHOICES, CUSTOM_SPLIT, DataConfig, Recipe
 from chalknet.data.dataset import ARRAYS, Dataset
 from chalknet.data.load import load_data
 from chalknet.data.open_data import open_data
@@ -77,10 +77,12 @@ def _samples(options: TrainOptions, known: DataConfig) -> Dataset:
             f"{listed(list(options.read_with))} says how data is read, but data is a Dataset. Leave it out."
         )
     data = main if isinstance(main, Dataset) else load_data(main, **options.read_with)
+    decided = () if data.encoding is None else COLUMN_CHOICES
+    read_with = {name: value for name, value in options.read_with.items() if name not in decided}
     provided = (
         one
         if one is None or isinstance(one, Dataset)
-        else load_data(one, known_classes=data.class_names, like=data, **options.read_with)
+        else load_data(one, known_classes=data.class_names, like=data, **read_with)
         for one in (options.valid, options.test)
     )
     return with_provided_splits(data, *provided)

@@ -177,10 +177,10 @@ def _callbacks(callbacks: EpochCallback | Sequence[EpochCallback] | None) -> lis
 
 
 def _with_warnings(run: Run) -> Run:
-    """Return the run after warning of classes without training samples and few validation samples."""
+    """Return the run with the notes of its data, after warning of missing classes and few validation samples."""
     for note in split_notes(run.data, run.splits, run.recipe):
         warnings.warn(note, stacklevel=3)
-    return run
+    return replace(run, notes=(*run.data.notes, *run.notes))
 
 
 def run_training(options: TrainOptions, callbacks: Sequence[Callback] = ()) -> Run:

@@ -26,6 +26,7 @@ from chalknet.data.readers.labels import (
     LabelTexts,
     column_text,
     is_number,
+    no_trained_label,
     number_labels,
 )
 from chalknet.data.readers.source_file import SourceFile
@@ -35,13 +36,14 @@ from chalknet.data.row_numbers import row_numbers
 from chalknet.data.tables.columns import ID_NAME, check_unique
 from chalknet.data.tables.encoding import TableEncoding, category_names
 from chalknet.errors import DataError
-from chalknet.formatting import capitalized, quoted
+from chalknet.formatting import capitalized, count_of, quoted
 
 if TYPE_CHECKING:
     import polars as pl
 
-DELIMITERS = ("\t", ";", ",")  # on a tie the first is taken: "1,5;2,5;3" has three columns with decimal commas
+DELIMITERS = ("\t", ";", ",", "|")  # on a tie the first is taken: "1,5;2,5;3" has three columns with decimal commas
 EXCEL_DELIMITER = re.compile(r"sep=(.)\s*")  # a first line of Excel that names the delimiter
+OTHER_DELIMITER = " If another mark than comma, semicolon, tab or | divides the cells, give delimiter (--delimiter)."
 MIN_PIXELS = 64
 MAX_NAMES = 2**19  # total length of column names, which are stored in the header of model files
 MAX_LINE = 2**24  # characters
@@ -145,7 +147,7 @@ def read_csv(
             the message names the line.
     """
     rows = _Rows(file, delimiter=options.delimiter)
-    columns = _find_columns(rows, label_column, options.header)
+    columns = _find_columns(rows, label_column, options.header, encoding)
     notes = columns.notes()
     table = None if encoding is not None or options.concern_columns else _read_numbers(rows, columns, image_size)
     if table is None:
@@ -177,7 +179,7 @@ def read_csv(
 
 
 def read_csv_samples(
-    file: SourceFile, encoding: TableEncoding, options: TableOptions = USUAL_TABLE
+    file: SourceFile, encoding: TableEncoding, options: TableOptions = USUAL_TABLE, id_column: str | None = None
 ) -> UnlabeledSamples:
     """Read the samples of a table whose columns are encoded, with or without its label.
 
@@ -186,18 +188,52 @@ def read_csv_samples(
     Raises:
         DataError: as `read_csv`, or the table has no header.
     """
-    rows = _Rows(file, delimiter=options.delimiter)
+    rows = _Rows(file, delimiter=options.delimiter, min_columns=1)
     header = tuple(cell.strip() for cell in rows.first_two[0])
-    is_headed = bool(set(header) & set(encoding.names))
-    names = header if is_headed else _numbered_columns(len(header))
+    is_headed = _has_names(header, encoding) if options.header is None else options.header
+    names = header if is_headed else _numbered_for(encoding, len(header), file.name)
     columns = _Columns(names, None, has_header=is_headed)
-    return samples_from_frame(
-        _read_cells(rows, columns, category_names(encoding)), file.name, encoding, budget=file.budget
+    texts = {*category_names(encoding), *filter(None, [id_column])}
+    frame = _read_cells(rows, columns, texts)
+    return samples_from_frame(frame, file.name, encoding, options=options, id_column=id_column, budget=file.budget)
+
+
+def _has_names(header: Sequence[str], encoding: TableEncoding) -> bool:
+    """Return whether a first row has names of columns that a model knows."""
+    return bool(encoding.training_columns & set(header))
+
+
+def _numbered_for(encoding: TableEncoding, n: int, source: str) -> tuple[str, ...]:
+    """Return the names of n columns without header, of which the label may be left out.
+
+    Raises:
+        DataError: the model knows its columns by names, or has another number of columns.
+    """
+    trained = encoding.training_columns
+    numbered = _numbered_columns(len(trained))
+    if not encoding.is_numbered:
+        raise DataError(
+            f"{source}: has no header with the columns of the training table, {quoted(encoding.names)}. Write their "
+            f"names into the first row.{OTHER_DELIMITER * (n == 1)}"
+        )
+    if n == len(trained):
+        return numbered
+    if n == len(trained) - 1 and encoding.label:
+        return tuple(name for name in numbered if name != encoding.label)
+    expected = f"{len(trained)}, or {len(trained) - 1} without {encoding.label}, the label" if encoding.label else n
+    raise DataError(
+        f"{source}: has {count_of(n, 'column')}, but the training table, which had no header, had {expected}. "
+        f"Columns without names are found by their position.{OTHER_DELIMITER * (n == 1)}"
     )
 
 
 def read_csv_rows(
-    file: SourceFile, n_values: int, *, label_column: str | int | None = None, names: Sequence[str] = ()
+    file: SourceFile,
+    n_values: int,
+    *,
+    label_column: str | int | None = None,
+    names: Sequence[str] = (),
+    options: TableOptions = USUAL_TABLE,
 ) -> tuple[NDArray[np.float64], list[str], tuple[str, ...]]:
     """Read the rows of a table that may or may not have labels.
 
@@ -209,6 +245,7 @@ def read_csv_rows(
         n_values: I, the number of features of a row.
         label_column: name or index of a column to leave out.
         names: the expected names of the features, or (); used in messages.
+        options: its delimiter and header are used.
 
     Returns:
         (N, I) float64 rows, notes about what was left out, and the names of the features in the
@@ -217,18 +254,18 @@ def read_csv_rows(
     Raises:
         DataError: as `read_csv`, or the table has another number of columns.
     """
-    rows = _Rows(file, min_columns=1)
+    rows = _Rows(file, min_columns=1, delimiter=options.delimiter)
     header = tuple(cell.strip() for cell in rows.first_two[0])
     has_label = label_column is not None or len(header) == n_values + 1
     if len(header) - has_label != n_values:
         expected = f"{n_values + 1} with the label" if has_label else f"{n_values}, or {n_values + 1} with a label"
         raise DataError(
-            f"{file.name}: has {len(header)} columns; expected {expected}, divided by comma, semicolon or tab."
-            f"{_surplus(header, names)}"
+            f"{file.name}: has {len(header)} columns; expected {expected}."
+            f"{_surplus(header, names)}{OTHER_DELIMITER * (len(header) == 1)}"
         )
     if has_label:
         try:
-            columns = _find_columns(rows, label_column)
+            columns = _find_columns(rows, label_column, options.header)
         except NoLabelError as error:
             raise DataError(
                 f"{file.name}: has {len(header)} columns and the model reads {n_values}, and none of them is named "
@@ -241,6 +278,8 @@ def read_csv_rows(
     else:
         # The first row is a header if at least half of its cells are not numbers, or if it counts columns.
         has_header = 2 * sum(not is_number(cell) for cell in header) >= len(header) or _is_counted(header)
+        has_header = has_header or (bool(names) and set(names) <= set(header))
+        has_header = has_header if options.header is None else options.header
         columns = _Columns(header if has_header else _numbered_columns(len(header)), None, has_header)
         notes = columns.notes()
     return _read_table(rows, columns).features, notes, columns.input_names
@@ -300,7 +339,7 @@ class _Rows:
         if not self.first_two or len(self.first_two[0]) < self.min_columns:
             raise DataError(
                 f"{self.file.name}: expected a label column and at least one number column, "
-                f"divided by comma, semicolon or tab, got one column: {first.strip()[:40]!r}."
+                f"divided by comma, semicolon or tab, got one column: {first.strip()[:40]!r}.{OTHER_DELIMITER}"
             )
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
@@ -372,10 +411,22 @@ def _strict_number(cell: str) -> float:
 # ---- which column is the label, and is there a header ---------------------------------------------------------------
 
 
-def _find_columns(rows: _Rows, label_column: str | int | None, header_given: bool | None = None) -> _Columns:
-    """Return the meaning of the columns, from the first two rows and what the user said of the header."""
+def _find_columns(
+    rows: _Rows,
+    label_column: str | int | None,
+    header_given: bool | None = None,
+    encoding: TableEncoding | None = None,
+) -> _Columns:
+    """Return the meaning of the columns, from the first two rows and what the user said of the header.
+
+    The columns of a model that reads the table, which is given by its encoding, are looked for first.
+    """
     first, *rest = rows.first_two
     header = [cell.strip() for cell in first]
+    if encoding is not None:
+        header_given = _has_names(header, encoding) if header_given is None else header_given
+        if label_column is None and encoding.label:
+            label_column = _trained_label(header, header_given, encoding, rows.file.name)
     if label_column is None:
         folded = [name.casefold() for name in header]
         label = next((folded.index(name) for name in LABEL_NAMES if name in folded), None)
@@ -393,6 +444,24 @@ def _find_columns(rows: _Rows, label_column: str | int | None, header_given: boo
     if label is None and not has_header and _label_is_last(rows.first_two):
         return _Columns(names, len(names) - 1, has_header, is_guess=True)
     return _Columns(names, label or 0, has_header, is_guess=label is None)
+
+
+def _trained_label(header: Sequence[str], has_header: bool, encoding: TableEncoding, source: str) -> str | int | None:
+    """Return the label column of a model in a table that it reads; None if one of the usual names is there.
+
+    Raises:
+        DataError: the table has no label column.
+    """
+    if has_header:
+        if encoding.label in header:
+            return header.index(encoding.label)
+        if any(name.casefold() in LABEL_NAMES for name in header):
+            return None
+        raise DataError(no_trained_label(encoding.label, header, source))
+    names = _numbered_for(encoding, len(header), source)
+    if encoding.label not in names:
+        raise DataError(no_trained_label(encoding.label, names, source))
+    return names.index(encoding.label)
 
 
 def _label_is_last(first_two: Sequence[Sequence[str]]) -> bool:

@@ -43,6 +43,14 @@ def column_text(name: str) -> str:
     return name if re.fullmatch(r"column \d+", name) else f"column {name[:40]!r}"
 
 
+def no_trained_label(label: str, names: Sequence[str], source: str) -> str:
+    """Return the message for a table without the label column of the model that reads it."""
+    return (
+        f"{source}: has no label column {label!r}, as the training table had; its columns are {quoted(names)}. "
+        f"{GIVE_LABEL}, or classify rows without labels with `chalknet predict`."
+    )
+
+
 def is_number(cell: str) -> bool:
     """Return whether a cell is a number."""
     return NUMBER.fullmatch(cell) is not None

@@ -10,7 +10,14 @@ import numpy as np
 
 from chalknet.config import USUAL_TABLE, TableOptions
 from chalknet.data.dataset import MAX_CLASSES, Dataset, UnlabeledSamples, with_known
-from chalknet.data.readers.labels import GIVE_LABEL, INTEGER, LABEL_NAMES, LabelTexts, number_labels
+from chalknet.data.readers.labels import (
+    GIVE_LABEL,
+    INTEGER,
+    LABEL_NAMES,
+    LabelTexts,
+    no_trained_label,
+    number_labels,
+)
 from chalknet.data.tables.columns import UNREADABLE, ColumnFinder, ColumnSummary, as_texts, is_unreadable
 from chalknet.data.tables.encoding import TableEncoding
 from chalknet.errors import DataError
@@ -59,25 +66,26 @@ def dataset_from_frame(
     """
     if not len(frame):
         raise DataError(f"{source}: no samples; the table has no rows.")
-    name = find_label(frame.columns, label_column, source)
+    name = find_label(frame.columns, label_column, source, "" if encoding is None else encoding.label)
     found = list(notes)
     labels, names = number_labels(_label_texts(frame[name], source, place), class_names, source, name, found)
     table = frame.drop(name)
     if not len(table.columns):
         raise DataError(f"{source}: the table has only a label column, and no column to predict it from.")
     summaries: tuple[ColumnSummary, ...] = ()
+    like = encoding
     if encoding is None:
         finder = ColumnFinder(table, options, source, place, budget)
         columns = finder.find()
         used = {column.name for column in columns}
         ignored = tuple(one for one in table.columns if one not in used and one.isprintable())
         encoding = TableEncoding(
-            columns, ignored, name if name.isprintable() else "", tuple(options.missing), options.decimal
+            columns, ignored, name if name.isprintable() else "", tuple(options.missing), options.decimal or "."
         )
         _check_size(encoding, source)
         found += finder.notes
         summaries = tuple(finder.summaries)
-    inputs, more = encoding.encode(frame, source, budget)
+    inputs, more = (encoding if like is None else like.for_file(options)).encode(frame, source, budget)
     return Dataset(
         inputs=inputs,
         labels=labels,
@@ -96,13 +104,39 @@ def samples_from_frame(
     source: str,
     encoding: TableEncoding,
     notes: Sequence[str] = (),
+    options: TableOptions = USUAL_TABLE,
+    id_column: str | None = None,
     budget: Budget | None = None,
 ) -> UnlabeledSamples:
-    """Return the samples of a table for prediction; a label column is ignored."""
+    """Return the samples of a table for prediction; a label column is ignored.
+
+    Args:
+        frame: the table.
+        source: what messages call it.
+        encoding: how its columns become inputs.
+        notes: notes of the reader.
+        options: how it is written.
+        id_column: the column with the names of the samples, or None.
+        budget: that of reading the file, or None.
+
+    Raises:
+        DataError: the table has no rows, or lacks a column, or a value is not of the column's kind.
+    """
     if not len(frame):
         raise DataError(f"{source}: no samples; the table has no rows.")
-    inputs, more = encoding.encode(frame, source, budget)
-    return UnlabeledSamples(inputs, source, (*notes, *more), encoding.input_names, encoding)
+    names: tuple[str, ...] = ()
+    if id_column is not None:
+        if id_column not in frame.columns:
+            raise DataError(
+                f"{source}: has no column {id_column!r}, which id_column (--id) names; its columns are "
+                f"{quoted(frame.columns)}."
+            )
+        if is_unreadable(frame[id_column].dtype):
+            raise DataError(f"{source}: column {id_column!r} cannot name rows, because it holds {UNREADABLE}.")
+        names = tuple(as_texts(frame[id_column]).fill_null("").to_list())
+        frame = frame if id_column in encoding.names else frame.drop(id_column)
+    inputs, more = encoding.for_file(options).encode(frame, source, budget)
+    return UnlabeledSamples(inputs, source, (*notes, *more), encoding.input_names, encoding, names)
 
 
 def _check_size(encoding: TableEncoding, source: str) -> None:
@@ -115,20 +149,25 @@ def _check_size(encoding: TableEncoding, source: str) -> None:
         )
 
 
-def find_label(names: Sequence[str], label_column: str | int | None, source: str) -> str:
+def find_label(names: Sequence[str], label_column: str | int | None, source: str, trained: str = "") -> str:
     """Return the name of the label column.
 
     Args:
         names: the names of all columns.
         label_column: a name, a name in other case, an index, or None to find it by its name.
         source: what messages call the table.
+        trained: the label column of the model that reads the table, which is looked for first; or "".
 
     Raises:
         DataError: there is no such column.
     """
     folded = [name.casefold() for name in names]
     if label_column is None:
+        if trained in names:
+            return trained
         found = next((names[folded.index(one)] for one in LABEL_NAMES if one in folded), None)
+        if found is None and trained:
+            raise DataError(no_trained_label(trained, names, source))
         if found is None:
             raise DataError(
                 f"{source}: no column is named label, class, target or y; the columns are {quoted(names)}. "

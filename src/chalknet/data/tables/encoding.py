@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +103,20 @@ class TableEncoding:
         """The names of the columns that are read."""
         return tuple(column.name for column in self.columns)
 
+    @property
+    def training_columns(self) -> frozenset[str]:
+        """The names of all columns of the training table."""
+        return frozenset((*self.names, *self.ignored, *filter(None, [self.label])))
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether the training table had no header, so that its columns are named by their numbers."""
+        return self.training_columns == {f"column {at + 1}" for at in range(len(self.training_columns))}
+
+    def for_file(self, options: TableOptions) -> TableEncoding:
+        """Return this encoding for a file with another decimal mark, or with further texts for missing values."""
+        return replace(self, missing=(*self.missing, *options.missing), decimal=options.decimal or self.decimal)
+
     def encode(
         self, frame: pl.DataFrame, source: str, budget: Budget | None = None
     ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
@@ -174,18 +188,33 @@ def category_names(encoding: TableEncoding | None) -> list[str]:
     return [] if encoding is None else [column.name for column in encoding.columns if column.kind == CATEGORY]
 
 
-def find_encoding(table: Any) -> TableEncoding | None:
-    """Return the encoding of a table in memory; None for numbers without missing values, and for arrays."""
+def find_encoding(table: Any, options: TableOptions = USUAL_TABLE) -> tuple[TableEncoding | None, tuple[str, ...]]:
+    """Return the encoding of a table in memory without labels, and notes.
+
+    Every column of numbers is used, also one that numbers the rows, because the caller has chosen the
+    columns.
+
+    Args:
+        table: a frame or a dict of columns; or anything else, which has no encoding.
+        options: how columns are read.
+
+    Returns:
+        The encoding, None for numbers without missing values; and notes on columns of texts that are
+        left out, and on what was assumed.
+    """
     if not is_frame(table):
-        return None
+        return None, ()
     frame = as_frame(table, "X")
-    is_plain = all((dtype.is_numeric() or dtype == _boolean()) for dtype in frame.dtypes)
+    is_plain = not options.changed and all((dtype.is_numeric() or dtype == _boolean()) for dtype in frame.dtypes)
     if is_plain and not any(with_nulls(frame[name], USUAL_TABLE).null_count() for name in frame.columns):
-        return None
-    finder = ColumnFinder(frame, USUAL_TABLE, "X")
+        return None, ()
+    numbers = [name for name, dtype in zip(frame.columns, frame.dtypes, strict=True) if dtype.is_numeric()]
+    finder = ColumnFinder(frame, replace(options, keep=(*options.keep, *numbers)), "X")
     columns = finder.find()
     used = {column.name for column in columns}
-    return TableEncoding(columns, tuple(name for name in frame.columns if name not in used))
+    ignored = tuple(name for name in frame.columns if name not in used)
+    encoding = TableEncoding(columns, ignored, missing=tuple(options.missing), decimal=options.decimal or ".")
+    return encoding, tuple(finder.notes)
 
 
 @dataclass(frozen=True)
