@@ -182,3 +182,12 @@ def test_run_on_what_it_cannot_read_it_says_so_in_a_line(predictor, arguments, m
     assert done.returncode == 1
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_the_exported_file_explains_itself_and_refuses_other_files(tmp_path, capsys):
+    found = {"__name__": "predictor"}
+    exec(numpy_bytes(KINDS["all of it"]), found)
+    assert found["main"](["--help"]) == 0
+    assert "python predictor.py samples.npy" in capsys.readouterr().out
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    assert found["main"]([str(tmp_path / "a.parquet")]).endswith("this is no .npy or .npz file")

@@ -73,7 +73,10 @@ def _encoding_fields(encoding: TableEncoding | None) -> dict[str, str]:
             "valid": "np.isfinite",
             "fill": "",
             "encoder": "",
-            "load": "np.load(arguments[0], allow_pickle=False)",
+            "usage": "",
+            "or_table": "",
+            "load_table": "",
+            "not_readable": "this is no .npy or .npz file",
             "kinds": "np.ndarray",
         }
     columns = tuple(
@@ -85,6 +88,8 @@ def _encoding_fields(encoding: TableEncoding | None) -> dict[str, str]:
         columns="(\n" + "".join(f"    {column!r},\n" for column in columns) + ")",
         missing=repr(missing),
         decimal=encoding.decimal,
+        n_columns=len(encoding.training_columns) if encoding.is_numbered else 0,
+        label=repr(encoding.label),
     )
     return {
         "csv_usage": "    python predictor.py table.csv             the same for the rows of a table\n",
@@ -96,8 +101,10 @@ def _encoding_fields(encoding: TableEncoding | None) -> dict[str, str]:
         "valid": "~np.isinf",
         "fill": '    rows = np.where(np.isnan(rows), ARRAYS["input.fill"].astype(kind), rows)\n',
         "encoder": encoder.rstrip() + "\n",
-        "load": 'read_table(arguments[0]) if arguments[0].lower().endswith((".csv", ".tsv")) else np.load(\n'
-        "            arguments[0], allow_pickle=False\n        )",
+        "usage": " | FILE.csv",
+        "or_table": ", or the columns of a table",
+        "load_table": '    if path.lower().endswith((".csv", ".tsv")):\n        return read_table(path)\n',
+        "not_readable": "this is no .csv, .tsv, .npy or .npz file. Save the table as CSV",
         "kinds": "(np.ndarray, dict)",
     }
 

@@ -31,7 +31,8 @@ def onnx_bytes(model: Classifier) -> bytes:
     missing. Otherwise: `samples`, (N, H, W) for a model of images, else (N, I); uint8 if the model was trained
     on uint8 values, else float32. Outputs: `probabilities`, (N, K) float32, and `label`, (N,)
     int64, the index of the most probable class (the first one of equals). The metadata has
-    `class_names`, a JSON list.
+    `class_names`, a JSON list, and for a table with an encoding `columns`, a JSON list with the name,
+    kind and categories of each input.
 
     Raises:
         MissingExtraError: the package onnx is not installed.
@@ -146,7 +147,12 @@ class _Graph:
             domains.append(helper.make_opsetid(ML_DOMAIN, ML_OPSET))
         whole = helper.make_model(graph, opset_imports=domains, ir_version=IR_VERSION)
         whole.producer_name, whole.producer_version = "chalknet", __version__
-        helper.set_model_props(whole, {"class_names": json.dumps(model.class_names, ensure_ascii=False)})
+        facts: dict[str, Any] = {"class_names": model.class_names}
+        if model.encoding is not None:
+            facts["columns"] = [
+                {"name": one.name, "kind": one.kind, "categories": one.categories} for one in model.encoding.columns
+            ]
+        helper.set_model_props(whole, {name: json.dumps(fact, ensure_ascii=False) for name, fact in facts.items()})
         self._onnx.checker.check_model(whole, full_check=True)
         return whole
 

@@ -29,8 +29,12 @@ def export(model: str, out: str, numpy_only: bool, overwrite: bool, quiet: bool)
     onnxruntime, and a Python file with `python FILE.py samples.npy`. ONNX needs an extra:
     pip install "chalknet[onnx]".
 
-    ONNX reads table rows as float32, which keeps seven digits. Use --numpy-only for columns that
-    need more, such as timestamps.
+    A table with categories, dates or missing values has one ONNX input (N, 1) for each column, by
+    its name. Categories are texts, "" if missing. Numbers are float64, NaN if missing. Dates are
+    days since 1970. The Python file reads such a table with `python FILE.py table.csv`.
+
+    ONNX reads rows of plain numbers as float32, which keeps seven digits. Use --numpy-only for
+    columns that need more, such as timestamps.
 
     Examples:
         chalknet export runs/first -o letters.onnx
@@ -45,12 +49,20 @@ def export(model: str, out: str, numpy_only: bool, overwrite: bool, quiet: bool)
 
 def _lines(done: Export) -> list[str]:
     """Return what was written and how to use it, one line each."""
+    from chalknet.data.tables.columns import CATEGORY
+    from chalknet.formatting import printable
+
     model = done.model
     n_members = len(model.members)
     members = f"{n_members} networks " if n_members > 1 else "network "
     shape = ", ".join(map(str, model.image_shape or (model.architecture.n_inputs,)))
+    inputs, example = f"samples (N, {shape})", "samples.npy prints the class of each sample"
+    if model.encoding is not None:
+        types = [f"{one.name} ({'text' if one.kind == CATEGORY else 'float64'})" for one in model.encoding.columns]
+        inputs = f"one input (N, 1) per column, {', '.join(map(printable, types))}"
+        example = "table.csv prints the class of each row"
     use = {
-        "onnx": f"samples (N, {shape}) -> probabilities (N, {len(model.class_names)}), label (N,)",
-        "numpy": f"python {done.path} samples.npy prints the class of each sample",
+        "onnx": f"{inputs} -> probabilities (N, {len(model.class_names)}), label (N,)",
+        "numpy": f"python {done.path} {example}",
     }
     return [f"written to {done.path}: {members}{model.architecture}, {done.size_bytes:,} bytes", use[done.kind]]

@@ -46,8 +46,10 @@ def export_model(
     of an ensemble are in the file. Weights become float32.
 
     - onnx: a graph with input `samples` and outputs `probabilities` (N, K) and `label` (N,) int64;
-      opset 17.
+      opset 17. A model of a table with categories, dates or missing values has one input (N, 1) per
+      column instead: texts or float64 (docs/file_formats.md, "Exports").
     - numpy: a Python file with predict_proba(x), predict(x) and CLASS_NAMES, which can also be run.
+      x may also be a dict of the columns of a table.
 
     Args:
         model: a network, an ensemble, a model file or a run folder.
