@@ -1,7 +1,7 @@
 import pytest
 
 from chalknet.machine import processor
-from chalknet.machine.facts import machine_facts
+from chalknet.machine.facts import blas_of_numpy, machine_facts
 from chalknet.machine.processor import this_processor
 
 
@@ -31,3 +31,16 @@ def test_a_system_without_proc_gives_no_flags(monkeypatch):
 
     monkeypatch.setattr(processor.Path, "read_text", missing)
     assert this_processor().flags == frozenset()
+
+
+def test_the_blas_is_that_of_numpy_and_not_that_of_scipy():
+    site = "/venv/lib/python3.11/site-packages"
+    scipy = {"filepath": f"{site}/scipy.libs/libscipy_openblas-1.so", "version": "0.3.30"}
+    numpy = {"filepath": f"{site}/numpy.libs/libscipy_openblas64_-2.so", "version": "0.3.31.188.0"}
+    mac = {"filepath": f"{site}/numpy/.dylibs/libscipy_openblas64_.dylib", "version": "0.3.31"}
+    scipy_on_mac = {"filepath": f"{site}/scipy/.dylibs/libscipy_openblas.dylib", "version": "0.3.30"}
+    system = {"filepath": "/usr/lib/libopenblas.so.0", "version": "0.3.21"}
+    assert blas_of_numpy([scipy, numpy]) is blas_of_numpy([numpy, scipy]) is numpy
+    assert blas_of_numpy([scipy_on_mac, mac]) is mac
+    assert blas_of_numpy([system]) is system
+    assert blas_of_numpy([]) == {}
