@@ -12,8 +12,10 @@ from chalknet.formatting import percent
 from chalknet.reporting.document import Code, FigureBlock, Findings, Note, TableBlock
 from chalknet.reporting.document_view import Picture, document_view
 from chalknet.reporting.documents import report_document, with_title_page, writeup_document
+from chalknet.reporting.sections.curves import curve_sentences, curve_table
 from chalknet.reporting.sections.original import ORIGINAL, differences, intervals_table
 from chalknet.reporting.sections.stopping import stopping_sentences
+from chalknet.studies.curve_findings import Curves, curve_findings
 from chalknet.studies.intervals import Interval
 
 SMALL = Recipe().with_settings(train_size=160, valid_size=40, epochs=30)
@@ -151,13 +153,83 @@ def test_curves_are_one_table_and_a_sentence_for_what_differs():
 @pytest.mark.parametrize(
     ("make", "covered"),
     [
-        (lambda: make_report_data("hidden=5,9"), "they cover seeds and images."),
-        (lambda: STUDIES["resplit"](), "they cover seeds alone."),
-        (lambda: make_report_data("hidden=5", seeds=1), "they cover images alone."),
+        (lambda: make_report_data("hidden=5,9"), "they account for the seeds and the finite number of samples."),
+        (lambda: STUDIES["resplit"](), "they account for the seeds only."),
+        (lambda: make_report_data("hidden=5", seeds=1), "they account for the finite number of samples only."),
     ],
 )
 def test_the_caption_of_the_curve_table_says_what_intervals_cover(make, covered):
     assert covered in words_of(make())
+
+
+NOISY = {"input_dropout": 0.2, "schedule": "one_cycle", "optimizer": "adamw", "batch_size": 40}
+
+
+def with_train_losses(report_data, losses):
+    """Return the same with other training losses of the one run."""
+    (runs,) = report_data.configurations
+    curves = runs.curves
+    rows = np.array([losses])
+    found = curve_findings(Curves(rows, rows, rows, rows), has_noisy_training=curves.has_noisy_training)
+    judged = {name: getattr(found, name) for name in ("loss_settled", "jumps", "is_finite")}
+    runs = replace(runs, curves=replace(curves, **judged))
+    return replace(report_data, configurations=(runs,), chosen=runs)
+
+
+def test_a_training_loss_with_dropout_is_not_said_to_be_unstable_or_unsettled():
+    # The training loss of 40 epochs with 20 % input dropout on 320 rows: noise around a flat curve.
+    flat = [0.4599, 0.4458, 0.4091, 0.4404, 0.4269, 0.4247, 0.4507, 0.4078, 0.4146, 0.3844, 0.4299, 0.3938, 0.4144]
+    losses = [1.2983, 1.3181, 1.0863, 0.8109, 0.6111, 0.49, 0.4691, *flat, *flat, 0.3844, 0.4299, 0.3938, 0.41, 0.387]
+    plain = words_of(with_train_losses(make_report_data(seeds=1), losses))
+    assert "Training is unstable: " in plain
+    assert "was still changing in the last tenth of the epochs" in plain
+    noisy = words_of(with_train_losses(make_report_data(seeds=1, recipe=SMALL.with_settings(**NOISY)), losses))
+    assert "Training is unstable" not in noisy
+    assert "still changing" not in noisy
+    assert "whether the training loss settles or jumps is not judged" in noisy
+    assert "the gap is too small and can miss overfitting" in noisy
+
+
+def test_longer_training_is_proposed_only_where_the_rate_does_not_fall():
+    falling = np.linspace(2, 1, 30)
+    constant = words_of(with_train_losses(make_report_data(seeds=1), falling))
+    assert "(after epoch 27). Longer training may change its final value." in constant
+    decayed = words_of(
+        with_train_losses(make_report_data(seeds=1, recipe=SMALL.with_settings(schedule="cosine")), falling)
+    )
+    assert "(after epoch 27)." in decayed
+    assert "Longer training" not in decayed
+
+
+def test_a_curve_that_has_not_settled_is_called_so_in_table_and_text():
+    report_data = make_report_data("hidden=5,9")
+    found = [(runs, replace(runs.curves, n_epochs=80, loss_settled=(70, 74, 78))) for runs in report_data.complete]
+    table = curve_table(report_data, found)
+    assert [row[table.columns.index("loss settled")] for row in table.rows] == ["not settled", "not settled"]
+    (sentence,) = [one for one in curve_sentences(found) if "last tenth" in one]
+    assert sentence.startswith(
+        "For most seeds the training loss was still changing in the last tenth of the epochs (after"
+    )
+    assert "(after epoch 72)" in sentence
+
+
+def test_eight_epochs_show_no_settling():
+    words = words_of(make_report_data("hidden=5,9", recipe=SMALL.with_settings(epochs=8)))
+    assert "settled" not in words
+
+
+def test_the_report_of_one_run_speaks_of_no_seeds():
+    words = words_of(make_report_data(seeds=1))
+    section = words[words.index("*What do the learning curves show?*") :]
+    section = section[: section.index("Confusion matrix")]
+    for bad in ("Seeds", "seeds", "each seed", "mean curve", "mean validation loss", "images alone", "These networks"):
+        assert bad not in section, bad
+
+
+def test_no_overfitting_is_said_with_the_limits_of_its_rules():
+    words = words_of(make_report_data(seeds=1))
+    assert "reach below their limits (1 point and 2 %)" in words or "overfits" in words
+    assert "neither" not in words
 
 
 def test_a_section_about_one_run_states_nothing_about_the_others():

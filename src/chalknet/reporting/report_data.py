@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.artifacts.model_file import load_model
-from chalknet.config import Recipe
+from chalknet.config import Recipe, is_random
 from chalknet.data.audit import Audit
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
@@ -305,11 +305,11 @@ def _configuration_runs(results: StudyResults, config: Configuration) -> Configu
         predictions=predictions,
         stopping=stopping,
         stopping_missing_reason=why_not,
-        curves=_curve_findings(results, list(runs.values())),
+        curves=_curve_findings(results, config, list(runs.values())),
     )
 
 
-def _curve_findings(results: StudyResults, runs: Sequence[RunResult]) -> CurveFindings | None:
+def _curve_findings(results: StudyResults, config: Configuration, runs: Sequence[RunResult]) -> CurveFindings | None:
     """Return what the rules find in a complete configuration's curves, or None where they cannot be judged."""
     histories = [run.history for run in runs]
     lengths = {len(history) for history in histories}
@@ -320,7 +320,8 @@ def _curve_findings(results: StudyResults, runs: Sequence[RunResult]) -> CurveFi
     same = len(n_images) == 1 and min(n_images) >= MIN_IMAGES and (results.has_same_images or len(runs) == 1)
     correct = np.stack([run.valid_correct[-1] for run in runs]) if same else None
     losses = [run.valid_losses for run in runs] if same else None  # not stacked: they may be large
-    return curve_findings(curves, valid_correct=correct, valid_losses=losses)
+    noisy = is_random(config.recipe)
+    return curve_findings(curves, valid_correct=correct, valid_losses=losses, has_noisy_training=noisy)
 
 
 def _curve(histories: Sequence[Sequence[EpochRecord]], split: str, measure: str) -> NDArray[np.float64]:

@@ -28,8 +28,10 @@ MIN_LOSS_RISE = 0.02
 SETTLED_LOSS = 0.01
 # An accuracy has settled where it stays this near to its final value.
 SETTLED_ACCURACY = 0.01
-# A loss that settles after this fraction of the epochs had not settled when training ended.
+# A curve that settles after this fraction of the epochs had not settled when training ended.
 LATE_FRACTION = 0.9
+# With fewer epochs the rest after LATE_FRACTION is one epoch, and every curve is near its final value there.
+MIN_SETTLING_EPOCHS = 20
 # A jump is a rise of the training loss in one epoch by more than this fraction of its value before, and by more than
 # SETTLED_LOSS of its change over the whole training: 5 % of a loss of 0.0001 is nothing.
 MIN_JUMP = 0.05
@@ -72,10 +74,15 @@ class CurveFindings:
         loss: the lowest validation loss and the rise after it.
         training_continues: whether the mean training loss still falls after the epoch with the lowest validation loss.
             Where both losses rise, training is unstable, and the rise is not overfitting.
-        loss_settled: for each seed the epoch at which the training loss has settled; empty where a loss is not finite.
-        accuracy_settled: for each seed the epoch at which the validation accuracy has settled.
-        jumps: for each seed the epochs in which the training loss jumps or is not finite.
+        loss_settled: for each seed the epoch at which the training loss has settled; empty if a loss is not finite or
+            the training loss is noisy, or with fewer than `MIN_SETTLING_EPOCHS` epochs.
+        accuracy_settled: for each seed the epoch at which the validation accuracy has settled; empty with so few
+            epochs.
+        jumps: for each seed the epochs in which the training loss jumps or is not finite; if it is noisy, those in
+            which it is not finite.
         final_accuracies: for each seed the validation accuracy after the last epoch.
+        is_finite: whether the training loss of all seeds is finite at every epoch.
+        has_noisy_training: whether the training scores include dropout, augmentation or mixup.
     """
 
     n_epochs: int
@@ -86,6 +93,8 @@ class CurveFindings:
     accuracy_settled: tuple[int, ...]
     jumps: tuple[tuple[int, ...], ...]
     final_accuracies: tuple[float, ...]
+    is_finite: bool = True
+    has_noisy_training: bool = False
 
     @property
     def has_accuracy_gap(self) -> bool:
@@ -105,13 +114,13 @@ class CurveFindings:
     @property
     def has_settled(self) -> bool:
         """Whether the training loss of at least half of the seeds settled before the last tenth of the epochs."""
-        late = sum(epoch > LATE_FRACTION * self.n_epochs for epoch in self.loss_settled)
-        return bool(self.loss_settled) and 2 * late <= len(self.loss_settled)
+        return have_settled(self.loss_settled, self.n_epochs)
 
     @property
     def is_unstable(self) -> bool:
         """Whether the training loss of a seed jumps in the second half of training, or is not finite at any epoch."""
-        return not self.loss_settled or any(epoch > LATE_JUMPS * self.n_epochs for row in self.jumps for epoch in row)
+        late = any(epoch > LATE_JUMPS * self.n_epochs for row in self.jumps for epoch in row)
+        return late or not self.is_finite
 
     @property
     def seeds_disagree(self) -> bool:
@@ -124,6 +133,7 @@ def curve_findings(
     *,
     valid_correct: Any = None,
     valid_losses: Sequence[NDArray[Any]] | None = None,
+    has_noisy_training: bool = False,
     level: float = 0.95,
 ) -> CurveFindings:
     """Apply the rules to the curves of one configuration.
@@ -134,25 +144,40 @@ def curve_findings(
             it the interval of the gap covers the seeds alone.
         valid_losses: S arrays (E, M), the loss of each validation image after each epoch, where all seeds share the
             images. Without it the interval of the rise covers the seeds alone.
+        has_noisy_training: whether the training scores include dropout, augmentation or mixup. The training loss then
+            differs from epoch to epoch by the random draws, and it is not judged whether it settles or jumps.
         level: of both intervals, in (0, 1).
 
     Raises:
         ShapeError, DataError, ConfigError: as `final_gap` and `loss_rise`.
     """
     loss = loss_rise(curves.valid_loss, valid_losses, level=level)
-    finite = bool(np.isfinite(curves.train_loss).all())
+    train_loss, n_epochs = curves.train_loss, curves.train_loss.shape[1]
+    finite, long = bool(np.isfinite(train_loss).all()), n_epochs >= MIN_SETTLING_EPOCHS
+    judged = train_loss if long and finite and not has_noisy_training else train_loss[:0]
     return CurveFindings(
-        n_epochs=curves.train_loss.shape[1],
+        n_epochs=n_epochs,
         gap=final_gap(curves, valid_correct, level=level),
         loss=loss,
         training_continues=_training_continues(curves, loss.epoch),
-        loss_settled=tuple(settling_epoch(row, SETTLED_LOSS * abs(row[0] - row[-1])) for row in curves.train_loss)
-        if finite
-        else (),
-        accuracy_settled=tuple(settling_epoch(row, SETTLED_ACCURACY) for row in curves.valid_accuracy),
-        jumps=jumps(curves.train_loss),
+        loss_settled=tuple(settling_epoch(row, SETTLED_LOSS * abs(row[0] - row[-1])) for row in judged),
+        accuracy_settled=tuple(settling_epoch(row, SETTLED_ACCURACY) for row in curves.valid_accuracy if long),
+        jumps=jumps(np.where(np.isfinite(train_loss), 0.0, np.inf) if has_noisy_training else train_loss),
         final_accuracies=tuple(float(value) for value in curves.valid_accuracy[:, -1]),
+        is_finite=finite,
+        has_noisy_training=has_noisy_training,
     )
+
+
+def have_settled(epochs: Sequence[int], n_epochs: int) -> bool:
+    """Return whether at least half of the curves settled before the last tenth of the epochs.
+
+    Args:
+        epochs: the epoch at which each curve has settled.
+        n_epochs: number of epochs.
+    """
+    late = sum(epoch > LATE_FRACTION * n_epochs for epoch in epochs)
+    return bool(epochs) and 2 * late <= len(epochs)
 
 
 def final_gap(curves: Curves, valid_correct: Any = None, *, level: float = 0.95) -> Interval:

@@ -5,17 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from chalknet.formatting import DASH, fixed, listed, percent, points, points_interval
-from chalknet.reporting.document import Block, Findings, TableBlock
+from chalknet.formatting import DASH, capitalized, fixed, listed, percent, points, points_interval
+from chalknet.reporting.document import Block, Findings, Paragraph, TableBlock
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData
 from chalknet.reporting.sections.phrases import names_phrase
-from chalknet.reporting.sections.standard_text import standard_text
 from chalknet.reporting.study_tables import configuration_head, configuration_text
 from chalknet.reporting.tables import Table
-from chalknet.studies.curve_findings import LATE_FRACTION, LATE_JUMPS, MIN_JUMP, CurveFindings
+from chalknet.studies.curve_findings import (
+    LATE_FRACTION,
+    LATE_JUMPS,
+    MIN_GAP,
+    MIN_JUMP,
+    MIN_LOSS_RISE,
+    CurveFindings,
+    have_settled,
+)
 from chalknet.studies.intervals import Interval
 
 MAX_SEEDS_LISTED = 5  # values of more seeds are a range
+GAP, RISE = f"{100 * MIN_GAP:.0f} point", f"{100 * MIN_LOSS_RISE:.0f} %"  # the limits of overfitting
+# What an interval accounts for, by its sources of variance.
+COVERED = {
+    "seeds and images": "the seeds and the finite number of samples",
+    "images alone": "the finite number of samples only",
+    "seeds alone": "the seeds only",
+}
 
 Found = Sequence[tuple[ConfigurationRuns, CurveFindings]]
 
@@ -26,29 +40,73 @@ def curve_blocks(report_data: ReportData, shown: Sequence[ConfigurationRuns]) ->
     if not found:
         return []
     return [
-        *standard_text("curve rules"),
-        TableBlock("curve_findings", curve_table(report_data, found), _caption(found)),
+        Paragraph(_rules(report_data, found)),
+        TableBlock("curve_findings", curve_table(report_data, found), _caption(report_data, found)),
         Findings(curve_sentences(found)),
     ]
 
 
-def _caption(found: Found) -> str:
+def _rules(report_data: ReportData, found: Found) -> str:
+    """State the rules as far as they apply to these curves."""
+    several, noisy = report_data.n_seeds > 1, [runs for runs, one in found if one.has_noisy_training]
+    halves = "each half of the seeds and samples" if several else "each half of the samples"
+    text = (
+        f"*What do the learning curves show?* A network overfits if its training accuracy ends more than {GAP} above "
+        f"its validation accuracy, or if its validation loss ends more than {RISE} above its lowest value while the "
+        "training loss still falls; in both cases the whole 95 % interval must lie above the limit. The lowest of many "
+        f"epochs is partly lowest by luck. The corrected rise therefore measures {halves} at the epoch that the other "
+        f"half chose, and it can differ from the rise of the {'mean ' if several else ''}curve."
+    )
+    settled = [one for _, one in found if one.accuracy_settled]
+    if settled:
+        seeds = " for more than half of the seeds" if several else ""
+        text += (
+            " A loss has settled once it stays within 1 % of its total change from its final value, an accuracy once "
+            f"it stays within 1 point. A curve has not settled if that happens{seeds} only in the last tenth of the "
+            "epochs."
+        )
+    if len(noisy) < len(found):
+        text += " Training is unstable if its loss jumps in the second half of the epochs."
+    if several:
+        text += " Seeds disagree if their final validation accuracies differ by more than 2 points."
+    if noisy:
+        which = "" if len(noisy) == len(found) else f" with {names_phrase(noisy)}"
+        judged = "settles or jumps" if settled else "jumps"
+        text += (
+            f" Training scores{which} are measured with random changes of the inputs or of the network. They are worse "
+            "than those of the same network without these changes, so the gap is too small and can miss overfitting. "
+            f"They also vary from epoch to epoch, so whether the training loss {judged} is not judged."
+        )
+    return text
+
+
+def _caption(report_data: ReportData, found: Found) -> str:
+    several = report_data.n_seeds > 1
     limits = [one.gap for _, one in found if _has_limits(one.gap)]
-    covered = (
-        f"; they cover {listed(list(dict.fromkeys(one.variance_sources for one in limits)), 'or')}" if limits else ""
-    )
-    return (
+    sources = list(dict.fromkeys(COVERED[one.variance_sources] for one in limits))
+    covered = f"; they account for {listed(sources, 'or')}" if limits else ""
+    mean, seed = ("mean ", " of each seed") if several else ("", "")
+    text = (
         "What the learning curves show. *Gap*: training minus validation accuracy at the end, in percentage points. "
-        "*Lowest loss*: epoch at which the mean validation loss is lowest. *Rise*: of the mean validation loss from "
-        "there "
-        "to the end. *Settled*: epoch from which the training loss, or the validation accuracy, stays near its final "
-        f"value. *Jumps*: epochs of each seed in which the training loss rises by more than {100 * MIN_JUMP:.0f} %. "
-        f"Values in parentheses are 95 % intervals{covered}."
+        f"*Lowest loss*: epoch at which the {mean}validation loss is lowest. *Rise*: of the {mean}validation loss from "
+        "there to the end."
     )
+    if any(one.accuracy_settled for _, one in found):
+        text += (
+            " *Settled*: epoch from which the training loss, or the validation accuracy, stays near its final value."
+        )
+    if not all(one.has_noisy_training for _, one in found):
+        text += (
+            f" *Jumps*: number of epochs{seed} in which the training loss rises by more than {100 * MIN_JUMP:.0f} %. "
+            "*Last jump*: the last of these epochs."
+        )
+    return f"{text} Values in parentheses are 95 % intervals{covered}."
 
 
 def curve_table(report_data: ReportData, found: Found) -> Table:
     """Return one row per configuration: gap, lowest loss, rise, settling, jumps, and final accuracies of the seeds."""
+    with_settling = any(one.accuracy_settled for _, one in found)
+    with_jumps = not all(one.has_noisy_training for _, one in found)
     rows = [
         (
             configuration_text(report_data, runs),
@@ -60,10 +118,8 @@ def curve_table(report_data: ReportData, found: Found) -> Table:
                 one.loss.rise,
                 f"{_hundred(one.loss.rise.low)} to {_percent(one.loss.rise.high)}",
             ),
-            _span(one.loss_settled) if one.loss_settled else DASH,
-            _span(one.accuracy_settled),
-            _per_seed([len(row) for row in one.jumps]),
-            str(max(row[-1] for row in one.jumps if row)) if any(one.jumps) else DASH,
+            *(_settling_cells(one) if with_settling else ()),
+            *(_jump_cells(one) if with_jumps else ()),
         )
         for runs, one in found
     ]
@@ -73,12 +129,27 @@ def curve_table(report_data: ReportData, found: Found) -> Table:
         "lowest loss",
         "rise",
         "corrected rise",
-        "loss settled",
-        "accuracy settled",
-        "jumps",
-        "last jump",
+        *(("loss settled", "accuracy settled") if with_settling else ()),
+        *(("jumps", "last jump") if with_jumps else ()),
     )
     return Table("What the learning curves show", columns, tuple(rows))
+
+
+def _settling_cells(one: CurveFindings) -> tuple[str, str]:
+    """Return when the training loss and the validation accuracy have settled."""
+    cells = []
+    for epochs in (one.loss_settled, one.accuracy_settled):
+        settled = have_settled(epochs, one.n_epochs)
+        cells.append(DASH if not epochs else _span(epochs) if settled else "not settled")
+    return cells[0], cells[1]
+
+
+def _jump_cells(one: CurveFindings) -> tuple[str, str]:
+    """Return the number of jumps of each seed, and the last one."""
+    if one.has_noisy_training and one.is_finite:
+        return DASH, DASH
+    last = str(max(row[-1] for row in one.jumps if row)) if any(one.jumps) else DASH
+    return _per_seed([len(row) for row in one.jumps]), last
 
 
 def curve_sentences(found: Found) -> tuple[str, ...]:
@@ -93,7 +164,7 @@ def curve_sentences(found: Found) -> tuple[str, ...]:
 
 def _overfitting(found: Found) -> tuple[str, ...]:
     if not any(one.overfits for _, one in found):
-        return (f"{_which(found, [])} by these rules: neither interval lies above its limit.",)
+        return (_no_overfitting(found),)
     text = f"{_which(found, [runs for runs, one in found if one.overfits])}."
     gaps = [(runs, one) for runs, one in found if one.has_accuracy_gap]
     if gaps:
@@ -104,41 +175,65 @@ def _overfitting(found: Found) -> tuple[str, ...]:
     rises = [(runs, one) for runs, one in found if one.has_loss_rise]
     if rises:
         by = _range([100 * one.loss.rise_of_mean for _, one in rises], 0)
-        text += f" The mean validation loss ends {by} % above its lowest value{_with(found, rises)}."
+        mean = "mean " if any(len(runs.seeds) > 1 for runs, _ in rises) else ""
+        text += f" The {mean}validation loss ends {by} % above its lowest value{_with(found, rises)}."
     return (text,)
+
+
+def _no_overfitting(found: Found) -> str:
+    """Say why no configuration overfits by the rules."""
+    where = "" if len(found) == 1 else "for every configuration, "
+    text = f"These rules find no overfitting: {where}"
+    rises = [one.loss.rise for _, one in found]
+    if not all(_has_limits(interval) for interval in (*rises, *(one.gap for _, one in found))):
+        return f"{text}no interval lies above its limit. Without an interval, a rule is not applied."
+    if any(rise.low > MIN_LOSS_RISE for rise in rises):
+        return (
+            f"{text}the interval of the gap reaches below its limit ({GAP}), and that of the corrected rise reaches "
+            f"below its limit ({RISE}) or the training loss rises as well."
+        )
+    return f"{text}the intervals of the gap and of the corrected rise reach below their limits ({GAP} and {RISE})."
 
 
 def _which(found: Found, overfitting: Sequence[ConfigurationRuns]) -> str:
     if len(found) == 1:
-        return "The network overfits" if overfitting else "The network does not overfit"
-    if not overfitting:
-        return "No configuration overfits"
+        return "The network overfits"
     if len(overfitting) == len(found):
         return "All configurations overfit"
-    return f"{len(overfitting)} of {len(found)} configurations overfit: {names_phrase(overfitting)}"
+    verb = "overfits" if len(overfitting) == 1 else "overfit"
+    return f"{len(overfitting)} of {len(found)} configurations {verb}: {names_phrase(overfitting)}"
 
 
 def _settling(found: Found) -> tuple[str, ...]:
-    finite = [(runs, one) for runs, one in found if one.loss_settled]
-    unsettled = [(runs, one) for runs, one in finite if not one.has_settled]
-    if not finite:
+    judged = [(runs, one) for runs, one in found if one.loss_settled]
+    unsettled = [(runs, one) for runs, one in judged if not one.has_settled]
+    if not judged:
         return ()
-    n_epochs = finite[0][1].n_epochs
+    n_epochs = judged[0][1].n_epochs
     late = math.floor(LATE_FRACTION * n_epochs)
     if unsettled:
-        text = f"The training loss had not settled by epoch {late} of {n_epochs}{_with(found, unsettled)}. "
-        return (f"{text}Longer training may change its final value.",)
-    epochs = [epoch for _, one in finite for epoch in one.loss_settled]
-    return (
-        f"The training loss settled between epochs {min(epochs)} and {max(epochs)} of "
-        f"{n_epochs}{_with(found, finite)}.",
-    )
+        most = "For most seeds the" if any(len(one.loss_settled) > 1 for _, one in unsettled) else "The"
+        return (
+            f"{most} training loss was still changing in the last tenth of the epochs (after epoch {late})"
+            f"{_with(found, unsettled)}.{_longer(unsettled)}",
+        )
+    epochs = [epoch for _, one in judged for epoch in one.loss_settled]
+    where = f"in epoch {epochs[0]}" if len(set(epochs)) == 1 else f"between epochs {min(epochs)} and {max(epochs)}"
+    return (f"The training loss settled {where} of {n_epochs}{_with(found, judged)}.",)
+
+
+def _longer(unsettled: Found) -> str:
+    """Return what longer training may change, after a space; "" where the learning rate has fallen to its end."""
+    if any(runs.configuration.recipe.schedule.schedule != "constant" for runs, _ in unsettled):
+        return ""
+    return " Longer training may change its final value."
 
 
 def _stability(found: Found) -> tuple[str, ...]:
-    diverged = [(runs, one) for runs, one in found if not one.loss_settled]
-    unstable = [(runs, one) for runs, one in found if one.is_unstable and one.loss_settled]
-    early = [(runs, one) for runs, one in found if not one.is_unstable and any(one.jumps)]
+    diverged = [(runs, one) for runs, one in found if not one.is_finite]
+    judged = [(runs, one) for runs, one in found if one.is_finite and not one.has_noisy_training]
+    unstable = [(runs, one) for runs, one in judged if one.is_unstable]
+    early = [(runs, one) for runs, one in judged if not one.is_unstable and any(one.jumps)]
     said = []
     if diverged:
         said.append(f"Training diverged: the training loss was not finite at some epoch{_with(found, diverged)}.")
@@ -148,9 +243,11 @@ def _stability(found: Found) -> tuple[str, ...]:
     if early:
         last = max(row[-1] for _, one in early for row in one.jumps if row)
         said.append(f"The training loss jumps only early{_with(found, early)}: the last jump is in epoch {last}.")
-    if not said:
-        said.append(f"The training loss never rises by more than {100 * MIN_JUMP:.0f} % in one epoch.")
-    return (" ".join(said),)
+    if judged and not said:
+        said.append(
+            f"The training loss never rises by more than {100 * MIN_JUMP:.0f} % in one epoch{_with(found, judged)}."
+        )
+    return (" ".join(said),) if said else ()
 
 
 def _disagreement(found: Found) -> tuple[str, ...]:
@@ -159,9 +256,9 @@ def _disagreement(found: Found) -> tuple[str, ...]:
         return ()
     spans = [100 * (max(one.final_accuracies) - min(one.final_accuracies)) for _, one in apart]
     by = _range(spans, 1)
-    return (
-        f"The seeds disagree{_with(found, apart)}: their final validation accuracies lie {by} percentage points apart.",
-    )
+    where = "" if len(apart) == len(found) else f"With {names_phrase([runs for runs, _ in apart])}, "
+    said = f"{where}the seeds disagree: their final validation accuracies lie {by} percentage points apart."
+    return (capitalized(said),)
 
 
 def _with(found: Found, some: Found) -> str:
