@@ -3,18 +3,22 @@
 import math
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from study_factory import make_report_data, texts
+from study_factory import RECIPE, make_report_data, texts
 
+from chalknet.data.audit import Check
 from chalknet.formatting import percent
+from chalknet.reporting.audit_text import describe_check
 from chalknet.reporting.document import Code, Findings, Paragraph
 from chalknet.reporting.documents import report_document, writeup_document
 from chalknet.reporting.sections.conclusion import conclusion_section, summary_text
 from chalknet.studies.intervals import Interval
 
 WIDTHS = "hidden=50,500,1000"
+ENOUGH = {"train": 160, "valid": 60, "test": 40}  # validation samples to choose an epoch by
 
 
 def said(report_data):
@@ -56,19 +60,20 @@ def test_it_says_what_the_chosen_width_is_not_significantly_better_than():
     [
         (0.004, 0.013, "Accuracy disagrees: training on to epoch 30 raises it significantly"),
         (-0.013, -0.002, "also lowers the accuracy significantly"),
-        (-0.004, 0.013, "which is not significant. Stopping at that epoch saves"),
+        (-0.004, 0.013, "which is not significant. Stopping earlier saves 10 of 30 epochs."),
         (math.nan, math.nan, "no interval is known"),
     ],
 )
 def test_when_to_stop_depends_on_what_training_on_changes(low, high, words):
-    report_data = make_report_data(WIDTHS)
+    report_data = make_report_data(WIDTHS, sizes=ENOUGH)
     assert words in said(with_point(report_data, valid_gain=Interval(np.nanmean([low, high, 0.005]), low, high, 0.95)))
 
 
 def test_a_loss_that_is_lowest_at_the_end_is_no_reason_to_stop():
     report_data = make_report_data(WIDTHS)
     text = said(with_point(report_data, epoch=Interval(30, 20, 30, 0.95)))
-    assert "**When to stop?** Not yet." in text
+    assert "**When to stop?** Not before epoch 30, the last." in text
+    assert "Longer training may improve it." in text
     assert "Why do loss" not in text
 
 
@@ -82,6 +87,74 @@ def test_mistakes_are_called_overconfident_only_where_their_loss_grows():
     assert "overconfident" not in falls
     worse = Interval(-0.05, -0.08, -0.02, 0.95)
     assert "Why do loss" not in said(with_point(report_data, valid_gain=worse))
+
+
+def test_a_loss_that_rises_with_the_number_of_mistakes_does_not_disagree():
+    # A run of 40 epochs: accuracy 77.5 to 67.5 %, loss of mistakes 1.39 to 1.20, of correct ones 0.22 to 0.22.
+    report_data = make_report_data(seeds=1)
+    fell = {"valid_gain": Interval(-0.1, -0.225, 0.025, 0.95), "wrong_loss": (1.39, 1.20), "correct_loss": (0.22, 0.22)}
+    text = said(with_point(report_data, **fell))
+    assert "disagree" not in text
+    assert "**Why does the loss rise?**" in text
+    assert "because more samples are misclassified; the mean loss of a mistake does not rise." in text
+    grows = said(with_point(report_data, **fell | {"wrong_loss": (1.2, 1.6)}))
+    assert "More samples are misclassified, and the network becomes overconfident in its mistakes." in grows
+    held = said(with_point(report_data, **fell | {"valid_gain": Interval(0.0, -0.1, 0.1, 0.95)}))
+    assert "**Why do loss and accuracy disagree?**" in held
+
+
+def test_an_uncertain_loss_of_accuracy_is_not_called_none():
+    gain = Interval(-0.1, -0.225, 0.025, 0.95)
+    text = said(with_point(make_report_data(seeds=1, sizes=ENOUGH), valid_gain=gain))
+    assert (
+        "validation samples by -10.0 percentage points (95 % interval -22.5 to +2.5), which is not significant" in text
+    )
+    assert "no loss of accuracy" not in text
+    assert "study" not in text
+
+
+def test_few_validation_samples_choose_no_epoch():
+    few, enough = (said(make_report_data(seeds=1, **more)) for more in ({}, {"sizes": ENOUGH}))
+    assert "**When to stop?** With only 40 validation samples this cannot be decided." in few
+    assert "saves" not in few
+    assert "**When to stop?** Judged by the validation loss, after epoch 20" in enough
+
+
+def test_a_longer_schedule_is_proposed_where_the_rate_falls_to_its_end():
+    recipe = RECIPE.with_settings(schedule="one_cycle")
+    text = said(with_point(make_report_data(WIDTHS, recipe=recipe), epoch=Interval(30, 20, 30, 0.95)))
+    assert "A longer schedule might improve it." in text
+    assert "Longer training" not in text
+
+
+def test_the_summary_of_a_run_has_both_accuracies_and_when_they_were_measured():
+    report_data = make_report_data(seeds=1)
+    valid, test = (percent(report_data.chosen.mean(split, "accuracy")) for split in ("valid", "test"))
+    text = summary_text(report_data)
+    assert text.startswith(f"After 30 epochs, the validation accuracy is {valid} (95 % interval")
+    assert f"on 40 samples, and the test accuracy is {test} (95 % interval" in text
+    assert text.endswith("The validation loss is lowest earlier, after epoch 20 of 30.")
+
+
+def test_repeated_test_samples_are_said_beside_the_interval_that_they_widen():
+    repeats = Check("test_repeats", True, 34, 2724, 0.2, (), {"effective_test_size": 1896.0})
+    report_data = make_report_data(WIDTHS)
+    audit = SimpleNamespace(findings=(repeats,), checks=(repeats,))
+    wider = ", up to 1.20 times as wide because some test samples are identical)"
+    assert wider in summary_text(replace(report_data, audit=audit))
+    assert wider not in summary_text(report_data)
+    what, effect = describe_check(repeats)
+    assert effect == (
+        "these samples may all be right or wrong together; at worst the test set is worth 1,896 independent samples, "
+        "and its intervals are up to 1.20 times as wide"
+    )
+
+
+def test_the_report_of_a_run_chooses_nothing_and_adds_no_seeds():
+    text = said(make_report_data(seeds=1, more={"is_run": True}))
+    assert "played no part in these choices" not in text
+    assert "40 test samples that training did not use" in text
+    assert "What would more seeds settle" not in text
 
 
 def test_it_states_the_test_accuracy_of_the_chosen_width_alone():

@@ -21,7 +21,8 @@ CHECK_TEXTS = {
     ),
     "test_repeats": (
         "test samples that repeat another test sample",
-        "the test set is worth about {effective} different samples; its intervals should be {factor} times as wide",
+        "these samples may all be right or wrong together; at worst the test set is worth {effective} independent "
+        "samples, and its intervals are up to {factor} times as wide",
     ),
     "copies_of_two_labels": (
         "identical samples with different labels",

@@ -8,7 +8,13 @@ from chalknet.formatting import capitalized, count_of, listed, percent, percent_
 from chalknet.reporting.document import Block, Note, Paragraph, Section
 from chalknet.reporting.markup import escape
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData
-from chalknet.reporting.sections.phrases import count_of_configurations, names_phrase, network_phrase, others_phrase
+from chalknet.reporting.sections.phrases import (
+    count_of_configurations,
+    names_phrase,
+    network_phrase,
+    others_phrase,
+    test_interval_text,
+)
 from chalknet.reporting.tables import MONITOR_NAMES
 from chalknet.studies.findings import points
 
@@ -69,7 +75,7 @@ def epoch_choice(configurations: Sequence[ConfigurationRuns]) -> tuple[Block, ..
     else:
         text += f"ended when the {monitor} had stopped improving. "
     bias = "" if len(rules) == 1 else ", in addition to the bias of the choice above"
-    text += f"Validation scores are therefore slightly too good{bias}; test scores are not affected."
+    text += f"Validation scores are therefore too good on average{bias}; test scores are not affected."
     return (Note(text),)
 
 
@@ -86,9 +92,7 @@ def _choice(report_data: ReportData, chosen: ConfigurationRuns) -> str:
     if close:
         text += (
             f" Its accuracy does not differ significantly from that with {others_phrase(report_data, close)}, so "
-            "this study "
-            "does "
-            "not show that it is better."
+            "this study does not show that it is better."
         )
     return text
 
@@ -139,17 +143,28 @@ def _test(report_data: ReportData, chosen: ConfigurationRuns) -> tuple[Block, ..
     values = chosen.values("test", "accuracy")
     if not values:
         return (Paragraph("There are no test samples, so no accuracy here is free of the choices that were made."),)
-    n_images = report_data.sizes["test"]
-    interval = ""
-    if report_data.test is not None:
-        interval = f" (95 % interval {percent_interval(report_data.test.low, report_data.test.high)})"
-    text = f"**Test accuracy: {percent(chosen.mean('test', 'accuracy'))}**{interval} on "
-    text += f"{count_of(n_images, 'test sample')}, for {network_phrase(chosen)}{_seeds(values)}."
+    whose = f", for {network_phrase(chosen)}{_seeds(values)}" if chosen.configuration.settings else _seeds(values)
+    text = (
+        f"**Test accuracy: {percent(chosen.mean('test', 'accuracy'))}**{test_interval_text(report_data)} on "
+        f"{count_of(report_data.sizes['test'], 'test sample')}{whose}."
+    )
     if len(report_data.complete) > 1:
         text += " The configuration was chosen without these samples."
+    else:
+        text += _overlap(report_data, chosen)
     if report_data.test is None:
         text += " There is no interval, because each seed has its own test samples."
     return (Note(text),)
+
+
+def _overlap(report_data: ReportData, chosen: ConfigurationRuns) -> str:
+    """Say whether the intervals of validation and test accuracy overlap, after a space; "" where one is unknown."""
+    valid, test = report_data.accuracy_of(chosen), report_data.test
+    if valid is None or test is None or report_data.comparison_split != "valid":
+        return ""
+    overlap = valid.low <= test.high and test.low <= valid.high
+    verb = "overlaps" if overlap else "does not overlap"
+    return f" The interval {verb} with that of the validation accuracy."
 
 
 def _seeds(values: Sequence[float]) -> str:

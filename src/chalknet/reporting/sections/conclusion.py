@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from chalknet.formatting import count_of, fixed, percent, percent_interval, points_interval
+from chalknet.formatting import capitalized, count_of, fixed, percent, percent_interval, points_interval
 from chalknet.formatting import points as signed_points
 from chalknet.reporting.document import Block, Code, Note, Paragraph, Section
 from chalknet.reporting.markup import escape
@@ -16,8 +16,10 @@ from chalknet.reporting.sections.phrases import (
     count_of_configurations,
     names_phrase,
     network_phrase,
+    longer_training_text,
     others_phrase,
     seeds_noun,
+    test_interval_text,
 )
 from chalknet.reporting.sections.stopping import best_text
 from chalknet.reporting.study_tables import seconds_text
@@ -34,6 +36,7 @@ from chalknet.studies.findings import (
     rounded,
 )
 from chalknet.studies.stopping_point import StoppingPoint
+from chalknet.training.recipes import MIN_VALID
 
 TARGET = 0.01  # the difference of accuracies for which a study is planned: 1 percentage point
 FIRST_SEEDS = 3  # seeds that are advised where there is one
@@ -75,19 +78,46 @@ def summary_text(report_data: ReportData) -> str:
             "highest validation accuracy, "
             f"{percent(chosen.mean('valid', 'accuracy'))}.{_significance(report_data, chosen)}"
         )
+    scores = _summary_scores(report_data, chosen)
+    if scores:
+        said.append(scores)
     point = chosen.stopping
-    if point is not None and point.n_epochs > 1:
-        whose = "Its" if said else "The"
+    if point is not None and 1 < point.n_epochs != point.epoch.value:
+        earlier = " earlier," if set(chosen.kept_epochs) == {point.n_epochs} else ""
         said.append(
-            f"{whose} {MONITOR_NAMES[point.monitor]} is {best_text(point.monitor)} after epoch "
-            f"{point.epoch.value:.0f} of "
-            f"{point.n_epochs}."
+            f"The {MONITOR_NAMES[point.monitor]} is {best_text(point.monitor)}{earlier} after epoch "
+            f"{point.epoch.value:.0f} of {point.n_epochs}."
+        )
+    return " ".join(said)
+
+
+def _summary_scores(report_data: ReportData, chosen: ConfigurationRuns) -> str:
+    """Return the accuracies of the chosen configuration, and that of always predicting one class."""
+    alone, shown = len(report_data.complete) == 1, []
+    valid = report_data.accuracy_of(chosen)
+    if alone and chosen.values("valid", "accuracy"):
+        interval = "" if valid is None else f" (95 % interval {percent_interval(valid.low, valid.high)})"
+        shown.append(
+            f"validation accuracy is {percent(chosen.mean('valid', 'accuracy'))}{interval} on "
+            f"{count_of(report_data.sizes['valid'], 'sample')}"
         )
     if chosen.values("test", "accuracy"):
-        whose = "Its" if len(report_data.complete) > 1 else "The"
-        accuracy = percent(chosen.mean("test", "accuracy"))
-        said.append(f"{whose} test accuracy is {accuracy}{_test_interval(report_data)}.")
-    return " ".join(said)
+        shown.append(
+            f"test accuracy is {percent(chosen.mean('test', 'accuracy'))}{test_interval_text(report_data)} on "
+            f"{count_of(report_data.sizes['test'], 'sample')}"
+        )
+    if not shown:
+        return ""
+    kept = {*chosen.kept_epochs, *(len(history) for history in chosen.histories)}
+    when = f"After {count_of(min(kept), 'epoch')}, {'the' if alone else 'its'} " if len(kept) == 1 else ""
+    text = f"{when or ('The ' if alone else 'Its ')}{', and the '.join(shown)}."
+    largest = [one for one in (report_data.audit.checks if report_data.audit else ()) if one.code == "imbalance"]
+    if alone and largest and largest[0].cost is not None and len(shown) == 2:
+        text += (
+            " Always predicting the largest class of the training samples has a test accuracy of "
+            f"{percent(largest[0].cost)}."
+        )
+    return text
 
 
 def _significance(report_data: ReportData, chosen: ConfigurationRuns) -> str:
@@ -138,8 +168,7 @@ def _alternative(report_data: ReportData, chosen: ConfigurationRuns, close: list
     return (
         f"With {escape(fastest.name)}, training takes {seconds_text(_mean_seconds(fastest))} per run instead of "
         f"{seconds_text(_mean_seconds(chosen))}, and the accuracy is {points(abs(difference.difference))} percentage "
-        "points "
-        f"lower (95 % interval of the difference {points(difference.low)} to {points(difference.high)})."
+        f"points lower (95 % interval of the difference {points(difference.low)} to {points(difference.high)})."
     )
 
 
@@ -152,12 +181,21 @@ def _when(report_data: ReportData, chosen: ConfigurationRuns) -> list[Block]:
         return []
     monitor, best = MONITOR_NAMES[point.monitor], f"{point.epoch.value:.0f}"
     if point.epoch.value == point.n_epochs:
-        text = f"The {monitor} is {best_text(point.monitor)} after the last epoch, {best}."
-        return [Paragraph(f"**When to stop?** Not yet. {text} Longer training may improve it.")]
+        text = f"The {monitor} is {best_text(point.monitor)} there."
+        longer = capitalized(longer_training_text([chosen]))
+        return [Paragraph(f"**When to stop?** Not before epoch {best}, the last. {text} {longer}.")]
     limits = (
         f" (95 % interval {point.epoch.low:.0f} to {point.epoch.high:.0f})" if math.isfinite(point.epoch.low) else ""
     )
-    text = f"**When to stop?** Judged by the {monitor}, after epoch {best}{limits}. {_advice(point)}"
+    n_valid = report_data.sizes["valid"]
+    if n_valid < MIN_VALID:
+        answer = (
+            f"With only {count_of(n_valid, 'validation sample')} this cannot be decided. The {monitor} is "
+            f"{best_text(point.monitor)} after epoch {best}{limits}."
+        )
+    else:
+        answer = f"Judged by the {monitor}, after epoch {best}{limits}."
+    text = f"**When to stop?** {answer} {_advice(point, n_valid)}"
     others = [
         round(runs.stopping.epoch.value)
         for runs in report_data.complete
@@ -169,67 +207,83 @@ def _when(report_data: ReportData, chosen: ConfigurationRuns) -> list[Block]:
     return [Paragraph(text)]
 
 
-def _advice(point: StoppingPoint) -> str:
+def _advice(point: StoppingPoint, n_valid: int) -> str:
     """Return what training on from the best epoch does to the accuracy, and what follows for stopping."""
-    gain = point.valid_gain
+    gain, on = point.valid_gain, f"Training on to epoch {point.n_epochs}"
     changed = f"{signed_points(gain.value)} percentage points"
     if not math.isfinite(gain.low):
         return (
             f"From there to epoch {point.n_epochs} the validation accuracy changes by {changed}; no interval is known."
         )
     changed += f" (95 % interval {points_interval(gain.low, gain.high)})"
+    few = n_valid < MIN_VALID
     if gain.low > 0:
-        return (
-            f"Accuracy disagrees: training on to epoch {point.n_epochs} raises it significantly, by {changed}. Stop at "
-            "the lowest loss if the predicted probabilities are used, and train on if only the predicted class matters."
-        )
+        text = f"Accuracy disagrees: training on to epoch {point.n_epochs} raises it significantly, by {changed}."
+        advice = " Stop at the lowest loss if the predicted probabilities are used, and train on if only the predicted "
+        return text if few or point.monitor != "valid_loss" else f"{text}{advice}class matters."
     if gain.high < 0:
-        return f"Training on to epoch {point.n_epochs} also lowers the accuracy significantly, by {changed}."
-    saved = percent(1.0 - point.epoch.value / point.n_epochs, 0)
-    return (
-        f"Training on to epoch {point.n_epochs} changes the accuracy by {changed}, which is not significant. "
-        "Stopping at "
-        f"that epoch saves {saved} of the epochs at no loss of accuracy that this study can show."
-    )
+        return f"{on} {'' if point.monitor == 'valid_accuracy' else 'also '}lowers the accuracy significantly, by {changed}."
+    text = f"{on} changes the accuracy on the {n_valid:,} validation samples by {changed}, which is not significant."
+    saved = point.n_epochs - round(point.epoch.value)
+    return text if few else f"{text} Stopping earlier saves {saved:,} of {count_of(point.n_epochs, 'epoch')}."
 
 
 def _why(chosen: ConfigurationRuns) -> list[Block]:
-    """Explain a loss that rises while the accuracy does not fall, from the losses of right and wrong predictions."""
+    """Explain a loss that rises, from the losses of right and wrong predictions.
+
+    Loss and accuracy disagree only if the accuracy does not fall. Where it falls significantly, the rise needs no
+    explanation.
+    """
     point = chosen.stopping
     if point is None or point.monitor != "valid_loss" or point.epoch.value == point.n_epochs:
         return []
     best = round(point.epoch.value)
     then, end = (_mean_valid_loss(chosen, at) for at in (best - 1, -1))
-    gain = point.valid_gain
-    has_interval = math.isfinite(gain.low)
-    if not end > (1.0 + MIN_LOSS_RISE) * then or gain.high < 0 or (gain.value < 0 and not has_interval):
+    gain, wrong, correct = point.valid_gain, point.wrong_loss, point.correct_loss
+    known, falls = all(map(math.isfinite, (*wrong, *correct))), gain.value < 0
+    if not end > (1.0 + MIN_LOSS_RISE) * then or gain.high < 0 or (falls and not known):
         return []
-    holds = "does not fall significantly" if has_interval and gain.low <= 0 else "does not fall"
-    wrong, correct = point.wrong_loss, point.correct_loss
-    text = (
-        f"**Why do loss and accuracy disagree?** After epoch {best} the mean validation loss rises from "
-        f"{fixed(then, 2)} to "
-        f"{fixed(end, 2)} nats, and the accuracy {holds}. Accuracy counts every mistake once; the "
-        "loss also measures how confident it is. "
-    )
-    if all(map(math.isfinite, (*wrong, *correct))):
+    rises = f"After epoch {best} the mean validation loss rises from {fixed(then, 2)} to {fixed(end, 2)} nats"
+    if falls:
+        text = f"**Why does the loss rise?** {rises}, and the accuracy falls, but not significantly. "
+    else:
+        text = (
+            f"**Why do loss and accuracy disagree?** {rises}, and the accuracy does not fall. Accuracy counts every "
+            "mistake once; the loss also measures how confident it is. "
+        )
+    if known:
         text += (
             f"The mean loss of misclassified validation samples goes from {fixed(wrong[0], 2)} to {fixed(wrong[1], 2)} "
             f"nats, that of correctly classified ones from {fixed(correct[0], 2)} to {fixed(correct[1], 2)} nats. "
+            f"{_reason(wrong, correct, falls=falls)}"
         )
-        if wrong[1] > wrong[0]:
-            text += "The network becomes overconfident in its mistakes."
     return [Paragraph(text.rstrip())]
+
+
+def _reason(wrong: tuple[float, float], correct: tuple[float, float], *, falls: bool) -> str:
+    """Return what the losses before and after say about the rise of their mean; "" where they say nothing simple.
+
+    Args:
+        wrong: mean loss of the misclassified samples after the best epoch and after the last.
+        correct: the same for the correctly classified samples.
+        falls: whether fewer samples are classified correctly at the end.
+    """
+    if wrong[1] > wrong[0]:
+        return f"{'More samples are misclassified, and the' if falls else 'The'} network becomes overconfident in its mistakes."
+    if falls and correct[1] <= correct[0]:
+        return "The loss rises because more samples are misclassified; the mean loss of a mistake does not rise."
+    return ""
 
 
 def _how_good(report_data: ReportData, chosen: ConfigurationRuns) -> list[Block]:
     if not chosen.values("test", "accuracy"):
         return []
     accuracy = percent(chosen.mean("test", "accuracy"))
+    chose = len(report_data.complete) > 1 or chosen.configuration.recipe.stopping.stop_early
+    unused = "that played no part in these choices" if chose else "that training did not use"
     text = (
-        f"**How good is it?** On {count_of(report_data.sizes['test'], 'test sample')} that played no part in these "
-        "choices, "
-        f"{network_phrase(chosen)} reaches an accuracy of {accuracy}{_test_interval(report_data)}."
+        f"**How good is it?** On {count_of(report_data.sizes['test'], 'test sample')} {unused}, "
+        f"{network_phrase(chosen)} reaches an accuracy of {accuracy}{test_interval_text(report_data)}."
     )
     audit = report_data.audit
     if audit is not None and any(one.found and one.code == "test_groups_in_train" for one in audit.checks):
@@ -243,6 +297,8 @@ def _how_good(report_data: ReportData, chosen: ConfigurationRuns) -> list[Block]
 def _what_is_open(report_data: ReportData, chosen: ConfigurationRuns) -> list[Block]:
     """Say which differences more seeds would detect, with the command that adds them."""
     noun = seeds_noun(report_data)
+    if report_data.n_seeds == 1 and report_data.command_with_seeds is None:
+        return []  # the section on training says already what one run does not show
     if report_data.n_seeds == 1:
         text = (
             f"**What would more seeds settle?** One run {'per configuration ' if noun != 'seeds' else ''}does not "
@@ -313,8 +369,3 @@ def _mean_valid_loss(runs: ConfigurationRuns, at: int) -> float:
     """Return the mean validation loss over the seeds after the epoch at this place of the histories."""
     losses = [history[at].valid for history in runs.histories]
     return float(np.mean([scores.loss for scores in losses if scores is not None]))
-
-
-def _test_interval(report_data: ReportData) -> str:
-    test = report_data.test
-    return "" if test is None else f" (95 % interval {percent_interval(test.low, test.high)})"

@@ -109,8 +109,7 @@ def _audit(report_data: ReportData) -> list[Block]:
     if report_data.audit.check("test_repeats").found:
         text += (
             " Some test samples repeat others. The intervals in this document treat samples as independent, so "
-            "those of "
-            "the test accuracy are too narrow by about the factor in the table."
+            "those of the test accuracy are too narrow by up to the factor in the table."
         )
     table = Table("What the audit found", ("finding", "count", "effect"), rows)
     return [Paragraph(text), TableBlock("audit", table, "What the audit found.")]

@@ -107,8 +107,16 @@ def _introduction(report_data: ReportData, runs: ConfigurationRuns) -> str:
         f"including the evaluation of all samples after every epoch. {training_scores_text(recipe)}"
     )
     if report_data.n_seeds > 1 or len(report_data.configurations) > 1:
-        text += " The run is not chosen for its result: it is the one with the first seed."
+        text += f" It is {_first_seed(report_data, runs)}; the seed is not chosen by its result."
     return text
+
+
+def _first_seed(report_data: ReportData, runs: ConfigurationRuns) -> str:
+    """Return which run the first seed is, and whether its configuration was chosen."""
+    if len(report_data.configurations) == 1:
+        return "the first seed"
+    noun = "width" if report_data.varied == ("hidden",) else "configuration"
+    return f"the first seed of {'the chosen' if runs is report_data.chosen else 'this'} {noun}"
 
 
 def _run(runs: ConfigurationRuns) -> str:

@@ -11,7 +11,7 @@ from chalknet.reporting.document import Block, FigureBlock, Findings, Note, Para
 from chalknet.reporting.markup import escape
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData
 from chalknet.reporting.sections.comparison import cut_off
-from chalknet.reporting.sections.phrases import names_phrase, network_phrase
+from chalknet.reporting.sections.phrases import longer_training_text, names_phrase, network_phrase
 from chalknet.reporting.sections.standard_text import standard_text
 from chalknet.reporting.study_figures import MAX_PANELS, stopping_curves
 from chalknet.reporting.study_tables import configuration_head, configuration_text, stopping_table
@@ -80,7 +80,9 @@ def _where(found: Found) -> str:
         runs, point = found[0]
         text = f"The {monitor} of {network_phrase(runs)} is {which} after epoch {point.epoch.value:.0f} of {n_epochs}"
         text += f"{_limits(point)}."
-        return text if point.epoch.value < n_epochs else f"{text[:-1]}, the last one. Longer training may improve it."
+        if point.epoch.value < n_epochs:
+            return text
+        return f"{text[:-1]}, the last one. {capitalized(longer_training_text([runs]))}."
     epochs = [round(point.epoch.value) for _, point in found]
     where = (
         f"after epoch {min(epochs)}"
@@ -96,7 +98,7 @@ def _where(found: Found) -> str:
     last = [runs for runs, point in found if point.epoch.value == point.n_epochs]
     if last:
         names = "every configuration" if len(last) == len(found) else names_phrase(last)
-        text += f" With {names} that is the last epoch, so longer training may improve it."
+        text += f" With {names} that is the last epoch, so {longer_training_text(last)}."
     return text
 
 
@@ -169,8 +171,10 @@ def _method(report_data: ReportData, found: Found) -> str:
     n_epochs = sorted({point.n_epochs for _, point in found})
     trained = f"all {listed([f'{n:,}' for n in n_epochs], 'or')} epochs" if n_epochs[-1] > 1 else "one epoch"
     who = "This network was" if len(found) == 1 and not several else "These networks were"
+    chooses = any(runs.configuration.recipe.stopping.stop_early for runs, _ in found)
+    kept = "" if chooses else ", and the weights after the last one are kept"
     text = (
-        f"{who} trained for {trained}, so the best epoch can be found afterwards. It is the epoch at which "
+        f"{who} trained for {trained}{kept}. This section shows the best epoch: the one at which "
         f"{_criterion(found, 'mean ' if several else '')}."
     )
     if any(math.isfinite(point.epoch.low) for _, point in found):
@@ -183,9 +187,8 @@ def _method(report_data: ReportData, found: Found) -> str:
     else:
         text += " There is no interval, because the losses of the single samples were not stored in full."
     return (
-        f"{text} Because the epoch is chosen on the validation samples, the validation scores at that epoch are "
-        "slightly "
-        "too good. A change of accuracy after it is significant if its 95 % interval does not contain 0."
+        f"{text} Because that epoch is found with the validation samples, their scores at it are too good on average. "
+        "A change of accuracy after it is significant if its 95 % interval does not contain 0."
     )
 
 
