@@ -143,7 +143,7 @@ def test_repeated_test_samples_are_said_beside_the_interval_that_they_widen():
     wider = ", up to 1.20 times as wide because some test samples are identical)"
     assert wider in summary_text(replace(report_data, audit=audit))
     assert wider not in summary_text(report_data)
-    what, effect = describe_check(repeats)
+    _, effect = describe_check(repeats)
     assert effect == (
         "these samples may all be right or wrong together; at worst the test set is worth 1,896 independent samples, "
         "and its intervals are up to 1.20 times as wide"

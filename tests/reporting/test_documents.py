@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from study_factory import make_report_data, texts
 
+import chalknet
 from chalknet.config import Recipe
 from chalknet.formatting import percent
 from chalknet.reporting.document import Code, FigureBlock, Findings, Note, TableBlock
@@ -17,6 +18,7 @@ from chalknet.reporting.sections.original import ORIGINAL, differences, interval
 from chalknet.reporting.sections.stopping import stopping_sentences
 from chalknet.studies.curve_findings import Curves, curve_findings
 from chalknet.studies.intervals import Interval
+from chalknet.workflows.report import report
 
 SMALL = Recipe().with_settings(train_size=160, valid_size=40, epochs=30)
 STUDIES = {
@@ -160,6 +162,36 @@ def test_curves_are_one_table_and_a_sentence_for_what_differs():
 )
 def test_the_caption_of_the_curve_table_says_what_intervals_cover(make, covered):
     assert covered in words_of(make())
+
+
+TABLE = "age,city,sex,day,bought\n" + "".join(
+    f"{'' if i % 8 == 0 else 20 + i % 50},{'' if i % 33 == 1 else ('Rome', 'Oslo', 'Lima')[i % 3]},{'mf'[i // 3 % 2]},"
+    f"2020-{1 + i % 12:02}-{1 + i % 28:02},{'yes' if (7 * i) % 5 > 1 else 'no'}\n"
+    for i in range(400)
+)
+
+
+def test_the_report_of_a_table_says_what_its_columns_are(tmp_path):
+    (tmp_path / "t.csv").write_text(TABLE, encoding="utf-8")
+    run = chalknet.train(tmp_path / "t.csv", label_column="bought", out=tmp_path / "run", epochs=2)
+    document = report(run.folder).document
+    words = "\n".join(texts(document))
+    (table,) = [b.table for b in document.blocks() if isinstance(b, TableBlock) and b.name == "columns"]
+    assert [row[:3] for row in table.rows] == [
+        ("age", "number", "50"),
+        ("city", "category", "13"),
+        ("sex", "category", "0"),
+        ("day", "date", "0"),
+    ]
+    assert re.search(r"400 rows with 4 columns, encoded as \d+ inputs, in 2 classes", words)
+    assert "Missing values: 50 in `age` and 13 in `city`. The class is in column `bought`." in words
+    assert "scaled to mean 0 and standard deviation 1 on the training samples" in words
+    assert "float64" not in [row[1][:7] for b in document.blocks() if isinstance(b, TableBlock) for row in b.table.rows]
+    assert "With only 40 validation samples the best epoch cannot be chosen." in words
+    said = words[: words.index("Every table of this document is a CSV file")]
+    for bad in ("blank", "gray", "groups", "images", "printed loss", "study", "seeds", "etworks", "test scores"):
+        assert bad not in said, bad
+    assert "Weights of the first layer" not in [section.title for section in document.sections]
 
 
 NOISY = {"input_dropout": 0.2, "schedule": "one_cycle", "optimizer": "adamw", "batch_size": 40}

@@ -24,11 +24,13 @@ def test_the_write_ups_recipe_is_told_as_before():
 def test_strong_is_told_with_its_optimizer_and_what_it_adds_and_changes():
     text = training_text(words("strong"))
     assert "by AdamW on mini-batches of 128 samples" in text
-    assert "learning rate 0.002 at the peak of one cycle" in text
+    assert "a learning rate that rises to 0.002 and falls to near 0 (one cycle)" in text
     assert "momentum" not in text
-    assert "Regularization: dropout of hidden units 0.1 and decoupled weight decay 0.05." in text
+    assert "Regularization: dropout of 10 % of the hidden units and decoupled weight decay 0.05." in text
     assert "shifted by up to 3 pixels, rotated by up to 10 degrees" in text
-    assert "Training scores are those of the transformed images" in text
+    assert "Training scores are measured with these random changes" in text
+    assert "zoomed by a factor of 1/1.1 to 1.1" in text
+    assert "sheared by up to 0.1 pixels per pixel of height" in text
 
 
 @pytest.mark.parametrize(
@@ -83,3 +85,34 @@ def test_what_is_varied_is_not_told_as_if_it_were_one_value():
 def test_seeds_differ_in_what_training_draws_at_random_only_where_it_draws():
     assert "the random draws of training" in seeds_text(words("strong"))
     assert "at random" not in seeds_text(words())
+
+
+def test_the_values_that_vary_are_listed():
+    recipe = chalknet.recipe("strong").with_settings(train_size=160, valid_size=40, epochs=8)
+    text = training_text(make_report_data("hidden=16,32", "learning_rate=0.001,0.01", recipe=recipe))
+    assert "The configurations differ in hidden units (16, 32) and learning rate (0.001, 0.01)." in text
+    assert "a learning rate that rises to the varied value and falls to near 0 (one cycle)" in text
+
+
+def test_a_schedule_that_varies_is_not_told_as_the_first_one():
+    text = training_text(words("strong", "schedule=one_cycle,constant"))
+    assert "one cycle" not in text
+    assert "schedule (one_cycle, constant)" in text
+
+
+def test_training_that_cannot_stop_early_is_not_said_to_stop():
+    # 8 epochs with a patience of 20
+    text = training_text(words("strong", stop_early=True, patience=20, epochs=8))
+    assert "at most" not in text
+    assert "Training stops after" not in text
+    assert "trained for 8 epochs" in text
+    assert "The weights of the epoch with the best validation accuracy are kept." in text
+    assert "at most 30 epochs" in training_text(words("strong", stop_early=True, patience=20, epochs=30))
+
+
+def test_one_run_is_told_of_one_network_and_which_weights_it_keeps():
+    recipe = chalknet.recipe("writeup").with_settings(train_size=160, valid_size=40, hidden=[128], epochs=40)
+    text = training_text(make_report_data(seeds=1, recipe=recipe))
+    assert text.startswith("The network has one hidden layer of 128 relu units. It is trained for 40 epochs")
+    assert "Training does not stop early, and the weights after the last epoch are kept." in text
+    assert text.endswith("With only 40 validation samples the best epoch cannot be chosen.")

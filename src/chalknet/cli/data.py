@@ -92,7 +92,8 @@ def info(source: str, as_json: bool, **flags: Any) -> None:
         chalknet data info glyphs
         chalknet data info letters.csv --label-column letter
     """
-    from chalknet.cli.data_text import column_table, info_lines, print_table
+    from chalknet.cli.data_text import info_lines, print_table
+    from chalknet.reporting.tables import column_table
     from chalknet.workflows.data import describe
 
     facts = describe(_load(source, flags))

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from chalknet.cli.output import echo
 from chalknet.data.audit import Audit
-from chalknet.data.tables.columns import ColumnSummary
-from chalknet.formatting import DASH, printable
+from chalknet.formatting import DASH
 from chalknet.reporting.audit_text import describe_check
 from chalknet.reporting.tables import Table
 from chalknet.workflows.data import DataInfo
 
 MAX_PAIRS = 10
 MAX_CLASSES = 30
-MAX_COLUMNS = 100
 # Cells of this form are aligned to the right.
 NUMBER = re.compile(r"[0-9.,]+( of [0-9,]+)?|copy|" + DASH)
 
@@ -42,18 +40,6 @@ def info_lines(facts: DataInfo) -> Iterator[str]:
     width = max(len(name) for name, _ in rows)
     for name, value in rows:
         yield f"{name:<{width}}  {value}"
-
-
-def column_table(columns: Sequence[ColumnSummary]) -> Table:
-    """Return what each column of a table holds, and what is done with it."""
-    head = ("column", "kind", "missing", "distinct", "values", "in training")
-    rows = [
-        (printable(one.name), one.kind, f"{one.n_missing:,}", f"{one.n_distinct:,}", printable(one.values), one.use)
-        for one in columns[:MAX_COLUMNS]
-    ]
-    more = len(columns) - MAX_COLUMNS
-    title = f"Columns (the first {MAX_COLUMNS:,} of {len(columns):,})" if more > 0 else "Columns"
-    return Table(title, head, tuple(rows))
 
 
 def _class_rows(counts: dict[str, int]) -> Iterator[tuple[str, str]]:

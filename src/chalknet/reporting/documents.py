@@ -91,10 +91,11 @@ def report_document(report_data: ReportData) -> Document:
         stopping_section(report_data, "4"),
         _result(report_data, "5"),
         mistakes_section(report_data, "6"),
-        weights_section(report_data, "7"),
     ]
+    if report_data.has_images:
+        chapters.append(weights_section(report_data, "7"))
     if report_data.ensemble is None:
-        chapters.append(conclusion_section(report_data, "8"))
+        chapters.append(conclusion_section(report_data, str(len(chapters) + 1)))
     chapters += [appendix_section(report_data), code_section(report_data)]
     subtitle = f"{report_data.name}: {report_data.results.data.source}, by chalknet {__version__}".removeprefix(": ")
     return Document(_title(report_data), subtitle, _notes(report_data), tuple(chapters), _banner(report_data))

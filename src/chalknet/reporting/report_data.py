@@ -17,6 +17,7 @@ from chalknet.config import Recipe, is_random
 from chalknet.data.audit import Audit
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
+from chalknet.data.tables.columns import ColumnSummary
 from chalknet.errors import ModelFileError
 from chalknet.network.gradcheck import GradientCheck
 from chalknet.network.model import Classifier
@@ -144,6 +145,7 @@ class ReportData:
         splits: the splits of the first seed; None without `data`.
         data_missing_reason: why `data` is None.
         audit: the audit of the data and its splits.
+        columns: what each column of a table holds and what is done with it; () for images.
         checks: the gradient check of the whole network.
         formula_errors: label of a formula -> relative error of its derivative.
         network: the network of the chosen configuration's first seed.
@@ -171,6 +173,7 @@ class ReportData:
     splits: Splits | None = None
     data_missing_reason: str = ""
     audit: Audit | None = None
+    columns: tuple[ColumnSummary, ...] = ()
     checks: tuple[GradientCheck, ...] = ()
     formula_errors: Mapping[str, float] = field(default_factory=dict)
     network: Classifier | None = None

@@ -51,9 +51,12 @@ def data_facts_table(report_data: ReportData) -> Table:
     rows = [
         ("source", facts.source),
         ("sha256", facts.sha256 or "unknown"),
-        ("samples", f"{facts.samples:,} {kind} of {shape}"),
+        ("samples", f"{facts.samples:,} {kind} of {shape}{' inputs' if kind == 'rows' else ''}"),
     ]
-    if report_data.data is not None:
+    label = report_data.data.encoding.label if report_data.data is not None and report_data.data.encoding else ""
+    if label:
+        rows.append(("label column", label))
+    if report_data.data is not None and not report_data.columns:
         values = report_data.data.without_missing().inputs
         low, high = float(values.min()), float(values.max())
         rows.append(("values", f"{report_data.data.inputs.dtype}, {low:g} to {high:g}"))

@@ -11,6 +11,7 @@ import numpy as np
 
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
+from chalknet.data.tables.columns import ColumnSummary
 from chalknet.formatting import DASH, count_of, csv_text, printable
 from chalknet.network.gradcheck import GradientCheck
 from chalknet.records import SPLITS, Scores
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from chalknet.training.trainer import Run
 
 MONITOR_NAMES = {"valid_loss": "validation loss", "valid_accuracy": "validation accuracy"}
+MAX_COLUMNS = 100  # rows of the table of the columns of a table
 SCORE_HEADS = ("", "loss", "accuracy", "printed loss")  # heads of columns with `score_cells`
 SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
 
@@ -72,6 +74,18 @@ def data_table(data: Dataset, splits: Splits) -> Table:
     kind = "images" if data.is_images else "rows"
     title = f"Data: {data.source}, {len(data):,} {kind} of {shape} {data.inputs.dtype} values"
     return Table(title, ("", "samples", *data.class_names), tuple(rows))
+
+
+def column_table(columns: Sequence[ColumnSummary]) -> Table:
+    """Return what each column of a table holds, and what is done with it."""
+    head = ("column", "kind", "missing", "distinct", "values", "in training")
+    rows = [
+        (printable(one.name), one.kind, f"{one.n_missing:,}", f"{one.n_distinct:,}", printable(one.values), one.use)
+        for one in columns[:MAX_COLUMNS]
+    ]
+    more = len(columns) - MAX_COLUMNS
+    title = f"Columns (the first {MAX_COLUMNS:,} of {len(columns):,})" if more > 0 else "Columns"
+    return Table(title, head, tuple(rows))
 
 
 def statistics_table(run: Run) -> Table:

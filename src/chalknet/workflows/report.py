@@ -24,6 +24,7 @@ from chalknet.studies.search_space import make_configuration, study_splits
 from chalknet.studies.spec import StudySpec
 from chalknet.studies.store import STORE_FILE
 from chalknet.version import __version__
+from chalknet.workflows.data import number_columns
 from chalknet.workflows.run_results import ensemble_result, results_of_run, spec_of_run
 
 STEM = "report"
@@ -126,7 +127,8 @@ def _samples(spec: StudySpec, config: DataConfig, source: str | None) -> dict[st
         data = open_data(asked)
         splits = study_splits(data, make_configuration(spec, {}), spec.first_seed)
         found = audit(data.in_memory(), splits)
+        columns = data.columns or number_columns(data.in_memory())
     except (ChalknetError, OSError) as error:
         gone = f"The samples could not be read again: {escape(str(error))}"
         return {"data": None, "splits": None, "data_missing_reason": gone}
-    return {"data": data, "splits": splits, "audit": found}
+    return {"data": data, "splits": splits, "audit": found, "columns": columns}

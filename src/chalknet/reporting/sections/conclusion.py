@@ -14,9 +14,9 @@ from chalknet.reporting.report_data import ConfigurationRuns, ReportData
 from chalknet.reporting.sections.choice import not_significantly_different
 from chalknet.reporting.sections.phrases import (
     count_of_configurations,
+    longer_training_text,
     names_phrase,
     network_phrase,
-    longer_training_text,
     others_phrase,
     seeds_noun,
     test_interval_text,
@@ -222,7 +222,8 @@ def _advice(point: StoppingPoint, n_valid: int) -> str:
         advice = " Stop at the lowest loss if the predicted probabilities are used, and train on if only the predicted "
         return text if few or point.monitor != "valid_loss" else f"{text}{advice}class matters."
     if gain.high < 0:
-        return f"{on} {'' if point.monitor == 'valid_accuracy' else 'also '}lowers the accuracy significantly, by {changed}."
+        also = "" if point.monitor == "valid_accuracy" else "also "
+        return f"{on} {also}lowers the accuracy significantly, by {changed}."
     text = f"{on} changes the accuracy on the {n_valid:,} validation samples by {changed}, which is not significant."
     saved = point.n_epochs - round(point.epoch.value)
     return text if few else f"{text} Stopping earlier saves {saved:,} of {count_of(point.n_epochs, 'epoch')}."
@@ -269,7 +270,8 @@ def _reason(wrong: tuple[float, float], correct: tuple[float, float], *, falls: 
         falls: whether fewer samples are classified correctly at the end.
     """
     if wrong[1] > wrong[0]:
-        return f"{'More samples are misclassified, and the' if falls else 'The'} network becomes overconfident in its mistakes."
+        the = "More samples are misclassified, and the" if falls else "The"
+        return f"{the} network becomes overconfident in its mistakes."
     if falls and correct[1] <= correct[0]:
         return "The loss rises because more samples are misclassified; the mean loss of a mistake does not rise."
     return ""

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import re
+
 from chalknet.config import CUSTOM_SPLIT
+from chalknet.data.audit import Audit
 from chalknet.data.dataset import Dataset
-from chalknet.formatting import count_of
+from chalknet.formatting import count_of, listed
 from chalknet.reporting.document import Block, ImageBlock, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.markup import code, escape
 from chalknet.reporting.report_data import ReportData
 from chalknet.reporting.study_tables import data_facts_table
-from chalknet.reporting.tables import Table, data_table
+from chalknet.reporting.tables import Table, column_table, data_table
 
 SHEET_SEED = 521
 BUILTIN = "glyphs"  # the built-in letters, whose groups are font families
+MAX_NAMED = 8  # columns with missing values that the text names
 MAX_CLASSES = 26  # columns of the table of classes
+# What checks of the audit look for, in words, and a pattern of their codes.
+KINDS = {
+    "copies": "copies|.*_copies_in_.*",
+    "near duplicates": "near_duplicates|.*_near_duplicates_in_.*",
+    "repeated test samples": "test_repeats",
+    "equal or similar samples of different classes": ".*_of_two_labels|unattainable",
+    "images of a single gray value": "blank",
+    "class imbalance": "imbalance",
+    "classes that a split lacks": "classes_missing_in_.*",
+    "groups in two splits": ".*_groups_in_.*",
+    "columns that number the rows": "row_numbers",
+}
 SPLIT_WORDS = {
     "writeup": "The samples are shuffled by NumPy's legacy generator with seed {seed}: the first {train} are training "
     "samples, the next {valid} validation samples, and the remaining {test} test samples.",
@@ -32,6 +48,9 @@ def data_section(report_data: ReportData, number: str, title: str = "The data") 
         Paragraph(_text(report_data)),
         TableBlock("data", data_facts_table(report_data), "The data."),
     ]
+    if report_data.columns:
+        columns = "What each column of the table holds, and what training uses of it."
+        blocks.append(TableBlock("columns", column_table(report_data.columns), columns))
     if report_data.data is None or report_data.splits is None:
         blocks.append(
             Note(
@@ -53,11 +72,10 @@ def data_section(report_data: ReportData, number: str, title: str = "The data") 
 
 def _text(report_data: ReportData) -> str:
     facts, split = report_data.results.data, report_data.results.spec.recipe.split
-    kind = "images" if report_data.has_images else "rows"
     shape = " × ".join(map(str, facts.sample_shape))
-    values = "pixels" if report_data.has_images else "values"
-    what = f"{facts.samples:,} {kind} of {shape} {values} in {len(facts.class_names):,} classes"
-    text = f"{code(facts.source)} holds {what}. "
+    what = f"{facts.samples:,} images of {shape} pixels" if report_data.has_images else _rows(report_data)
+    text = f"{code(facts.source)} holds {what} in {len(facts.class_names):,} classes. "
+    text += _columns(report_data)
     if report_data.recipe.split.split == CUSTOM_SPLIT:
         return text + "It was split by index arrays from Python, which were not stored."
     sizes = {split: f"{size:,}" for split, size in facts.split_sizes.items()}
@@ -67,6 +85,33 @@ def _text(report_data: ReportData) -> str:
         text += " Each seed has its own split: its number is added to the seed of the split."
     if not facts.split_sizes["valid"]:
         text += " There are no validation samples."
+    return text
+
+
+def _rows(report_data: ReportData) -> str:
+    """Return "400 rows with 4 columns, encoded as 13 inputs,", or "400 rows of 13 values" without an encoding."""
+    facts, columns = report_data.results.data, report_data.columns
+    n_inputs = facts.sample_shape[0]
+    if not columns or len(columns) == n_inputs:
+        return f"{facts.samples:,} rows of {count_of(n_inputs, 'column' if columns else 'value')}"
+    return f"{facts.samples:,} rows with {count_of(len(columns), 'column')}, encoded as {count_of(n_inputs, 'input')},"
+
+
+def _columns(report_data: ReportData) -> str:
+    """Say which values are missing, how the inputs are scaled, and where the classes are; "" for images."""
+    if report_data.has_images:
+        return ""
+    text = ""
+    missing = [f"{one.n_missing:,} in {code(one.name)}" for one in report_data.columns if one.n_missing]
+    if missing:
+        rest = len(missing) - MAX_NAMED
+        shown = missing[:MAX_NAMED] + ([count_of(rest, "other column")] if rest > 0 else [])
+        text += f"Missing values: {listed(shown)}. "
+    encoding = report_data.data.encoding if report_data.data is not None else None
+    if encoding is not None and encoding.label:
+        text += f"The class is in column {code(encoding.label)}. "
+    if report_data.recipe.network.input_scaling != "pixels":
+        text += "Each input is scaled to mean 0 and standard deviation 1 on the training samples. "
     return text
 
 
@@ -80,7 +125,7 @@ def _sheet(report_data: ReportData, data: Dataset) -> ImageBlock:
 
     assert report_data.splits is not None, "asked where the samples are there"
     sheet = sample_sheet(data, report_data.splits.train, seed=SHEET_SEED)
-    caption = "Random training images, each below its class. Images without any contrast are left out."
+    caption = "Random training images, each below its class. Images of a single gray value are left out."
     return ImageBlock("samples", drawing_bytes(sheet, "png"), caption, "A sheet of training images with their classes.")
 
 
@@ -92,17 +137,10 @@ def _audit(report_data: ReportData) -> list[Block]:
     rows = audit_rows(report_data.audit)
     checks = count_of(len(report_data.audit.checks), "check")
     if not rows:
-        return [
-            Paragraph(
-                f"The audit ran {checks} (copies, near duplicates, contradictory labels, blank images, class "
-                "imbalance, "
-                "groups in two splits) and found nothing."
-            )
-        ]
+        return [Paragraph(f"The audit ran {checks} ({_kinds(report_data.audit)}) and found nothing.")]
     text = (
         f"The audit ran {checks}, of which {len(rows)} found something. [table:audit] shows how each finding can "
-        "affect "
-        "the accuracy. `chalknet data audit` lists the samples."
+        "affect the accuracy. `chalknet data audit` lists the samples."
     )
     if any("_groups_in_" in one.code for one in report_data.audit.findings):
         text += f" {_groups(report_data)}"
@@ -115,17 +153,24 @@ def _audit(report_data: ReportData) -> list[Block]:
     return [Paragraph(text), TableBlock("audit", table, "What the audit found.")]
 
 
+def _kinds(audit: Audit) -> str:
+    """Return what the checks look for; those of all splits are one kind."""
+    codes = [one.code for one in audit.checks]
+    return listed([words for words, pattern in KINDS.items() if any(re.fullmatch(pattern, code) for code in codes)])
+
+
 def _groups(report_data: ReportData) -> str:
     """Say what a group is, and what it means that splits share groups."""
     if report_data.results.data.source == BUILTIN:
+        noun = "font family"
         text = (
-            "A group is a font family: its letters look alike. Training and test samples share font families, so "
-            "the test "
-            "accuracy holds for new letters of known fonts, and it can be lower for new fonts."
+            "A group is a font family: its letters look alike. Training and test samples share font families, so the "
+            "test accuracy holds for new letters of known fonts, and it can be lower for new fonts."
         )
     else:
+        noun = "group"
         text = (
             "A group is a set of samples that belong together, as the data says. Different splits share groups, so the "
             "accuracy holds for new samples of known groups, and it can be lower for new groups."
         )
-    return f"{text} With `--split group` every group is in one split."
+    return f"{text} `--split group` would keep each {noun} in one split."

@@ -26,8 +26,8 @@ def members_section(
     text = (
         f"{count_of(len(runs.seeds), 'network')} with different seeds were trained one after the other, in "
         f"{duration(sum(runs.seconds))}. The table shows the scores of the epochs whose weights are kept. "
-        f"{training_scores_text(runs.configuration.recipe)} The training scores of the ensemble are those after "
-        "training."
+        f"{training_scores_text(runs.configuration.recipe, splits)} The training scores of the ensemble are those "
+        "after training."
     )
     blocks: list[Block] = [
         Paragraph(text),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 from chalknet.config import FULL, Recipe
@@ -32,8 +33,8 @@ def learning_section(
     shown = listed([SPLIT_NAMES[split] for split in splits])
     figure = history_curves(history, splits, ("loss", "accuracy"), epoch_marks(runs, 0))
     blocks: list[Block] = [
-        Paragraph(_introduction(report_data, runs)),
-        TableBlock("statistics", statistics(runs, splits), _caption(runs)),
+        Paragraph(_introduction(report_data, runs, splits)),
+        TableBlock("statistics", statistics(runs, splits, with_printed_loss=with_test), _caption(runs)),
         FigureBlock(
             "learning",
             figure,
@@ -59,10 +60,17 @@ def learning_configuration(report_data: ReportData) -> ConfigurationRuns | None:
     return report_data.chosen or next(iter(report_data.configurations), None)
 
 
-def statistics(runs: ConfigurationRuns, splits: tuple[str, ...]) -> Table:
-    """Return the scores of the first seed at the epoch whose weights are kept."""
-    rows = tuple((SPLIT_NAMES[split], *score_cells(runs.scores(split)[0])) for split in splits)
-    return Table("Statistics", SCORE_HEADS, rows)
+def statistics(runs: ConfigurationRuns, splits: tuple[str, ...], *, with_printed_loss: bool = True) -> Table:
+    """Return the scores of the first seed at the epoch whose weights are kept.
+
+    Args:
+        runs: the runs of a configuration.
+        splits: the splits to show.
+        with_printed_loss: whether to show the loss that the original write-up printed.
+    """
+    n = len(SCORE_HEADS) if with_printed_loss else len(SCORE_HEADS) - 1
+    rows = tuple((SPLIT_NAMES[split], *score_cells(runs.scores(split)[0]))[:n] for split in splits)
+    return Table("Statistics", SCORE_HEADS[:n], rows)
 
 
 def describe_run(history: tuple[EpochRecord, ...]) -> str:
@@ -88,23 +96,29 @@ def describe_run(history: tuple[EpochRecord, ...]) -> str:
     return f"{lowest}, while the training loss {falls} from {before:.4f} to {last.train.loss:.4f}. {gap}"
 
 
-def training_scores_text(recipe: Recipe) -> str:
-    """Say when training scores are computed: before the one update of an epoch, or batch by batch."""
+def training_scores_text(recipe: Recipe, splits: Sequence[str] = ("valid", "test")) -> str:
+    """Say when training scores are computed: before the one update of an epoch, or batch by batch.
+
+    Args:
+        recipe: the recipe.
+        splits: the other splits whose scores are shown.
+    """
+    others = listed([SPLIT_NAMES[split] for split in ("valid", "test") if split in splits])
     if recipe.training.batch_size == FULL:
-        return "Training scores are those before an epoch's update; validation and test scores are those after it."
-    return (
-        "Training scores are means over the batches of an epoch, each computed before the update with that batch; "
-        "validation and test scores are those after the epoch."
-    )
+        text, rest = "Training scores are those before an epoch's update", "those after it"
+    else:
+        text = "Training scores are means over the batches of an epoch, each computed before the update with that batch"
+        rest = "those after the epoch"
+    return f"{text}; {others} scores are {rest}." if others else f"{text}."
 
 
-def _introduction(report_data: ReportData, runs: ConfigurationRuns) -> str:
+def _introduction(report_data: ReportData, runs: ConfigurationRuns, splits: tuple[str, ...]) -> str:
     recipe, facts = runs.configuration.recipe, report_data.results.data
     shape = architecture_for(recipe, prod(facts.sample_shape), len(facts.class_names))
     text = (
         f"This section shows one run: {_run(runs)}. The network has {count_of(shape.n_parameters, 'parameter')}. "
         f"{count_of(len(runs.histories[0]), 'epoch')} took {duration(runs.seconds[0])} ({escape(runs.trained[0])}), "
-        f"including the evaluation of all samples after every epoch. {training_scores_text(recipe)}"
+        f"including the evaluation of all samples after every epoch. {training_scores_text(recipe, splits)}"
     )
     if report_data.n_seeds > 1 or len(report_data.configurations) > 1:
         text += f" It is {_first_seed(report_data, runs)}; the seed is not chosen by its result."

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chalknet.config import NetworkConfig, Recipe
+from chalknet.config import NetworkConfig, Recipe, is_random
 from chalknet.formatting import listed
 from chalknet.network.layer_types import layer_from_table
+from chalknet.reporting.configuration_text import setting_words
 
 Shown = Callable[[str, str], str]  # (field, its value in words) -> those words, or that it is varied
 
@@ -21,13 +22,13 @@ RULES = {
 SCHEDULES = {
     "step": ", which falls in steps",
     "cosine": ", which falls as a cosine",
-    "one_cycle": " at the peak of one cycle",
     "coslog4": " at the peaks of four cosine periods",
 }
+VARIED = "(varied)"  # stands in place of a value that differs between configurations
 
 
-def network_text(network: NetworkConfig, widths: str, shown: Shown) -> str:
-    """Return "dense layers with relu between them (100 hidden units)", or a list of all layers in the long form."""
+def network_text(network: NetworkConfig, shown: Shown) -> str:
+    """Return "one hidden layer of 100 relu units", or a list of all layers in the long form."""
     if network.layers:
         layers = listed([str(layer_from_table(layer)) for layer in network.layers_below_output])
         is_ntk = network.output_layer.get("parametrization") == "ntk"
@@ -35,9 +36,13 @@ def network_text(network: NetworkConfig, widths: str, shown: Shown) -> str:
         return f"these layers, from input to output: {layers}, and {output}"
     names = listed([NAMES.get(name, name) for name in network.activation])
     is_varied = shown("activation", names) != names
-    text = f"{'a varied activation' if is_varied else names} between them"
-    normalizes = network.batch_norm and not shown("batch_norm", "")
-    return f"dense layers with {text}{', batch normalization' if normalizes else ''}{widths}"
+    added = ", batch normalization" if network.batch_norm and not shown("batch_norm", "") else ""
+    if shown("hidden", "") or is_varied or len(network.activation) != 1 or not network.hidden:
+        widths = "" if shown("hidden", "") else f" ({setting_words('hidden', network.hidden)})"
+        return f"dense layers with {'a varied activation' if is_varied else names} between them{added}{widths}"
+    n, units = len(network.hidden), listed([f"{width:,}" for width in network.hidden])
+    layers = "one hidden layer" if n == 1 else f"{n} hidden layers"
+    return f"{layers} of {units} {'linear' if names == 'nothing' else names} units{added}"
 
 
 def optimizer_text(recipe: Recipe, shown: Shown) -> str:
@@ -47,8 +52,13 @@ def optimizer_text(recipe: Recipe, shown: Shown) -> str:
 
 def rate_text(recipe: Recipe, shown: Shown) -> str:
     """Return the learning rate and how it changes."""
-    rate = f"learning rate {shown('learning_rate', f'{recipe.optimizer.learning_rate:g}')}"
-    return rate + SCHEDULES.get(recipe.schedule.schedule, "")
+    value = shown("learning_rate", f"{recipe.optimizer.learning_rate:g}")
+    schedule = shown("schedule", recipe.schedule.schedule)
+    if schedule == "one_cycle":
+        peak = "the varied value" if value == VARIED else value
+        return f"a learning rate that rises to {peak} and falls to near 0 (one cycle)"
+    rate = "a varied learning rate" if value == VARIED else f"learning rate {value}"
+    return rate + SCHEDULES.get(schedule, "")
 
 
 def momentum_text(recipe: Recipe, shown: Shown) -> str:
@@ -65,8 +75,6 @@ def regularization_text(recipe: Recipe, shown: Shown) -> str:
     """Return sentences about regularization and augmentation, or "" if there is none."""
     added, optimizer = recipe.regularization, recipe.optimizer
     values = {
-        "dropout": (added.dropout, "dropout of hidden units"),
-        "input_dropout": (added.input_dropout, "dropout of inputs"),
         "weight_decay": (optimizer.weight_decay, "decoupled weight decay"),
         "l2": (added.l2, "an L2 penalty of strength"),
         "label_smoothing": (added.label_smoothing, "label smoothing"),
@@ -78,27 +86,42 @@ def regularization_text(recipe: Recipe, shown: Shown) -> str:
     schedules["weight_decay"] = optimizer.weight_decay_schedule
     falls = {name: ", which falls in the second half" for name, one in schedules.items() if one == "flat_cos"}
     said = [
+        (f"dropout of {units} {VARIED}" if shown(name, "") else f"dropout of {100 * value:g} % of the {units}")
+        + falls.get(name, "")
+        for name, value, units in (
+            ("dropout", added.dropout, "hidden units"),
+            ("input_dropout", added.input_dropout, "inputs"),
+        )
+        if value
+    ]
+    said += [
         f"{words} {shown(name, f'{value:g}')}{falls.get(name, '')}" for name, (value, words) in values.items() if value
     ]
     if added.class_weights != "equal":
         said.append("class weights" if added.class_weights != "balanced" else "class weights that balance the classes")
     sentences = [f" Regularization: {listed(said)}."] if said else []
-    return "".join([*sentences, _images_text(recipe, shown)])
+    return "".join([*sentences, _images_text(recipe, shown), _scores_text(recipe)])
 
 
 def _images_text(recipe: Recipe, shown: Shown) -> str:
     moves = recipe.augmentation
+    largest = shown("zoom", f"{1 + moves.zoom:g}")
     values = {
         "shift_pixels": (moves.shift_pixels, "shifted by up to {} pixels"),
         "rotation_degrees": (moves.rotation_degrees, "rotated by up to {} degrees"),
-        "zoom": (moves.zoom, "zoomed by up to a factor of 1 ± {}"),
-        "shear": (moves.shear, "sheared by up to {}"),
+        "zoom": (moves.zoom, "zoomed {}" if largest == VARIED else f"zoomed by a factor of 1/{largest} to {largest}"),
+        "shear": (moves.shear, "sheared by up to {} pixels per pixel of height"),
         "erase": (moves.erase, "partly erased with probability {}"),
     }
     said = [words.format(shown(name, f"{value:g}")) for name, (value, words) in values.items() if value]
-    if not said:
+    return f" Training images are transformed at random before each update: {listed(said)}." if said else ""
+
+
+def _scores_text(recipe: Recipe) -> str:
+    """Say that training scores include random changes, after a space; "" where there are none."""
+    if not is_random(recipe):
         return ""
     return (
-        f" Training images are transformed at random before each update: {listed(said)}. Training scores are those of "
-        "the transformed images, so they can be worse than the validation scores."
+        " Training scores are measured with these random changes, so they can be worse than the validation scores, "
+        "which are measured without them."
     )

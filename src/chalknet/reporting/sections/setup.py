@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from chalknet.config import FULL, is_random
+from chalknet.config import FULL, Recipe, is_random
 from chalknet.formatting import count_of, listed
-from chalknet.reporting.configuration_text import field_name, setting_words
+from chalknet.reporting.configuration_text import field_name
 from chalknet.reporting.document import Paragraph, Section, TableBlock
 from chalknet.reporting.report_data import ReportData
 from chalknet.reporting.sections.recipe_text import (
+    VARIED,
     momentum_text,
     network_text,
     optimizer_text,
@@ -16,11 +17,12 @@ from chalknet.reporting.sections.recipe_text import (
 )
 from chalknet.reporting.study_tables import setup_table
 from chalknet.reporting.tables import MONITOR_NAMES
+from chalknet.studies.configurations import value_text
+from chalknet.training.recipes import MIN_VALID
 
 SEEDS_VARY = {"init": "the initial weights", "order": "the order of mini-batches", "split": "the split"}
 MAX_SEEDS_LISTED = 5
-# Fields whose variation the text about the training mentions anyway.
-TOLD = ("hidden", "epochs", "learning_rate", "momentum", "batch_size")
+MAX_VALUES_LISTED = 12
 
 
 def setup_section(report_data: ReportData, number: str, title: str = "Setup and versions") -> Section:
@@ -37,31 +39,49 @@ def training_text(report_data: ReportData) -> str:
     batch = "the full training set, one update per epoch" if training.batch_size == FULL else ""
     batch = batch or f"mini-batches of {training.batch_size} samples"
     batch = "batches of varied size" if "batch_size" in varied else batch
-    widths = "" if "hidden" in varied else f" ({setting_words('hidden', recipe.network.hidden)})"
     epochs = "a varied number of epochs" if "epochs" in varied else count_of(training.epochs, "epoch")
-    if recipe.stopping.stop_early and "epochs" not in varied:
+    stopping = recipe.stopping
+    may_stop = stopping.stop_early and stopping.patience < training.epochs
+    if may_stop and not {"epochs", "patience", "stop_early"} & set(varied):
         epochs = f"at most {epochs}"
 
     def shown(name: str, text: str) -> str:
-        return "(varied)" if name in varied else text
+        return VARIED if name in varied else text
 
     combined = "summed" if recipe.optimizer.reduction == "sum" else "averaged"
+    one = len(configurations) == 1 and report_data.n_seeds == 1
     text = (
-        f"The networks have {network_text(recipe.network, widths, shown)}. They are trained for {epochs} by "
-        f"{optimizer_text(recipe, shown)} on {batch}, with {rate_text(recipe, shown)}{momentum_text(recipe, shown)}. "
-        f"Gradients are {combined} over the batch."
+        f"{'The network has' if one else 'The networks have'} {network_text(recipe.network, shown)}. "
+        f"{'It is' if one else 'They are'} trained for {epochs} by {optimizer_text(recipe, shown)} on {batch}, with "
+        f"{rate_text(recipe, shown)}{momentum_text(recipe, shown)}. Gradients are {combined} over the batch."
     )
-    text += regularization_text(recipe, shown)
-    stopping = recipe.stopping
-    if stopping.stop_early or "stop_early" in varied:
-        text += f" Training stops after {count_of(stopping.patience, 'epoch')} without an improvement of the "
-        text += MONITOR_NAMES[stopping.monitor]
-        text += ", and the weights of the best epoch are kept." if stopping.restore_best else "."
-    others = [field_name(name) for name in varied if name not in TOLD]
-    if others:
-        verb = "varies" if len(others) == 1 else "vary"
-        text += f" Between configurations, {listed(others)} {verb}."
-    return text
+    return f"{text}{regularization_text(recipe, shown)}{_stopping(report_data, recipe)}{_factors(report_data)}"
+
+
+def _stopping(report_data: ReportData, recipe: Recipe) -> str:
+    """Say when training stops and which weights are kept, after a space."""
+    stopping, varied, n_valid = recipe.stopping, report_data.varied, report_data.sizes["valid"]
+    if not stopping.stop_early and "stop_early" not in varied:
+        text = " Training does not stop early, and the weights after the last epoch are kept."
+        if 0 < n_valid < MIN_VALID:
+            text += f" With only {count_of(n_valid, 'validation sample')} the best epoch cannot be chosen."
+        return text
+    monitor = MONITOR_NAMES[stopping.monitor]
+    if stopping.patience >= recipe.training.epochs and not {"epochs", "patience"} & set(varied):
+        return f" The weights of the epoch with the best {monitor} are kept." if stopping.restore_best else ""
+    text = f" Training stops after {count_of(stopping.patience, 'epoch')} without an improvement of the {monitor}"
+    return f"{text}, and the weights of the best epoch are kept." if stopping.restore_best else f"{text}."
+
+
+def _factors(report_data: ReportData) -> str:
+    """Return which fields vary and their values, after a space; "" if none varies."""
+    settings = [dict(config.settings) for config in report_data.results.configurations]
+    said = []
+    for name in report_data.varied:
+        values = [value_text(value) for value in dict.fromkeys(one[name] for one in settings if name in one)]
+        shown = ", ".join(values) if len(values) <= MAX_VALUES_LISTED else f"{len(values)} values"
+        said.append(f"{field_name(name)} ({shown})")
+    return f" The configurations differ in {listed(said)}." if said else ""
 
 
 def seeds_text(report_data: ReportData) -> str:
