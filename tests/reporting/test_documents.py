@@ -9,7 +9,7 @@ from study_factory import make_report_data, texts
 
 import chalknet
 from chalknet.config import Recipe
-from chalknet.formatting import percent
+from chalknet.formatting import p_value, percent
 from chalknet.reporting.document import Code, FigureBlock, Findings, Note, TableBlock
 from chalknet.reporting.document_view import Picture, document_view
 from chalknet.reporting.documents import report_document, with_title_page, writeup_document
@@ -367,6 +367,49 @@ def test_every_finding_of_the_comparison_is_in_the_document():
     assert report_data.findings
     assert set(report_data.findings) <= set(items)
     assert all("hidden units" in finding for finding in report_data.findings)
+
+
+def test_pairs_have_both_p_values_and_say_why_corrected_ones_are_equal():
+    report_data = make_report_data("hidden=5,9,20")
+    (table,) = [
+        b.table for b in report_document(report_data).blocks() if isinstance(b, TableBlock) and b.name == "pairs"
+    ]
+    assert table.columns[3:5] == ("p", "p (Holm)")
+    for row, pair in zip(table.rows, report_data.comparison.pairs, strict=True):
+        assert row[3:5] == (p_value(pair.difference.p_value), p_value(pair.holm_p))
+    words = words_of(report_data)
+    assert "it can give several pairs the same one" in words
+    assert "docs/statistics.md" not in words[: words.index("Every table of this document")]
+    one = words_of(make_report_data("hidden=5,9"))
+    assert "The difference is significant if p < 0.05" in one
+    assert "p (Holm)" not in one
+
+
+def test_scores_of_kept_epochs_are_said_to_be_so():
+    # 71.7 % at the kept epochs, 73.0 % at the end
+    assert "all at the epoch that each run kept" in words_of(STUDIES["stopped early"]())
+    assert "that each run kept" not in words_of(make_report_data("hidden=5,9"))
+
+
+def test_a_document_names_one_number_of_seeds_for_one_pair():
+    sizes, more = {"train": 160, "valid": 120, "test": 40}, {"command_with_seeds": "chalknet study --seeds {}".format}
+    report_data = make_report_data("hidden=5,6", seeds=2, sizes=sizes, more=more)
+    found = re.search(r"a study needs about (\d+) seeds per configuration", words_of(report_data))
+    assert found is not None
+    assert f"About {found[1]} seeds per width would show" in words_of(report_data)
+    assert f"chalknet study --seeds {found[1]}" in words_of(report_data)
+
+
+def test_no_configuration_of_two_settings_is_written_with_a_slash():
+    recipe = SMALL.with_settings(epochs=8)
+    report_data = make_report_data("hidden=16,32", "learning_rate=0.001,0.01", recipe=recipe)
+    document = report_document(report_data)
+    words = "\n".join(text for text in texts(document) if "def " not in text)
+    assert "hidden units / " not in words
+    assert "32 hidden units, learning rate 0.01" in words
+    chosen = report_data.chosen.name.replace(", ", " and ")
+    assert f"We take {chosen}, which gave" in words
+    assert re.search(r"16 hidden units \(learning rate 0\.0+1\)", words)
 
 
 def test_labels_of_which_one_begins_another_are_told_apart_in_findings():

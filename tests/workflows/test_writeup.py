@@ -24,7 +24,7 @@ from chalknet.network.losses import softmax_cross_entropy
 from chalknet.network.relu import relu
 from chalknet.network.softmax import log_softmax
 from chalknet.reporting.document import Code
-from chalknet.reporting.document_view import with_minus_signs
+from chalknet.reporting.document_view import typeset_numbers
 from chalknet.workflows.formula_checks import check_formulas
 from chalknet.workflows.report import report
 from chalknet.workflows.resolve_writeup import resolve_writeup, writeup_folder
@@ -108,7 +108,7 @@ def test_every_number_of_a_table_file_stands_in_the_page(paper):
     for path in (result.folder / "tables").glob("*.csv"):
         for row in rows_of(path)[1:]:
             for cell in row:
-                assert cell in words or with_minus_signs(cell) in words, (path.name, cell)
+                assert cell in words or typeset_numbers(cell) in words, (path.name, cell)
 
 
 def commands_of(document):

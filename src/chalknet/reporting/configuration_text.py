@@ -1,4 +1,4 @@
-"""Configurations in words: "1,000 hidden units", "16 hidden units / learning rate 0.01"."""
+"""Configurations in words: "1,000 hidden units", "16 hidden units, learning rate 0.01"."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from chalknet.studies.configurations import Configuration, value_text
 
 # Names of recipe fields in a sentence or as the head of a column, where the field's own name is not one.
 FIELD_NAMES = {"hidden": "hidden units", "train_size": "training samples"}
+SEPARATOR = ", "  # between the settings of a configuration
 MAX_JOINED = 8  # more configurations than this are counted instead of named
 
 
@@ -22,7 +23,7 @@ def configuration_words(configuration: Configuration) -> str:
     """Return a configuration in words, such as "1,000 hidden units", or "the network" if nothing varies."""
     if not configuration.settings:
         return "the network"
-    return " / ".join(setting_words(name, value) for name, value in configuration.settings)
+    return SEPARATOR.join(setting_words(name, value) for name, value in configuration.settings)
 
 
 def setting_words(name: str, value: Any) -> str:
@@ -40,12 +41,16 @@ def setting_words(name: str, value: Any) -> str:
 def join_configurations(names: Sequence[str], conjunction: str = "and") -> str:
     """Join configurations in words, with what they share said once: "100, 500 and 1,000 hidden units".
 
-    Of more than `MAX_JOINED` the first few are named and the others counted.
+    A single configuration of several settings becomes "16 hidden units and learning rate 0.01". Several of them become
+    "16 hidden units (learning rate 0.01) and 32 hidden units (learning rate 0.1)". Of more than `MAX_JOINED` the first
+    few are named and the others counted.
     """
+    if len(names) == 1:
+        return listed(names[0].split(SEPARATOR))
     rest = len(names) - MAX_JOINED + 2 if len(names) > MAX_JOINED else 0
-    shown = list(names[: len(names) - rest])
+    shown = [_with_parentheses(name) for name in names[: len(names) - rest]]
     words = [name.split(" ") for name in shown]
-    if len(shown) > 1 and not any("/" in one for one in words):
+    if shown and not any(SEPARATOR in name for name in names):
         shared = _n_shared(words)
         after = _n_shared([one[:shared:-1] for one in words])
         if all(len(one) - shared - after == 1 for one in words):
@@ -54,6 +59,12 @@ def join_configurations(names: Sequence[str], conjunction: str = "and") -> str:
             more = f"{conjunction} {count_of(rest, 'other')}" if rest else ""
             return " ".join([*words[0][:shared], joined, *words[0][shared + 1 :], more]).rstrip()
     return listed([*shown, *([count_of(rest, "other")] if rest else [])], conjunction)
+
+
+def _with_parentheses(name: str) -> str:
+    """Return "16 hidden units (learning rate 0.01)" of "16 hidden units, learning rate 0.01"."""
+    first, *others = name.split(SEPARATOR)
+    return f"{first} ({SEPARATOR.join(others)})" if others else first
 
 
 def _n_shared(words: Sequence[Sequence[str]]) -> int:

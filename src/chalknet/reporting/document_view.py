@@ -38,6 +38,7 @@ LONG_CELL = 30  # characters from which on the cells of a column are broken into
 WIDE_NAMES = 12  # categories on an axis from which on a panel takes the whole width
 # A hyphen that is the sign of a number: not in a word, a range, a date or an exponent.
 MINUS = re.compile(r"(?<![\w.\-−])-(?=\d)")
+PERCENT = re.compile(r"(?<=[0-9]) (?=%)")
 NUMERIC = re.compile(r"[-+−±<>≤≥≈~]?\s?[0-9.]")
 
 
@@ -136,9 +137,9 @@ def clean_text(text: str) -> str:
     return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]", "�", text)
 
 
-def with_minus_signs(text: str) -> str:
-    """Return a text with true minus signs before negative numbers: "-1.8 to +2.4" becomes "−1.8 to +2.4"."""
-    return MINUS.sub("−", text)
+def typeset_numbers(text: str) -> str:
+    """Return a text with true minus signs, as in "−1.8 to +2.4", and with no line break between a number and "%"."""
+    return PERCENT.sub("\u00a0", MINUS.sub("−", text))
 
 
 def picture_size(picture: bytes) -> tuple[float, float]:
@@ -230,7 +231,7 @@ class _ViewBuilder:
             called = name if kind == "section" else self.numbers[span.text]
             word = kind if kind == "section" else kind.capitalize()
             return {"kind": "reference", "text": f"{word}\u00a0{called}", "href": f"{kind}-{name}"}
-        text = span.text if span.kind in ("code", "symbol") else with_minus_signs(span.text)
+        text = span.text if span.kind in ("code", "symbol") else typeset_numbers(span.text)
         return {"kind": span.kind, "text": text}
 
     def leads_somewhere(self, reference: str) -> bool:
@@ -243,7 +244,7 @@ def _table_view(table: Table) -> dict[str, Any]:
     kinds = [_column_kind(at, cells) for at, cells in enumerate(columns)]
     rows = [
         [
-            with_minus_signs(clean_text(cell)) if kind == "number" else clean_text(cell)
+            typeset_numbers(clean_text(cell)) if kind == "number" else clean_text(cell)
             for kind, cell in zip(kinds, row, strict=True)
         ]
         for row in table.rows

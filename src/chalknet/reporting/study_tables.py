@@ -126,23 +126,25 @@ def grid_table(report_data: ReportData) -> Table:
 def pairs_table(report_data: ReportData) -> Table:
     """Return the differences between complete configurations, with intervals and p-values.
 
-    The p-values are corrected by Holm's method over all pairs, also over those that are not shown.
+    Where there are several pairs, a second p-value is corrected by Holm's method over all pairs, also over those that
+    are not shown.
     """
     pairs = shown_pairs(report_data)
     names = {runs.name: configuration_text(report_data, runs) for runs in report_data.complete}
+    corrected = report_data.comparison is not None and len(report_data.comparison.pairs) > 1
     rows = [
         (
             " vs. ".join(names.get(name, name) for name in (one.difference.first, one.difference.second)),
             points(one.difference.difference),
             points_interval(one.difference.low, one.difference.high),
+            *((p_value(one.difference.p_value),) if corrected else ()),
             p_value(one.holm_p),
             "yes" if one.significantly_different else "no",
         )
         for one in pairs
     ]
-    corrected = report_data.comparison is not None and len(report_data.comparison.pairs) > 1
     pair = f"pair ({configuration_head(report_data)})" if len(report_data.varied) == 1 else "pair"
-    columns = (pair, "difference (points)", "95 % interval", "p (Holm)" if corrected else "p", "significant")
+    columns = (pair, "difference (points)", "95 % interval", "p", *(("p (Holm)",) if corrected else ()), "significant")
     return Table("Differences between configurations", columns, tuple(rows))
 
 

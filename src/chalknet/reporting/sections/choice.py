@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from chalknet.formatting import capitalized, count_of, listed, percent, percent_interval
 from chalknet.reporting.document import Block, Note, Paragraph, Section
-from chalknet.reporting.markup import escape
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData
 from chalknet.reporting.sections.phrases import (
     count_of_configurations,
@@ -121,7 +120,7 @@ def _bias(report_data: ReportData) -> tuple[Block, ...]:
         return (Paragraph(text),)
     optimism = report_data.optimism
     wins = [
-        f"{escape(runs.name)} ({percent(fraction, 0)})"
+        f"{names_phrase([runs])} ({percent(fraction, 0)})"
         for runs in report_data.complete
         if (fraction := optimism.win_rate[runs.name]) >= MIN_WINS
     ]

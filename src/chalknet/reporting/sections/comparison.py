@@ -92,13 +92,13 @@ def _text(report_data: ReportData) -> str:
         )
     if report_data.n_seeds > 1:
         return (
-            f"{text} The 95 % intervals cover the random seeds and the finite number of samples: they contain the "
-            "accuracy expected over all seeds and samples in about 95 of 100 studies like this one (two-way random "
-            "effects, `docs/statistics.md`)."
+            f"{text} The 95 % intervals account for both the random seeds and the finite number of samples: they "
+            "contain the accuracy expected over all seeds and samples in about 95 of 100 studies like this one "
+            "(two-way random effects)."
         )
     return (
-        f"{text} The 95 % intervals (Wilson) cover the finite number of samples. They do not cover the random seed, "
-        "since each configuration has one."
+        f"{text} The 95 % intervals (Wilson) account for the finite number of samples. They do not account for the "
+        "random seed, since each configuration has one."
     )
 
 
@@ -109,6 +109,8 @@ def _configurations(report_data: ReportData) -> TableBlock:
     mean = ", mean over the seeds" if report_data.n_seeds > 1 else ""
     split = capitalized(comparison_split_name(report_data))
     caption = f"{split} accuracy and loss of each configuration{mean}, and the time of one run"
+    if any(runs.configuration.recipe.stopping.stop_early for runs in report_data.complete):
+        caption += ", all at the epoch that each run kept"
     if chosen:
         caption += ". The highest mean accuracy is in bold"
     return TableBlock("configurations", configurations_table(report_data), f"{caption}.", tuple(chosen))
@@ -144,17 +146,26 @@ def _findings(report_data: ReportData) -> list[Block]:
         return []
     pairs, shown = len(report_data.comparison.pairs), len(shown_pairs(report_data))
     which = "" if shown == pairs else f" of the best configuration from {shown} others"
-    text = f"*Which differences are significant?* [table:pairs] lists the differences{which}. "
+    each = "each" if pairs > 1 else "the"
+    test = f"the t test that belongs to {each} interval" if report_data.n_seeds > 1 else "McNemar's exact test"
     if pairs > 1:
-        text += (
-            f"Among {pairs} pairs, some would look different by chance. The p-values are therefore corrected by Holm's "
-            "rule, and a difference is significant if its corrected p-value is below 0.05. Each interval is that of "
-            "its "
-            "own pair, without correction."
+        text = (
+            f"*Which differences are significant?* [table:pairs] lists the differences{which}, with p-values from "
+            f"{test}. Among {pairs} pairs, some would look different by chance. Holm's rule therefore corrects the "
+            "p-values, and it can give several pairs the same one. A difference is significant if its corrected "
+            "p-value is below 0.05. Each interval is that of its own pair, without correction."
         )
     else:
-        text += "The difference is significant if its p-value is below 0.05."
-    caption = f"Differences in {comparison_split_name(report_data)} accuracy, in percentage points."
+        text = (
+            f"*Is the difference significant?* The p-value is from {test}. The difference is significant if p < 0.05 "
+            "([table:pairs])."
+        )
+    if sum("seeds per configuration" in finding for finding in report_data.findings) > 1:
+        text += " The pairs need different numbers of seeds, because their accuracies vary differently over the seeds."
+    caption = (
+        f"Differences in {comparison_split_name(report_data)} accuracy, in percentage points, from accuracies that are "
+        "not rounded."
+    )
     return [
         Paragraph(text),
         TableBlock("pairs", pairs_table(report_data), caption),

@@ -143,7 +143,9 @@ def _which(report_data: ReportData, chosen: ConfigurationRuns) -> list[Block]:
     widths = report_data.varied == ("hidden",)
     question = "**Which width?**" if widths else "**Which configuration?**"
     accuracy = percent(chosen.mean("valid", "accuracy"))
-    text = f"{question} We take {escape(chosen.name)}, which gave the highest mean validation accuracy ({accuracy}). "
+    text = (
+        f"{question} We take {names_phrase([chosen])}, which gave the highest mean validation accuracy ({accuracy}). "
+    )
     if report_data.comparison is None:
         text += "Since each seed has its own split, no test says whether the differences are more than chance."
         return [Paragraph(text)]
@@ -166,7 +168,7 @@ def _alternative(report_data: ReportData, chosen: ConfigurationRuns, close: list
     if difference is None or _mean_seconds(fastest) >= _mean_seconds(chosen):
         return ""
     return (
-        f"With {escape(fastest.name)}, training takes {seconds_text(_mean_seconds(fastest))} per run instead of "
+        f"With {names_phrase([fastest])}, training takes {seconds_text(_mean_seconds(fastest))} per run instead of "
         f"{seconds_text(_mean_seconds(chosen))}, and the accuracy is {points(abs(difference.difference))} percentage "
         f"points lower (95 % interval of the difference {points(difference.low)} to {points(difference.high)})."
     )
@@ -244,7 +246,8 @@ def _why(chosen: ConfigurationRuns) -> list[Block]:
     known, falls = all(map(math.isfinite, (*wrong, *correct))), gain.value < 0
     if not end > (1.0 + MIN_LOSS_RISE) * then or gain.high < 0 or (falls and not known):
         return []
-    rises = f"After epoch {best} the mean validation loss rises from {fixed(then, 2)} to {fixed(end, 2)} nats"
+    mean = "mean " if len(chosen.seeds) > 1 else ""
+    rises = f"After epoch {best} the {mean}validation loss rises from {fixed(then, 2)} to {fixed(end, 2)} nats"
     if falls:
         text = f"**Why does the loss rise?** {rises}, and the accuracy falls, but not significantly. "
     else:
@@ -319,6 +322,15 @@ def _what_is_open(report_data: ReportData, chosen: ConfigurationRuns) -> list[Bl
     if difference is None or math.isnan(difference.seed_variance):
         return []
     alpha, now = pair_alpha(report_data.comparison), report_data.n_seeds
+    found = required_sample_size(difference, alpha=alpha)
+    if len(report_data.comparison.pairs) == 1 and found is not None and 0 < (found.seeds or 0) <= MAX_PLANNED_SEEDS:
+        assert found.seeds is not None, "checked above"
+        text = (
+            f"**What would more seeds settle?** About {count_of_rounded(found.seeds, 'seed')} {_per(noun)} would show "
+            f"a true difference of {points(difference.difference)} percentage points with {100 * POWER:.0f} % "
+            "probability, as the comparison says. "
+        )
+        return _with_command(report_data, f"{text}This command adds runs to the study:", found.seeds)
     required = required_sample_size(difference, alpha=alpha, size=TARGET)
     seeds = 2 * now
     size = points(detectable_difference(difference, seeds, alpha=alpha))

@@ -58,12 +58,13 @@ def _rules(report_data: ReportData, found: Found) -> str:
         f"half chose, and it can differ from the rise of the {'mean ' if several else ''}curve."
     )
     settled = [one for _, one in found if one.accuracy_settled]
+    if any(one.loss_settled for _, one in found):
+        text += " A loss has settled once it stays within 1 % of its total change from its final value."
     if settled:
         seeds = " for more than half of the seeds" if several else ""
         text += (
-            " A loss has settled once it stays within 1 % of its total change from its final value, an accuracy once "
-            f"it stays within 1 point. A curve has not settled if that happens{seeds} only in the last tenth of the "
-            "epochs."
+            " An accuracy has settled once it stays within 1 point of its final value. A curve has not settled if "
+            f"that happens{seeds} only in the last tenth of the epochs."
         )
     if len(noisy) < len(found):
         text += " Training is unstable if its loss jumps in the second half of the epochs."
@@ -92,9 +93,8 @@ def _caption(report_data: ReportData, found: Found) -> str:
         "there to the end."
     )
     if any(one.accuracy_settled for _, one in found):
-        text += (
-            " *Settled*: epoch from which the training loss, or the validation accuracy, stays near its final value."
-        )
+        curve = "training loss, or the validation accuracy," if any(one.loss_settled for _, one in found) else ""
+        text += f" *Settled*: epoch from which the {curve or 'validation accuracy'} stays near its final value."
     if not all(one.has_noisy_training for _, one in found):
         text += (
             f" *Jumps*: number of epochs{seed} in which the training loss rises by more than {100 * MIN_JUMP:.0f} %. "
@@ -105,6 +105,7 @@ def _caption(report_data: ReportData, found: Found) -> str:
 
 def curve_table(report_data: ReportData, found: Found) -> Table:
     """Return one row per configuration: gap, lowest loss, rise, settling, jumps, and final accuracies of the seeds."""
+    with_loss = any(one.loss_settled for _, one in found)
     with_settling = any(one.accuracy_settled for _, one in found)
     with_jumps = not all(one.has_noisy_training for _, one in found)
     rows = [
@@ -118,7 +119,8 @@ def curve_table(report_data: ReportData, found: Found) -> Table:
                 one.loss.rise,
                 f"{_hundred(one.loss.rise.low)} to {_percent(one.loss.rise.high)}",
             ),
-            *(_settling_cells(one) if with_settling else ()),
+            *((_settling_cell(one.loss_settled, one.n_epochs),) if with_loss else ()),
+            *((_settling_cell(one.accuracy_settled, one.n_epochs),) if with_settling else ()),
             *(_jump_cells(one) if with_jumps else ()),
         )
         for runs, one in found
@@ -129,19 +131,16 @@ def curve_table(report_data: ReportData, found: Found) -> Table:
         "lowest loss",
         "rise",
         "corrected rise",
-        *(("loss settled", "accuracy settled") if with_settling else ()),
+        *(("loss settled",) if with_loss else ()),
+        *(("accuracy settled",) if with_settling else ()),
         *(("jumps", "last jump") if with_jumps else ()),
     )
     return Table("What the learning curves show", columns, tuple(rows))
 
 
-def _settling_cells(one: CurveFindings) -> tuple[str, str]:
-    """Return when the training loss and the validation accuracy have settled."""
-    cells = []
-    for epochs in (one.loss_settled, one.accuracy_settled):
-        settled = have_settled(epochs, one.n_epochs)
-        cells.append(DASH if not epochs else _span(epochs) if settled else "not settled")
-    return cells[0], cells[1]
+def _settling_cell(epochs: Sequence[int], n_epochs: int) -> str:
+    """Return when a curve has settled; a dash where that is not judged."""
+    return DASH if not epochs else _span(epochs) if have_settled(epochs, n_epochs) else "not settled"
 
 
 def _jump_cells(one: CurveFindings) -> tuple[str, str]:

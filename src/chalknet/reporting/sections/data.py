@@ -33,12 +33,12 @@ KINDS = {
 SPLIT_WORDS = {
     "writeup": "The samples are shuffled by NumPy's legacy generator with seed {seed}: the first {train} are training "
     "samples, the next {valid} validation samples, and the remaining {test} test samples.",
-    "random": "A random permutation with seed {seed} splits them into {train} training, {valid} validation and {test} "
-    "test samples.",
-    "stratified": "They are split at random with seed {seed}, with the same class proportions in every split: {train} "
+    "random": "A random permutation with seed {seed} splits the samples into {train} training, {valid} validation and "
+    "{test} test samples.",
+    "stratified": "The samples are split at random with seed {seed}, with the same class proportions in every split: "
+    "{train} training, {valid} validation and {test} test samples.",
+    "group": "The samples are split at random with seed {seed}, and samples of one group stay in one split: {train} "
     "training, {valid} validation and {test} test samples.",
-    "group": "They are split at random with seed {seed}, and samples of one group stay in one split: {train} training, "
-    "{valid} validation and {test} test samples.",
 }
 
 

@@ -16,7 +16,7 @@ def network_phrase(runs: ConfigurationRuns) -> str:
     names = [name for name, _ in runs.configuration.settings]
     if not names:
         return "the network"
-    return f"the {'network' if names == ['hidden'] else 'configuration'} with {escape(runs.name)}"
+    return f"the {'network' if names == ['hidden'] else 'configuration'} with {names_phrase([runs])}"
 
 
 def count_of_configurations(report_data: ReportData, n: int) -> str:

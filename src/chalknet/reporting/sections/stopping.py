@@ -202,9 +202,8 @@ def _criterion(found: Found, mean: str) -> str:
 def _caption(report_data: ReportData, found: Found) -> str:
     mean = ", means over the seeds" if report_data.n_seeds > 1 else ""
     return (
-        f"Best epoch by {monitor_names(found)}, and accuracies at that epoch and after the last one{mean}. Change: "
-        "of the "
-        "validation accuracy between the two, in percentage points."
+        f"Best epoch by {monitor_names(found)}, and accuracies at that epoch and after the last one{mean}. *Change*: "
+        "of the validation accuracy between the two, in percentage points, from accuracies that are not rounded."
     )
 
 
