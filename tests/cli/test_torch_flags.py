@@ -48,8 +48,8 @@ def test_a_study_records_the_engine_of_each_run(letters, tmp_path):
     results = read_results(tmp_path / "runs")
     said = [results.run(config, 0).trained for config in results.complete_configurations]
     assert said == [
-        "torch engine, float32, on cpu, one at a time",
-        "torch engine, float32 with bfloat16 products, on cpu, one at a time",
+        "torch engine, float32, on cpu, 1 worker process",
+        "torch engine, float32 with bfloat16 products, on cpu, 1 worker process",
     ]
 
 

@@ -81,7 +81,7 @@ def make_run(place, seed, sizes, n_epochs, images_of):
         history=tuple(history),
         kept_epoch=n_epochs,
         seconds=0.1 * n_epochs,
-        trained="numpy engine, float32, 2 at a time",
+        trained="numpy engine, float32, 2 worker processes",
         machine=MACHINE,
         valid=splits["valid"],
         test=splits["test"],

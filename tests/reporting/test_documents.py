@@ -259,9 +259,22 @@ def test_the_report_of_one_run_speaks_of_no_seeds():
 
 
 def test_no_overfitting_is_said_with_the_limits_of_its_rules():
-    words = words_of(make_report_data(seeds=1))
-    assert "reach below their limits (1 point and 2 %)" in words or "overfits" in words
-    assert "neither" not in words
+    report_data = make_report_data("hidden=5,9,20,30")
+    wide = Interval(0.05, -0.1, 0.2, 0.95)
+
+    def sentence(gap, rise, **more):
+        found = [
+            (runs, replace(runs.curves, gap=gap, loss=replace(runs.curves.loss, rise=rise), **more))
+            for runs in report_data.complete
+        ]
+        return curve_sentences(found)[0]
+
+    limits = "for every configuration, the intervals of the gap and of the corrected rise reach below their limits"
+    assert sentence(wide, wide) == f"These rules find no overfitting: {limits} (1 point and 2 %)."
+    rises = sentence(wide, Interval(0.1, 0.05, 0.2, 0.95), training_continues=False)
+    assert rises.endswith("reaches below its limit (2 %) or the training loss rises as well.")
+    unknown = sentence(wide, Interval(0.1, np.nan, np.nan, 0.95))
+    assert unknown.endswith("no interval lies above its limit. Without an interval, a rule is not applied.")
 
 
 def test_a_section_about_one_run_states_nothing_about_the_others():

@@ -72,8 +72,8 @@ def test_results_do_not_depend_on_jobs_or_order(letters, tmp_path, vary):
         study(letters, vary, out=tmp_path / f"jobs{jobs}", seeds=2, jobs=jobs, epochs=3, **SIZES) for jobs in (1, 2)
     )
     assert numbers(one) == numbers(two)
-    assert one.run(one.configurations[0], 0).trained.endswith("one at a time")
-    assert two.run(two.configurations[0], 0).trained.endswith("2 at a time")
+    assert one.run(one.configurations[0], 0).trained.endswith("1 worker process")
+    assert two.run(two.configurations[0], 0).trained.endswith("2 worker processes")
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_stacked_runs_equal_single_runs(letters, tmp_path, stacks):
         mine, theirs = (one.record(run.configuration, run.seed).history[-1].valid.loss for one in (stacked, alone))
         assert mine == pytest.approx(theirs, rel=1e-9)
     how = Counter(stacked.record(run.configuration, run.seed).trained for run in stacked.runs)
-    assert how == {"torch engine, float64, on cpu, in a stack of 4, one at a time": 4}
+    assert how == {"torch engine, float64, on cpu, in a stack of 4, 1 worker process": 4}
     names, others = (sorted(path.name for path in (one.folder / "models").rglob("*")) for one in (alone, stacked))
     assert names == others
 

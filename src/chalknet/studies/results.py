@@ -78,7 +78,7 @@ class RunRecord:
         kept_epoch: the epoch whose weights are kept: the last one, or the best one if training
             stopped early. Epochs count from 1.
         seconds: wall time of all epochs.
-        trained: how it was trained, in words: "numpy engine, float32, one at a time".
+        trained: how it was trained, in words: "numpy engine, float32, 1 worker process".
         machine: JSON-ready facts of the machine that trained it.
     """
 

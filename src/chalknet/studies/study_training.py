@@ -111,7 +111,7 @@ def train_run(
         data: the study's samples.
         run_key: the run.
         threads: number of threads of the engine.
-        concurrency: how many runs are trained at a time, in words, for the record.
+        concurrency: the number of worker processes in words, for the record.
         keep_model: whether the output contains the model file.
         on_epoch: called with the record of each epoch.
         checkpoints: the folder for the run's checkpoint, from which it resumes. If it does not

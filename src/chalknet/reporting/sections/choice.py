@@ -163,7 +163,7 @@ def _overlap(report_data: ReportData, chosen: ConfigurationRuns) -> str:
         return ""
     overlap = valid.low <= test.high and test.low <= valid.high
     verb = "overlaps" if overlap else "does not overlap"
-    return f" The interval {verb} with that of the validation accuracy."
+    return f" The interval {verb} that of the validation accuracy."
 
 
 def _seeds(values: Sequence[float]) -> str:

@@ -205,7 +205,8 @@ def _when(report_data: ReportData, chosen: ConfigurationRuns) -> list[Block]:
     ]
     if others:
         where = f"{others[0]}" if min(others) == max(others) else f"between epochs {min(others)} and {max(others)}"
-        text += f" For the other configurations, the best epoch is {where} ([table:stopping])."
+        which = "the other configuration" if len(others) == 1 else "the other configurations"
+        text += f" For {which}, the best epoch is {where} ([table:stopping])."
     return [Paragraph(text)]
 
 

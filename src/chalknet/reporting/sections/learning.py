@@ -92,8 +92,8 @@ def describe_run(history: tuple[EpochRecord, ...]) -> str:
     )
     # The scores of the network after an epoch are in the next record, where there is one.
     before = history[min(best + 1, len(history) - 1)].train.loss
-    falls = "falls" if last.train.loss < before else "rises"
-    return f"{lowest}, while the training loss {falls} from {before:.4f} to {last.train.loss:.4f}. {gap}"
+    falls = "while the training loss falls" if last.train.loss < before else "and the training loss rises as well,"
+    return f"{lowest}, {falls} from {before:.4f} to {last.train.loss:.4f}. {gap}"
 
 
 def training_scores_text(recipe: Recipe, splits: Sequence[str] = ("valid", "test")) -> str:

@@ -37,6 +37,7 @@ from typing import Protocol
 from chalknet.artifacts.atomic import new_folder, refuse_link, remove_temporaries, write_bytes
 from chalknet.data.dataset import Dataset
 from chalknet.errors import ChalknetError
+from chalknet.formatting import count_of
 from chalknet.studies.configurations import Configuration, RunKey
 from chalknet.studies.execution_plan import Job, MakePlan, Plan
 from chalknet.studies.lease import HEARTBEAT_SECONDS, Lease, end_lease, new_lease
@@ -453,7 +454,7 @@ class Scheduler:
         training = sum(bool(slot.epochs) for slot in self._slots)
         while training + len(self._waiting) < self._pool.size and (job := self._queue.claim()):
             self._waiting.append(job)
-        concurrency = "one at a time" if self._pool.size == 1 else f"{self._pool.size} at a time"
+        concurrency = count_of(self._pool.size, "worker process", "worker processes")
         for slot in self._slots:
             if self._waiting and slot.is_ready and not slot.epochs:
                 slot.job = self._waiting.pop(0)
