@@ -34,7 +34,7 @@ def test_the_commands_in_the_appendix_repeat_the_writeup(letters, tmp_path, caps
     main(["writeup", "--data", letters, *LINE, "--out", "paper", "--quiet"])
     page = (tmp_path / "paper" / "writeup.html").read_text(encoding="utf-8")
     start = page.rindex("chalknet writeup --data letters.npz")  # the conclusion has a command with more seeds
-    command = page[start : page.index("\n", start)].split()
+    command = page[start : page.index("<", start)].split()
     assert command[1:] == ["writeup", "--data", letters, *_repeating(), "--out", "paper-repeated"]
     capsys.readouterr()
     assert main([*command[1:-1], "again"]) == 0

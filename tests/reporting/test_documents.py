@@ -10,9 +10,10 @@ from study_factory import make_report_data, texts
 import chalknet
 from chalknet.config import Recipe
 from chalknet.formatting import p_value, percent
-from chalknet.reporting.document import Code, FigureBlock, Findings, Note, TableBlock
+from chalknet.reporting.document import Code, FigureBlock, Findings, Note, Paragraph, TableBlock
 from chalknet.reporting.document_view import Picture, document_view
 from chalknet.reporting.documents import report_document, with_title_page, writeup_document
+from chalknet.reporting.markup import parse_markup
 from chalknet.reporting.sections.curves import curve_sentences, curve_table
 from chalknet.reporting.sections.original import ORIGINAL, differences, intervals_table
 from chalknet.reporting.sections.stopping import stopping_sentences
@@ -78,6 +79,46 @@ def test_the_document_of_any_study_is_whole_and_well_worded(study, make):
             assert block.figure.panels, block.name
         elif isinstance(block, Findings):
             assert block.items
+
+
+@pytest.mark.parametrize("make", [report_document, writeup_document], ids=["report", "writeup"])
+def test_a_formula_that_a_document_cites_is_in_it(study, make):
+    document = make(study)
+    running = [block.text for block in document.blocks() if isinstance(block, Paragraph | Note)]
+    cited = {span.text for text in running for span in parse_markup(text) if span.kind == "formula"}
+    assert cited <= document.formulas()
+
+
+def test_a_study_of_two_factors_says_what_each_does():
+    report_data = make_report_data("hidden=5,9", "momentum=0.5,0.9")
+    said = words_of(report_data)
+    low, high = (
+        percent(
+            np.mean(
+                [runs.mean("valid", "accuracy") for runs in report_data.complete if width in runs.configuration.label]
+            )
+        )
+        for width in ("hidden=5", "hidden=9")
+    )
+    assert f"validation accuracy is {low} with 5 hidden units and {high} with 9 hidden units" in said
+    assert "points with momentum 0.5 and" in said
+    assert "each factor" not in words_of(
+        make_report_data("hidden=5,9", "momentum=0.5,0.9", statuses={(3, 0): "failed"})
+    )
+    assert "each factor" not in words_of(make_report_data("hidden=5,9"))
+
+
+def test_only_the_writeup_lists_code():
+    assert ("B", "The code") in [(s.number, s.title) for s in writeup_document(make_report_data("hidden=5")).sections]
+    assert "B" not in [section.number for section in report_document(make_report_data("hidden=5")).sections]
+
+
+def test_a_writeup_shows_its_own_widths_beside_those_of_the_original():
+    tables = {b.name: b for b in writeup_document(make_report_data("hidden=100,200")).blocks() if hasattr(b, "table")}
+    assert [row[0] for row in tables["original_times"].table.rows] == ["100", "200"]
+    assert tables["original"].table.rows[3][0] == "200, training"
+    assert tables["original"].table.rows[3][1] == "–"
+    assert "The original also has 500, 1,000 and 2,000 hidden units." in tables["original"].caption
 
 
 def test_title_author_and_date_replace_what_a_document_has():
@@ -444,7 +485,7 @@ def test_equal_means_are_said_to_be_equal_and_the_first_is_chosen():
     assert "The network with 9 hidden units has the same mean; the first one listed is taken." in words_of(both)
 
 
-def test_a_spike_does_not_flatten_the_curves_and_its_caption_says_so():
+def test_losses_with_a_spike_have_a_logarithmic_axis_and_are_all_shown():
     report_data = make_report_data("hidden=5,9")
     runs, other = report_data.configurations
     history = list(runs.histories[0])
@@ -453,10 +494,8 @@ def test_a_spike_does_not_flatten_the_curves_and_its_caption_says_so():
         report_data, configurations=(replace(runs, histories=(tuple(history), *runs.histories[1:])), other)
     )
     (figure,) = [b for b in report_document(spiked).blocks() if isinstance(b, FigureBlock) and b.name == "curves-loss"]
-    assert figure.figure.panels[0].y_limits[1] < 3
-    assert max(figure.figure.panels[0].curves[0].y) > 10
-    assert "cut off" in figure.caption
-    assert "cut off" not in words_of(report_data)
+    assert {panel.y_scale for panel in figure.figure.panels} == {"log"}
+    assert "cut off" not in figure.caption
 
 
 def test_what_varies_is_told_from_all_configurations_and_not_from_the_finished_ones_alone():

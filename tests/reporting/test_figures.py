@@ -55,7 +55,11 @@ def test_any_values_and_names_are_json(values, name):
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"low": X}, "low goes with high"), ({"low": X, "high": X[:2]}, "one length"), ({"style": "bars"}, "line or poi")],
+    [
+        ({"low": X}, "low goes with high"),
+        ({"low": X, "high": X[:2]}, "one length"),
+        ({"style": "bars"}, "line, points or joined"),
+    ],
 )
 def test_an_invalid_curve_is_refused(settings, message):
     with pytest.raises(ValueError, match=message):

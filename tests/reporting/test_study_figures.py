@@ -3,18 +3,20 @@
 from dataclasses import replace
 
 import pytest
-from study_factory import RECIPE, make_report_data
+from study_factory import make_report_data
 
 from chalknet.records import EpochRecord, Scores
 from chalknet.reporting.documents import report_document
-from chalknet.reporting.figures import HeatMap
+from chalknet.reporting.figures import Figure, HeatMap, Mark, Panel
 from chalknet.reporting.sections.comparison import cut_off
 from chalknet.reporting.study_figures import (
     accuracy_figures,
     configuration_curves,
     epoch_marks,
     is_grid,
+    marks_text,
     value_limits,
+    value_scale,
 )
 from chalknet.studies.spec import SearchConfig
 
@@ -80,16 +82,37 @@ def test_a_search_is_a_scatter_of_trials_without_a_grid():
     assert "grid" not in {getattr(block, "name", "") for block in report_document(found).blocks()}
 
 
-def test_curves_mark_the_kept_epoch_and_the_stopping_point():
-    recipe = RECIPE.with_settings(stop_early=True)
-    found = make_report_data("hidden=5,9", recipe=recipe, lengths={0: 12, 1: 20, 2: 15})
-    for panel in configuration_curves(found, "loss", ("train", "valid")).panels:
-        assert panel.marks[-1].label == "kept epoch"
-        assert (panel.marks[-1].low, panel.marks[-1].high) == (12, 20)
-    full = make_report_data("hidden=5,9").configurations[0]
-    stop, kept = epoch_marks(full, seed=0)
-    assert (stop.label, stop.at) == ("stopping point", full.stopping.epoch.value)
-    assert (kept.at, kept.low) == (full.kept_epochs[0], None)
+def test_curves_mark_the_best_epoch_of_all_seeds_or_of_one():
+    runs = make_report_data("hidden=5,9").configurations[0]
+    (best,) = epoch_marks(runs)
+    assert (best.label, best.at, best.low) == ("best epoch", runs.stopping.epoch.value, runs.stopping.epoch.low)
+    (own,) = epoch_marks(runs, seed=1)
+    assert (own.at, own.low) == (runs.stopping.by_seed[1], None)
+
+
+def test_a_kept_epoch_is_marked_only_where_it_says_something():
+    runs = replace(make_report_data("hidden=5,9").configurations[0], stopping=None)
+    assert epoch_marks(replace(runs, kept_epochs=(8, 8, 8))) == (Mark(8.0, "kept epoch"),)
+    assert epoch_marks(replace(runs, kept_epochs=(12, 20, 15))) == ()  # their mean would be no epoch of any run
+    assert epoch_marks(runs) == ()  # the last epoch
+
+
+def test_a_caption_explains_the_marks_of_its_figure():
+    found = make_report_data("hidden=5,9")
+    assert "95 % interval" in marks_text(configuration_curves(found, "loss", ("train", "valid")))
+    assert "interval" not in marks_text(Figure("", (Panel("", "", "", (), marks=(Mark(3, "best epoch"),)),)))
+    assert marks_text(Figure("", (Panel("", "", "", ()),))) == ""
+
+
+def test_positive_losses_with_a_spike_have_a_logarithmic_axis():
+    losses = [1.0, 0.8, 90.0, 0.5, 0.4]
+    spiked = [EpochRecord(n, Scores(value, 0.9, 1.0), None, None, 0.1) for n, value in enumerate(losses, 1)]
+    assert value_scale([spiked], ("train",), "loss") == "log"
+    assert value_limits([spiked], ("train",), "loss") is None
+    zero = [*spiked, EpochRecord(6, Scores(0.0, 1.0, 1.0), None, None, 0.1)]
+    assert value_scale([zero], ("train",), "loss") == "linear"
+    assert value_limits([zero], ("train",), "loss") is not None
+    assert value_scale([spiked[:2]], ("train",), "loss") == "linear"
 
 
 def history(accuracies):

@@ -32,13 +32,15 @@ from chalknet.reporting.tables import Table
 
 # Inches that a picture may fill on A4 between the margins, with space for its caption.
 PAGE_WIDTH, PAGE_HEIGHT = 6.5, 8.4
+SHEET_HEIGHT = 3.4  # of a bitmap with images of samples or weights, so that text fits on its page
 ONE_PANEL_WIDTH = 4.7
+FEW_VALUES, FEW_VALUES_WIDTH = 3, 3.6  # width of a panel with points at so few places
 PIXELS_PER_INCH = 150  # resolution of bitmaps
 LONG_CELL = 30  # characters from which on the cells of a column are broken into lines
 WIDE_NAMES = 12  # categories on an axis from which on a panel takes the whole width
 # A hyphen that is the sign of a number: not in a word, a range, a date or an exponent.
 MINUS = re.compile(r"(?<![\w.\-−])-(?=\d)")
-PERCENT = re.compile(r"(?<=[0-9]) (?=%)")
+PERCENT = re.compile(r"(?<=\d) (?=%)")  # the space in "94.8 %", at which a line must not break
 NUMERIC = re.compile(r"[-+−±<>≤≥≈~]?\s?[0-9.]")
 
 
@@ -95,7 +97,9 @@ def figure_width(figure: Figure) -> float:
     if isinstance(panel, HeatMap):
         return PAGE_WIDTH if len(panel.column_names) > WIDE_NAMES else ONE_PANEL_WIDTH
     if isinstance(panel, Matrix):
-        return min(max(1.2 + 0.34 * len(panel.column_names), 3.0), PAGE_WIDTH)
+        return min(max(1.2 + 0.28 * len(panel.column_names), 3.0), PAGE_WIDTH)
+    if panel.curves and panel.curves[0].style != "line" and len(set(panel.curves[0].x)) <= FEW_VALUES:
+        return FEW_VALUES_WIDTH
     return PAGE_WIDTH if len(panel.x_names) > WIDE_NAMES else ONE_PANEL_WIDTH
 
 
@@ -214,7 +218,8 @@ class _ViewBuilder:
         """Return the file of a picture and its size in inches, scaled down to fit a page."""
         picture = self.pictures[name]
         width, height = picture_size(picture.light)
-        scale = min(1.0, PAGE_WIDTH / width, PAGE_HEIGHT / height)
+        highest = SHEET_HEIGHT if picture.kind == "png" else PAGE_HEIGHT
+        scale = min(1.0, PAGE_WIDTH / width, highest / height)
         return {"file": f"{name}.{picture.kind}", "width": round(width * scale, 4), "height": round(height * scale, 4)}
 
     def spans(self, text: str) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from chalknet.reporting.sections.images import mistakes_section, weights_section
 from chalknet.reporting.sections.learning import learning_section
 from chalknet.reporting.sections.original import original_section
 from chalknet.reporting.sections.setup import setup_section
+from chalknet.reporting.sections.standard_text import standard_text
 from chalknet.reporting.sections.stopping import stopping_section
 from chalknet.version import __version__
 
@@ -38,11 +39,12 @@ def writeup_document(report_data: ReportData) -> Document:
     title = "Letters from a network with one hidden layer"
     return Document(
         title=title,
-        subtitle=f"The write-up, made again from {report_data.results.data.source} by chalknet {__version__}",
+        subtitle=f"The course write-up, reproduced with the data set {report_data.results.data.source} "
+        f"by chalknet {__version__}",
         notes=_notes(report_data),
         banner=_banner(report_data),
         sections=(
-            setup_section(report_data, "0"),
+            _opened(setup_section(report_data, "0")),
             data_section(report_data, "0.1"),
             helpers_section("0.2"),
             Section("1", "The network"),
@@ -96,9 +98,21 @@ def report_document(report_data: ReportData) -> Document:
         chapters.append(weights_section(report_data, "7"))
     if report_data.ensemble is None:
         chapters.append(conclusion_section(report_data, str(len(chapters) + 1)))
-    chapters += [appendix_section(report_data), code_section(report_data)]
-    subtitle = f"{report_data.name}: {report_data.results.data.source}, by chalknet {__version__}".removeprefix(": ")
-    return Document(_title(report_data), subtitle, _notes(report_data), tuple(chapters), _banner(report_data))
+    chapters.append(appendix_section(report_data))
+    title = _title(report_data)
+    return Document(title, _subtitle(report_data), _notes(report_data), tuple(chapters), _banner(report_data))
+
+
+def _opened(section: Section) -> Section:
+    """Return the first section of the write-up with a paragraph that says what "the original" is."""
+    return replace(section, blocks=(*standard_text("opening"), *section.blocks))
+
+
+def _subtitle(report_data: ReportData) -> str:
+    """Return what was trained on which data: "Study widths on the data set glyphs, by chalknet 1.0"."""
+    kind = "Run" if report_data.is_run else "Study"
+    what = f"{kind} {report_data.name} on" if report_data.name else "On"
+    return f"{what} the data set {report_data.results.data.source}, by chalknet {__version__}"
 
 
 def _result(report_data: ReportData, number: str) -> Section:
@@ -133,7 +147,9 @@ def _notes(report_data: ReportData) -> tuple[Note, ...]:
     notes = []
     if report_data.is_quick:
         widths = listed([runs.title.split()[0] for runs in report_data.configurations])
-        notes.append(Note(f"**Quick form:** {widths} hidden units. The full form has {FULL_FORM}.", "warning"))
+        epochs = count_of(report_data.recipe.training.epochs, "epoch")
+        text = f"This is the quick form: {widths} hidden units, {epochs}, {count_of(report_data.n_seeds, 'seed')}."
+        notes.append(Note(f"{text} The full form has {FULL_FORM}.", "warning"))
     counts = report_data.results.counts
     if counts["done"] < len(report_data.results.runs):
         state = f"{counts['done']} of {count_of(len(report_data.results.runs), 'run')} are finished"

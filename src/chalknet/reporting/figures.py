@@ -37,7 +37,7 @@ class Curve:
             example the smallest value over the seeds, or the lower end of an interval. None for no
             band.
         high: upper ends; given if and only if `low` is.
-        style: "line" or "points".
+        style: "line", "points", or "joined" for points that a line joins and that have error bars.
         color: index in the palette. By default the index of the label among the figure's labels, so
             that a label has the same color in all panels.
 
@@ -58,8 +58,8 @@ class Curve:
         lengths = {len(values) for values in (self.x, self.y, self.low, self.high) if values is not None}
         if len(lengths) != 1 or (self.low is None) != (self.high is None):
             raise ValueError(f"curve {self.label!r}: x, y, low and high must have one length; low goes with high.")
-        if self.style not in ("line", "points"):
-            raise ValueError(f"curve {self.label!r}: style must be line or points, got {self.style!r}.")
+        if self.style not in ("line", "points", "joined"):
+            raise ValueError(f"curve {self.label!r}: style must be line, points or joined, got {self.style!r}.")
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,11 @@ class Panel:
     marks: tuple[Mark, ...] = ()
     x_names: tuple[str, ...] = ()
     y_limits: tuple[float, float] | None = None
+
+    @property
+    def shows_accuracy(self) -> bool:
+        """Whether the vertical axis is an accuracy, whose numbers are shown in percent."""
+        return self.y_label.endswith(AXES["accuracy"])
 
     def cuts_off(self) -> bool:
         """Return whether a value of a curve lies outside the vertical axis."""

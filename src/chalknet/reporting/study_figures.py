@@ -19,11 +19,12 @@ from chalknet.studies.results import LabeledPredictions
 MAX_PANELS = 9  # three rows of three, so that two figures fit a page
 MAX_WIDE_PANELS = 6  # panels that stand in two columns; more stand in three
 MAX_LINES = 6  # values of the second factor that are drawn as lines
-MAX_BANDS = 3  # lines whose intervals are drawn; more bands would hide each other
+MAX_BANDS = 3  # lines whose intervals are drawn; more error bars would hide each other
 MIN_MAP_VALUES = 3  # values of both factors from which on a heat map is drawn
 MIN_GRID_FRACTION = 0.5  # fraction of the combinations of two factors that make a grid
 WIDE_RATIO = 20.0  # ratio of the largest to the smallest value from which on an axis is logarithmic
 MAX_MATRIX_CLASSES = 12
+BEST_EPOCH, KEPT_EPOCH = "best epoch", "kept epoch"  # labels of marks
 SEED_OFFSET = 0.02  # distance of the points of single seeds from their mean, in lengths of the axis
 LARGE_SPIKE = 1.5  # ratio of all values to the values of interest from which on an axis is cut
 EARLY = 0.1  # fraction of the epochs whose accuracy may be cut off
@@ -47,6 +48,7 @@ def history_curves(
             AXES[measure],
             split_curves([history], splits, measure),
             marks=marks,
+            y_scale=value_scale([history], splits, measure),
             y_limits=value_limits([history], splits, measure),
         )
         for measure in measures
@@ -55,35 +57,53 @@ def history_curves(
 
 
 def epoch_marks(runs: ConfigurationRuns, seed: int | None = None) -> tuple[Mark, ...]:
-    """Return marks at the stopping point and at the kept epoch.
+    """Return a mark at the best epoch, and one at the kept epoch if that is another, earlier than the last.
 
     Args:
         runs: the runs of one configuration.
-        seed: index of one run, whose kept epoch is marked; None for the mean over all of them, with
-            the smallest and the largest.
+        seed: index of one run, whose own epochs are marked; None for the best epoch of all seeds,
+            and the kept epoch only if all seeds have the same.
     """
     marks = []
     if runs.stopping is not None and len(runs.histories[0]) > 1:
-        marks.append(_stopping_mark(runs))
-    kept = runs.kept_epochs if seed is None else (runs.kept_epochs[seed],)
-    ends = (min(kept), max(kept)) if len(set(kept)) > 1 else (None, None)
-    return (*marks, Mark(sum(kept) / len(kept), "kept epoch", *ends))
+        is_one_of_many = seed is not None and len(runs.seeds) > 1
+        own = Mark(float(runs.stopping.by_seed[seed or 0]), BEST_EPOCH)
+        marks.append(own if is_one_of_many else _stopping_mark(runs))
+    kept = set(runs.kept_epochs if seed is None else (runs.kept_epochs[seed],))
+    last = min(map(len, runs.histories)) if seed is None else len(runs.histories[seed])
+    if len(kept) == 1 and max(kept) < last and float(max(kept)) not in {mark.at for mark in marks}:
+        marks.append(Mark(float(max(kept)), KEPT_EPOCH))
+    return tuple(marks)
+
+
+def marks_text(figure: Figure) -> str:
+    """Return sentences of a caption that explain the marks of a figure; "" without marks."""
+    marks = [mark for panel in figure.panels if isinstance(panel, Panel) for mark in panel.marks]
+    labels = {mark.label for mark in marks}
+    said = []
+    if BEST_EPOCH in labels:
+        shade = ", and the shaded area its 95 % interval" if any(mark.low is not None for mark in marks) else ""
+        said.append(f" The vertical line is the best epoch{shade}.")
+    if KEPT_EPOCH in labels:
+        said.append(" The weights of the kept epoch are the result of the run.")
+    return "".join(said)
 
 
 def _stopping_mark(runs: ConfigurationRuns) -> Mark:
     assert runs.stopping is not None, "callers check it"
     epoch = runs.stopping.epoch
     ends = (None, None) if math.isnan(epoch.low) else (epoch.low, epoch.high)
-    return Mark(epoch.value, "stopping point", *ends)
+    return Mark(epoch.value, BEST_EPOCH, *ends)
 
 
 def configuration_curves(report_data: ReportData, measure: str, splits: Sequence[str]) -> Figure:
     """Return a panel per configuration: means over seeds with a band from smallest to largest.
 
-    Every panel marks the stopping point and the kept epoch.
+    Every panel marks the best epoch, and the kept epoch as `epoch_marks` describes.
     """
     shown = shown_configurations(report_data)
-    limits = value_limits([history for runs in shown for history in runs.histories], splits, measure)
+    histories = [history for runs in shown for history in runs.histories]
+    scale, limits = value_scale(histories, splits, measure), value_limits(histories, splits, measure)
     panels = tuple(
         Panel(
             panel_title(runs),
@@ -91,6 +111,7 @@ def configuration_curves(report_data: ReportData, measure: str, splits: Sequence
             AXES[measure],
             split_curves(runs.histories, splits, measure),
             marks=epoch_marks(runs),
+            y_scale=scale,
             y_limits=limits,
         )
         for runs in shown
@@ -106,6 +127,7 @@ def seed_curves(runs: ConfigurationRuns, split: str, measures: Sequence[str]) ->
             "epoch",
             AXES[measure],
             _seed_curves(runs, split, measure),
+            y_scale=value_scale(runs.histories, (split,), measure),
             y_limits=value_limits(runs.histories, (split,), measure),
         )
         for measure in measures
@@ -121,9 +143,9 @@ def _seed_curves(runs: ConfigurationRuns, split: str, measure: str) -> tuple[Cur
 
 
 def stopping_curves(report_data: ReportData) -> Figure:
-    """Return a panel per configuration: the monitored measure by seed, and the stopping point.
+    """Return a panel per configuration: the monitored measure by seed, and the best epoch.
 
-    The shade around a stopping point is its 95 % interval.
+    The shade around a best epoch is its 95 % interval.
     """
     panels = []
     shown = shown_configurations(report_data)
@@ -139,6 +161,7 @@ def stopping_curves(report_data: ReportData) -> Figure:
                 "validation " + AXES[measure],
                 _seed_curves(runs, "valid", measure),
                 marks=(_stopping_mark(runs),),
+                y_scale=value_scale(histories, ("valid",), measure),
                 y_limits=value_limits(histories, ("valid",), measure),
             )
         )
@@ -156,20 +179,28 @@ def _columns(n_panels: int) -> int:
     return min(n_panels, 2 if n_panels <= MAX_WIDE_PANELS else 3)
 
 
+def value_scale(histories: Sequence[Sequence[EpochRecord]], splits: Sequence[str], measure: str) -> str:
+    """Return "log" for positive losses with spikes that would flatten a linear axis, else "linear"."""
+    if measure != "loss" or _loss_limits(histories, splits) is None:
+        return "linear"
+    losses = _values(_records(histories), splits, lambda scores: scores.loss)
+    return "log" if min(losses) > 0 and math.isfinite(max(losses)) else "linear"
+
+
 def value_limits(
     histories: Sequence[Sequence[EpochRecord]], splits: Sequence[str], measure: str
 ) -> tuple[float, float] | None:
     """Return the ends of a vertical axis that cuts off a few epochs which would flatten all others.
 
-    A loss axis ends a little above the losses of the first and the last epochs, so that spikes
-    between them are cut off. An accuracy axis begins at the lowest accuracy after the first tenth
-    of the epochs, so that curves near 90 % are visibly different.
+    A loss axis that cannot be logarithmic ends a little above the losses of the first and the last
+    epochs, so that spikes between them are cut off. An accuracy axis begins at the lowest accuracy
+    after the first tenth of the epochs, so that curves near 90 % are visibly different.
 
     Returns:
         (low, high), or None where the axis can show every value.
     """
     if measure == "loss":
-        return _loss_limits(histories, splits)
+        return None if value_scale(histories, splits, measure) == "log" else _loss_limits(histories, splits)
     return _accuracy_limits(histories, splits) if measure == "accuracy" else None
 
 
@@ -267,7 +298,7 @@ def _lines_figure(report_data: ReportData, x_name: str, line_name: str) -> Figur
         label = f"{field_name(line_name)} {_short_text(value)}"
         places = tuple(x[at] for at in order)
         with_band = len(values) <= MAX_BANDS
-        curves.append(_mean_curve(report_data, label, places, ordered, "line", with_interval=with_band))
+        curves.append(_mean_curve(report_data, label, places, ordered, "joined", with_interval=with_band))
     _, scale, names = _axis(report_data, x_name, report_data.complete)
     panel = Panel("", field_name(x_name), _accuracy_label(report_data), tuple(curves), x_scale=scale, x_names=names)
     return Figure("", (panel,), legend="shared")
@@ -330,7 +361,7 @@ def _mean_curve(
     if len(found) < len(runs) or not with_interval:
         return Curve(label, x, means, style=style)
     low, high = tuple(one.low for one in found), tuple(one.high for one in found)
-    shown = label if style == "line" else f"{label}, 95 % interval"
+    shown = label if style == "joined" else f"{label}, 95 % interval"
     return Curve(shown, x, means, low, high, style=style)
 
 

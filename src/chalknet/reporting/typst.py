@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import textwrap
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -75,7 +76,7 @@ def _symbols(view: Any) -> dict[str, str]:
 
 
 def _add_longest(view: dict[str, Any]) -> None:
-    """Add to each table a few rows with the longest cells of each column.
+    """Add to each table its heads in short lines and a few rows with the longest cells of each column.
 
     The template measures the width of these rows, because measuring all rows of a table is slow.
     """
@@ -86,6 +87,14 @@ def _add_longest(view: dict[str, Any]) -> None:
                     sorted(cells, key=len, reverse=True)[:N_LONGEST] for cells in zip(*block["rows"], strict=True)
                 ]
                 block["longest"] = [list(row) for row in zip(*columns, strict=True)]
+                widths = [max(len(row[at]) for row in block["longest"]) for at in range(len(columns))]
+                heads = zip(block["columns"], widths or [0] * len(block["columns"]), strict=True)
+                block["stacked"] = [_stacked(head, width) for head, width in heads]
+
+
+def _stacked(head: str, width: int) -> list[str]:
+    """Return the lines of a head that is not wider than its column needs, as far as its words allow."""
+    return textwrap.wrap(head, max(width, *map(len, head.split())), break_long_words=False) if head else [""]
 
 
 def _covered(view: Any) -> bool:

@@ -137,7 +137,7 @@ def writeup(
         splits=splits,
         audit=found,
         is_quick=quick,
-        commands=_repeat_commands(spec, data, folder, flags),
+        commands=_command(spec, data, repeat_folder(folder), flags, spec.seeds),
         command_with_seeds=lambda n: _command(spec, data, folder, flags, n),
     )
     # Check the derivatives of the network whose training the document shows in full, with its first seed. If
@@ -153,14 +153,6 @@ def writeup(
     document = with_title_page(document, title, author, date)
     write_document(document, folder, STEM)
     return Writeup(folder, results, document, STEM)
-
-
-def _repeat_commands(spec: StudySpec, data: Dataset, folder: Path, flags: list[str]) -> str:
-    """Return the commands that repeat the write-up, and its study alone, in a new folder."""
-    repeated = repeat_folder(folder)
-    specification = folder / STUDY_FOLDER / "study.toml"
-    study_words = ["chalknet", "study", "--config", str(specification), "--out", str(repeated / STUDY_FOLDER)]
-    return f"{_command(spec, data, repeated, flags, spec.seeds)}\n{shlex.join(study_words)}"
 
 
 def _command(spec: StudySpec, data: Dataset, folder: Path, flags: list[str], seeds: int) -> str:

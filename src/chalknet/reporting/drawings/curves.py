@@ -31,6 +31,9 @@ PAGE_FONT_SIZE = 8.0  # points, in a picture that a page shows at its own size
 LONG_NAME = 6  # letters from which on the names along an axis are turned by 90 degrees
 MAX_NAMED_TICKS = 8  # values that all have a tick of their own
 MIN_TICK_GAP = 0.08  # smallest distance of such ticks, in lengths of the axis
+JOINED_SHIFT = 4.0  # points between the error bars of neighboring curves
+FEW_VALUES_MARGIN = 0.6  # margin beside points at so many values, in lengths of the axis, times their number
+MAX_LINEAR_CLASSES = 3  # classes up to which the shades of a matrix are proportional to its counts
 
 
 def plot_curves(run: Run | Sequence[EpochRecord], path: str | Path | None = None, title: str = "") -> Drawing:
@@ -146,15 +149,22 @@ def _wrapped_title(axes: Axes, title: str) -> str:
     if place is None or not isinstance(drawing, Drawing):
         return title
     points = 72 * drawing.get_figwidth() / place.get_gridspec().ncols
-    letters = int(points / (LETTER_WIDTH * float(axes.title.get_fontsize())))
-    return textwrap.fill(title, max(letters, 8))
+    letters = max(int(points / (LETTER_WIDTH * float(axes.title.get_fontsize()))), 8)
+    lines = len(textwrap.wrap(title, letters))
+    # The narrowest width with as many lines leaves no single word on the last line.
+    while letters > 8 and len(textwrap.wrap(title, letters - 1)) == lines:
+        letters -= 1
+    return textwrap.fill(title, letters)
 
 
 def _draw_panel(axes: Axes, panel: Panel, theme: Theme, figure: Figure) -> None:
     colors, dashes = _color_indices(figure), _mark_indices(figure)
     for position, curve in enumerate(panel.curves):
         index = colors.get(curve.label, position) if curve.color is None else curve.color
-        _draw_curve(axes, curve, *theme.style(index))
+        if curve.style == "joined":
+            _draw_joined(axes, curve, *theme.style(index), JOINED_SHIFT * (position - (len(panel.curves) - 1) / 2))
+        else:
+            _draw_curve(axes, curve, *theme.style(index))
     for mark in panel.marks:
         _draw_mark(axes, mark, theme, MARK_DASHES[dashes[mark.label] % len(MARK_DASHES)])
     axes.set(title=_wrapped_title(axes, panel.title), xlabel=panel.x_label, ylabel=panel.y_label)
@@ -181,10 +191,39 @@ def _draw_points(axes: Axes, curve: Curve, label: str, color: str) -> None:
             curve.x, curve.y, "o", label=label, color=color, markersize=3.4, alpha=0.7, markeredgewidth=0, zorder=4
         )
         return
-    below = [y - low for y, low in zip(curve.y, curve.low, strict=True)]
-    above = [high - y for y, high in zip(curve.y, curve.high, strict=True)]
-    lengths = [[max(length, 0.0) for length in lengths] for lengths in (below, above)]
+    lengths = _error_lengths(curve, curve.low, curve.high)
     axes.errorbar(curve.x, curve.y, lengths, fmt="s", label=label, color=color, markersize=4.5, capsize=3)
+
+
+def _draw_joined(axes: Axes, curve: Curve, color: str, dashes: str, shift: float) -> None:
+    """Draw points joined by a line, shifted so many points to the side so that error bars lie apart."""
+    from matplotlib.transforms import ScaledTranslation
+
+    aside = ScaledTranslation(shift / 72, 0, axes.figure.dpi_scale_trans)
+    lengths = None if curve.low is None or curve.high is None else _error_lengths(curve, curve.low, curve.high)
+    axes.errorbar(
+        curve.x,
+        curve.y,
+        lengths,
+        label=curve.label or "_none",
+        color=color,
+        linestyle=dashes,
+        linewidth=1.2,
+        marker="o",
+        markersize=4.0,
+        capsize=2.5,
+        transform=axes.transData + aside,
+    )
+    # Only artists without a transform of their own count for the limits of the axes.
+    low, high = (curve.y if ends is None else ends for ends in (curve.low, curve.high))
+    axes.update_datalim([*zip(curve.x, low, strict=True), *zip(curve.x, high, strict=True)])
+    axes.autoscale_view()
+
+
+def _error_lengths(curve: Curve, low: Sequence[float], high: Sequence[float]) -> list[list[float]]:
+    below = [max(y - end, 0.0) for y, end in zip(curve.y, low, strict=True)]
+    above = [max(end - y, 0.0) for y, end in zip(curve.y, high, strict=True)]
+    return [below, above]
 
 
 def _draw_mark(axes: Axes, mark: Mark, theme: Theme, dashes: Any) -> None:
@@ -195,13 +234,15 @@ def _draw_mark(axes: Axes, mark: Mark, theme: Theme, dashes: Any) -> None:
 
 
 def _set_scales(axes: Axes, panel: Panel) -> None:
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     if panel.y_scale == "log":
         axes.set_yscale("log")
         _use_plain_numbers(axes.yaxis)
     if panel.y_limits is not None:
         axes.set_ylim(*panel.y_limits)
+    if panel.shows_accuracy:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
     if panel.x_names:
         _set_category_ticks(axes, panel.x_names)
         return
@@ -211,8 +252,9 @@ def _set_scales(axes: Axes, panel: Panel) -> None:
     if panel.x_scale == "log":
         axes.set_xscale("log")
         _set_value_ticks(axes, values)
-    elif all(curve.style == "points" for curve in panel.curves) and _are_apart(values):
+    elif all(curve.style != "line" for curve in panel.curves) and _are_apart(values):
         axes.set_xticks(values, [_number_text(value) for value in values])
+        axes.set_xmargin(max(0.05, FEW_VALUES_MARGIN / len(values)))
     elif all(x == round(x) for x in values):
         axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True, steps=[1, 2, 5, 10]))
     if values == [1.0]:
@@ -278,8 +320,9 @@ def _draw_grid(axes: Axes, panel: Matrix | HeatMap, theme: Theme) -> None:
 def _count_cells(matrix: Matrix) -> tuple[list[list[float]], list[list[str]]]:
     """Return the shade in [0, 1] and the text of each cell."""
     largest = max((count for row in matrix.counts for count in row), default=0) or 1
-    # Square roots make a few mistakes visible beside many correct predictions.
-    shades = [[math.sqrt(count / largest) for count in row] for row in matrix.counts]
+    # With many classes, square roots make a few mistakes visible beside many correct predictions.
+    power = 0.5 if len(matrix.counts) > MAX_LINEAR_CLASSES else 1.0
+    shades = [[(count / largest) ** power for count in row] for row in matrix.counts]
     return shades, [[f"{count}" if count else "·" for count in row] for row in matrix.counts]
 
 

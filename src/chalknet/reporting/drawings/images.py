@@ -109,7 +109,7 @@ def choose_images(
     return as_grid(rng.permutation(pool)[: n_rows * columns], columns)
 
 
-def sample_sheet(data: Dataset, indices: IntArray, *, seed: int, rows: int = 2, columns: int = 5) -> Drawing:
+def sample_sheet(data: Dataset, indices: IntArray, *, seed: int, rows: int = 1, columns: int = 10) -> Drawing:
     """Draw images chosen at random, each with its class, without images of one value only.
 
     A letter such as an I can fill its whole image and then looks like an empty square, which tells

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import tomli_w
 
@@ -27,12 +29,14 @@ def appendix_section(report_data: ReportData, number: str = "A", title: str = "H
         Paragraph(_data(report_data)),
     ]
     if report_data.commands:
-        text = "These commands repeat the training and this document in a new folder:"
+        one = "\n" not in report_data.commands
+        these = "This command repeats" if one else "These commands repeat"
+        text = f"{these} the training and this document in a new folder:"
         blocks += [Paragraph(text), Code(report_data.commands)]
     if not report_data.is_run:
         text = tomli_w.dumps(spec_tables(report_data.results.spec)).strip()
         blocks += [
-            Paragraph("The complete specification of the study, `study.toml`:"),
+            Paragraph(_specification(report_data)),
             # Each list of the file on one line.
             Code(re.sub(r"\[\n((?:    .*\n)+)\]", lambda found: f"[{' '.join(found[1].split()).rstrip(',')}]", text)),
         ]
@@ -70,26 +74,38 @@ def status_blocks(report_data: ReportData) -> list[Block]:
     return blocks
 
 
+def _specification(report_data: ReportData) -> str:
+    """Introduce the specification, and say which of its values the configurations replace."""
+    text = "The complete specification of the study, `study.toml`"
+    names = [name for name, _ in report_data.results.spec.vary]
+    if not names:
+        return f"{text}:"
+    return f"{text}. The values in `[vary]` replace {listed([code(name) for name in names])} in the other parts:"
+
+
 def _versions(report_data: ReportData) -> str:
-    found = []
-    for runs in report_data.configurations:
-        for facts in runs.machines:
-            words = [str(facts.get(name, "")) for name in MACHINE_FACTS]
-            cores = f"{words[1]} core{'s' * (words[1] != '1')}" if words[1] else ""
-            versions = (f"Python {words[3]}", f"NumPy {words[4]}", " ".join(filter(None, words[5:])))
-            found.append(escape(", ".join(filter(None, (words[0], cores, words[2], *versions)))))
-    machines = list(dict.fromkeys(found))
+    configurations = report_data.configurations
+    machines = list(dict.fromkeys(_machine_text(facts) for runs in configurations for facts in runs.machines))
     text = (
         "On the same machine with the same versions, results with the same seeds are bit-identical, however many runs "
         "are trained at once."
     )
+    if len(machines) == 1 and machines[0] == _machine_text(report_data.machine):
+        return f"{text} [table:setup] has the versions and the machine of these runs."
     if len(machines) > 1:
         return f"{text} These runs were trained on {len(machines)} kinds of machine: {'; '.join(machines)}."
     return f"{text} These runs were trained on {machines[0]}." if machines else text
+
+
+def _machine_text(facts: Mapping[str, Any]) -> str:
+    words = [str(facts.get(name, "") or "") for name in MACHINE_FACTS]
+    cores = f"{words[1]} core{'s' * (words[1] != '1')}" if words[1] else ""
+    versions = (f"Python {words[3]}", f"NumPy {words[4]}", " ".join(filter(None, words[5:])))
+    return escape(", ".join(filter(None, (words[0], cores, words[2], *versions))))
 
 
 def _data(report_data: ReportData) -> str:
     facts = report_data.results.data
     if not facts.sha256:
         return "The digest of the data is not known."
-    return f"The SHA-256 digest of the data is {code(facts.sha256)}. The commands refuse other data."
+    return "[table:data] has the SHA-256 digest of the data. Repetitions refuse other data."

@@ -69,7 +69,8 @@ def _introduction(report_data: ReportData, recipe: Recipe) -> str:
     """Say which code ran, and how the engine relates to the functions that are shown."""
     text = (
         "These functions of chalknet's `network` package define the network and its gradients. Every derivative is "
-        "written by hand; no automatic differentiation is used. "
+        "written by hand; no automatic differentiation is used. Labels in the docstrings, such as L2, are those of "
+        "`docs/derivation.md` of chalknet; formulas above have the same labels. "
     )
     if report_data.checks:
         text += "The gradient check of [table:gradient_check] ran them. "

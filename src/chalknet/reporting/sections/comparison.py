@@ -8,12 +8,14 @@ from chalknet.reporting.document import Block, FigureBlock, Findings, Note, Para
 from chalknet.reporting.figures import Figure
 from chalknet.reporting.report_data import ReportData
 from chalknet.reporting.sections.curves import curve_blocks
+from chalknet.reporting.sections.factors import factor_blocks
 from chalknet.reporting.sections.phrases import comparison_split_name
 from chalknet.reporting.sections.standard_text import standard_text
 from chalknet.reporting.study_figures import (
     accuracy_figures,
     configuration_curves,
     is_grid,
+    marks_text,
     panel_title,
     shown_configurations,
 )
@@ -47,6 +49,7 @@ def comparison_section(
     blocks += [Paragraph(_text(report_data)), _configurations(report_data)]
     if is_grid(report_data) and len(report_data.complete) > 2:
         blocks.append(TableBlock("grid", grid_table(report_data), _grid_caption(report_data)))
+    blocks += factor_blocks(report_data)
     blocks += _accuracy_blocks(report_data)
     blocks += _findings(report_data)
     blocks += _curves(report_data)
@@ -196,7 +199,7 @@ def _curves(report_data: ReportData) -> list[Block]:
             figure,
             f"{capitalized(measure)} of the {names} samples after each epoch, {seeds}{as_far}. All panels have the "
             "same "
-            f"axes.{cut_off(figure)}{which}",
+            f"axes.{marks_text(figure)}{cut_off(figure)}{which}",
             f"A panel for each of {count_of(len(shown), 'configuration')}: {measure} of {names} against the epoch.",
         )
         for measure, figure in figures.items()

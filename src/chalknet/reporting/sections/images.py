@@ -19,7 +19,7 @@ from chalknet.reporting.study_tables import class_table
 from chalknet.studies.results import LabeledPredictions
 
 UNITS = 24
-UNIT_COLUMNS = 8
+UNIT_COLUMNS = 12
 SCALE_QUANTILE = 0.995  # of the absolute weights; the few larger ones are drawn white or black
 
 
@@ -90,7 +90,9 @@ def _confusion(report_data: ReportData, whose: str, predictions: tuple[LabeledPr
     )
     blocks: list[Block] = [Paragraph(text)]
     if n_classes <= MAX_MATRIX_CLASSES:
-        caption = f"Confusion matrix of the {split} samples: rows are true classes, columns predicted classes."
+        caption = (
+            f"Confusion matrix of the {split} samples: rows are true classes, columns predicted classes. A dot is 0."
+        )
         blocks.append(
             FigureBlock(
                 "confusion",

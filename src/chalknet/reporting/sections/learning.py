@@ -15,7 +15,7 @@ from chalknet.reporting.report_data import ConfigurationRuns, ReportData
 from chalknet.reporting.sections.comparison import cut_off
 from chalknet.reporting.sections.curves import curve_blocks
 from chalknet.reporting.sections.phrases import network_phrase
-from chalknet.reporting.study_figures import epoch_marks, history_curves
+from chalknet.reporting.study_figures import epoch_marks, history_curves, marks_text
 from chalknet.reporting.tables import MONITOR_NAMES, SCORE_HEADS, SPLIT_NAMES, Table, score_cells
 
 ORIGINAL_WIDTH = (1_000,)
@@ -38,7 +38,8 @@ def learning_section(
         FigureBlock(
             "learning",
             figure,
-            f"Loss and accuracy of the {shown} samples after each epoch, for {_run(runs)}.{cut_off(figure)}",
+            f"Loss and accuracy of the {shown} samples after each epoch, for {_run(runs)}."
+            f"{marks_text(figure)}{cut_off(figure)}",
             f"Two panels of curves over {count_of(len(history), 'epoch')}: cross-entropy loss and accuracy of {shown}.",
         ),
     ]

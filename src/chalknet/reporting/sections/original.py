@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chalknet.config import Recipe
 from chalknet.formatting import DASH, count_of, fixed, listed, percent_interval
 from chalknet.reporting.document import Block, FigureBlock, Note, Section, TableBlock
+from chalknet.reporting.figures import Mark, Panel
 from chalknet.reporting.markup import code
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData
 from chalknet.reporting.sections.learning import learning_configuration
@@ -83,8 +84,8 @@ def comparison_table(report_data: ReportData) -> Table:
     """Return every result that the original printed, and the same of this document, as means over the seeds."""
     by_width = _by_width(report_data)
     rows = []
-    for width, printed in ORIGINAL.items():
-        runs = by_width.get(width)
+    for width in _shown_widths(report_data):
+        runs, printed = by_width.get(width), ORIGINAL.get(width)
         for i, split in enumerate(SPLITS):
             here = [DASH] * 3
             if runs is not None and split in runs.splits:
@@ -96,9 +97,9 @@ def comparison_table(report_data: ReportData) -> Table:
             rows.append(
                 (
                     f"{width:,}, {SPLIT_NAMES[split]}",
-                    four(printed.losses[i]),
+                    DASH if printed is None else four(printed.losses[i]),
                     here[0],
-                    percent2(printed.accuracies[i]),
+                    DASH if printed is None else percent2(printed.accuracies[i]),
                     *here[1:],
                 )
             )
@@ -135,11 +136,11 @@ def times_table(report_data: ReportData) -> Table:
     """Return the seconds per run of the original and of this document."""
     by_width = _by_width(report_data)
     rows = []
-    for width, printed in ORIGINAL.items():
-        runs = by_width.get(width)
+    for width in _shown_widths(report_data):
+        runs, printed = by_width.get(width), ORIGINAL.get(width)
         here = DASH if runs is None else seconds_text(sum(runs.seconds) / len(runs.seconds))
         how = DASH if runs is None else f"{runs.trained[0]}, {count_of(len(runs.histories[0]), 'epoch')}"
-        rows.append((f"{width:,}", seconds_text(printed.seconds), here, how))
+        rows.append((f"{width:,}", DASH if printed is None else seconds_text(printed.seconds), here, how))
     return Table("Time", ("hidden units", "original, 200 epochs", "here, mean", "how trained here"), tuple(rows))
 
 
@@ -196,12 +197,13 @@ def _caption(report_data: ReportData) -> str:
 
 
 def _dashes(report_data: ReportData) -> str:
-    """Return what a dash means, if there is one."""
-    return (
-        ""
-        if set(ORIGINAL) <= set(_by_width(report_data))
-        else " A dash marks a width that this document does not have."
-    )
+    """Return what a dash means, if there is one, and which widths of the original are left out."""
+    here = set(_by_width(report_data))
+    if not here & set(ORIGINAL):
+        return " A dash marks a width that this document does not have."
+    text = " A dash marks a width that the original does not have." if here - set(ORIGINAL) else ""
+    missing = [f"{width:,}" for width in ORIGINAL if width not in here]
+    return text + (f" The original also has {listed(missing)} hidden units." if missing else "")
 
 
 def _losses(report_data: ReportData) -> tuple[Block, ...]:
@@ -210,22 +212,40 @@ def _losses(report_data: ReportData) -> tuple[Block, ...]:
     if runs is None or "valid" not in runs.splits or len(runs.histories[0]) < 2:
         return ()
     figure = history_curves(runs.histories[0], ("valid",), ("loss", "printed_loss"))
-    caption = f"The two validation losses of one run (seed {runs.seeds[0]}): {_shapes(runs)}."
+    lowest = _lowest_epochs(runs)
+    panels = tuple(
+        replace(panel, marks=(Mark(float(epoch), "lowest value"),))
+        for panel, epoch in zip(figure.panels, lowest, strict=True)
+        if isinstance(panel, Panel)
+    )
+    figure = replace(figure, panels=panels, legend="shared")
+    caption = f"The two validation losses of one run (seed {runs.seeds[0]}): {_shapes(lowest, len(runs.histories[0]))}"
     alt = "Cross-entropy and printed loss against the epoch, side by side."
     return (FigureBlock("two_losses", figure, caption, alt),)
 
 
-def _shapes(runs: ConfigurationRuns) -> str:
-    """Return where each of the two losses is lowest."""
-    history = runs.histories[0]
-    lowest = {}
+def _lowest_epochs(runs: ConfigurationRuns) -> tuple[int, int]:
+    """Return the epochs of the lowest cross-entropy and of the lowest printed loss of the first seed."""
+    epochs = []
     for measure in ("loss", "printed_loss"):
-        values = [getattr(record.valid, measure) for record in history]
-        lowest[measure] = values.index(min(values)) + 1
-    return (
-        f"the cross-entropy is lowest after epoch {lowest['loss']}, the printed loss after epoch "
-        f"{lowest['printed_loss']} of {len(history)}"
-    )
+        values = [getattr(record.valid, measure) for record in runs.histories[0]]
+        epochs.append(values.index(min(values)) + 1)
+    return epochs[0], epochs[1]
+
+
+def _shapes(lowest: tuple[int, int], n_epochs: int) -> str:
+    """Return where each of the two losses is lowest, and whether the printed loss falls for longer."""
+    loss, printed = lowest
+    text = f"the cross-entropy is lowest after epoch {loss}, the printed loss after epoch {printed} of {n_epochs}."
+    if printed > loss:
+        return f"{text} The printed loss still falls after the cross-entropy has begun to rise."
+    return f"{text} In this run the printed loss does not fall for longer than the cross-entropy."
+
+
+def _shown_widths(report_data: ReportData) -> list[int]:
+    """Return the widths of this document, or those of the original where none is in both."""
+    here = set(_by_width(report_data))
+    return sorted(here) if here & set(ORIGINAL) else list(ORIGINAL)
 
 
 def _by_width(report_data: ReportData) -> dict[int, ConfigurationRuns]:
