@@ -39,7 +39,7 @@ def test_onnxruntime_gives_the_networks_probabilities(kind):
     probabilities, label = session.run(["probabilities", "label"], {"samples": as_input(session, samples)})
     want = model.predict_proba(samples)
     assert want.max() > 0.4, "the network is one that can be told wrong"
-    assert len(np.unique(model.predict(samples))) > 2
+    assert len(np.unique(model.predict(samples))) > 1, "the samples tell nothing: draw the network from another seed"
     # float32 sums of 784 products in another order differ by some 1e-6 of a logit
     np.testing.assert_allclose(probabilities, want, atol=1e-5)
     np.testing.assert_array_equal(label, probabilities.argmax(axis=1))

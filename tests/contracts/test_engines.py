@@ -13,7 +13,7 @@ from oracles import loop_cross_entropy, loop_forward, loop_gradients
 from specs import make_engine
 from strategies import named, networks, updates
 
-from chalknet.config import OptimizerConfig, Recipe
+from chalknet.config import ACTIVATION_NAMES, OptimizerConfig, Recipe
 from chalknet.data.dataset import dataset_from_arrays
 from chalknet.data.load import load_data
 from chalknet.data.splits import split_dataset
@@ -203,16 +203,11 @@ def parametric(activation, multiplier=1.0):
     return {"type": "parametric_activation", "activation": activation, "learning_rate_multiplier": multiplier}
 
 
+OTHERS = [name for name in ACTIVATION_NAMES if name != "relu"]  # relu is the activation of networks without a feature
 FEATURES = {
-    "leaky_relu": {"activation": "leaky_relu"},
-    "tanh": {"activation": "tanh"},
-    "gelu": {"activation": "gelu"},
-    "identity": {"activation": "identity"},
-    "sigmoid": {"activation": "sigmoid"},
-    "silu": {"activation": "silu"},
-    "mish": {"activation": "mish"},
-    "elu": {"activation": "elu"},
-    "selu": {"activation": "selu"},
+    **{name: {"activation": name} for name in OTHERS},
+    # A relu reads the sign of its output in the backward pass, which the next activation may overwrite.
+    **{f"relu before {name}": {"layers": [dense(7), "relu", name, dense(5), name]} for name in OTHERS},
     "layers: normalized inputs": {"layers": ["batch_norm", dense(7), "tanh"]},
     "layers: no activation between": {"layers": [dense(7), dense(6, bias=False), "relu"]},
     "layers: many in place": {

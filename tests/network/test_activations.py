@@ -7,6 +7,8 @@ from differences import directional_gap
 from hypothesis import given
 from strategies import dtypes, logits_and_labels, seeds
 
+from chalknet.engines import numpy_kernels
+from chalknet.engines.kernels import PIECEWISE_LINEAR
 from chalknet.errors import ShapeError
 from chalknet.network.gelu import gelu
 from chalknet.network.layer_types import ACTIVATIONS
@@ -145,6 +147,37 @@ def test_activations_of_huge_values_are_finite_without_warnings(name):
     value, backward = FUNCTIONS[name](np.array([-1e4, 1e4], np.float32))
     assert np.isfinite(value).all()
     assert np.isfinite(backward(np.ones(2, np.float32))).all()
+
+
+HUGE = np.array([-1e4, -100, -89, 0.5, 89, 100, 1e4], np.float32)
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_kernels_and_exports_of_activations_take_huge_values(name):
+    value, backward = FUNCTIONS[name](HUGE.astype(np.float64))
+    wanted, slopes = value.astype(np.float32), backward(np.ones(len(HUGE))).astype(np.float32)
+    h, slope, scratch = HUGE[None].copy(), np.empty((1, len(HUGE)), np.float32), np.empty((1, len(HUGE)), bool)
+    numpy_kernels.ACTIVATION_FUNCTIONS[name](h, slope, scratch)
+    if name in PIECEWISE_LINEAR:
+        h *= slope
+    np.testing.assert_allclose(h[0], wanted, rtol=1e-5, atol=1e-30)
+    np.testing.assert_allclose(slope[0], slopes, rtol=1e-5, atol=1e-30)
+    code = {"np": np, "DTYPE": np.float32}
+    exec(ACTIVATIONS[name].predictor_source, code)
+    np.testing.assert_allclose(code[name](HUGE, {}), wanted, rtol=1e-5, atol=1e-30)
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_torch_kernels_of_activations_take_huge_values(name):
+    torch = needs("torch")
+    from chalknet.engines.torch_kernels import ACTIVATION_FUNCTIONS
+
+    value, backward = FUNCTIONS[name](HUGE.astype(np.float64))
+    found, slope = ACTIVATION_FUNCTIONS[name](torch.from_numpy(HUGE.copy()))
+    np.testing.assert_allclose(found.numpy(), value.astype(np.float32), rtol=1e-5, atol=1e-30)
+    slopes = backward(np.ones(len(HUGE))).astype(np.float32)
+    np.testing.assert_allclose(slope(torch.ones(len(HUGE))).numpy(), slopes, rtol=1e-5, atol=1e-30)
 
 
 def test_gelu_is_within_0_0005_of_the_exact_form():
