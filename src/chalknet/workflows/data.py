@@ -19,6 +19,7 @@ from chalknet.config import Recipe
 from chalknet.data.audit import Audit, WorstPair
 from chalknet.data.dataset import Dataset, IntArray, sample_digests
 from chalknet.data.load import BUILTIN, load_data
+from chalknet.data.readers.table import number_columns
 from chalknet.data.splits import Splits
 from chalknet.data.tables.columns import ColumnSummary
 from chalknet.errors import ConfigError, DataError, OutputError
@@ -111,18 +112,6 @@ def describe(data: Dataset) -> DataInfo:
         licenses=licenses,
         license_texts=texts,
     )
-
-
-def number_columns(data: Dataset) -> tuple[ColumnSummary, ...]:
-    """Return summaries of the columns of a table of numbers; () for images and rows without names."""
-    if data.is_images or not data.input_names:
-        return ()
-    summaries = []
-    for name, column in zip(data.input_names, data.inputs.T, strict=True):
-        n, values = len(np.unique(column)), f"{column.min():g} to {column.max():g}"
-        kind, use = ("number", "as it is") if n > 1 else ("constant", "ignored: it has one value")
-        summaries.append(ColumnSummary(name, kind, 0, n, values, use))
-    return tuple(summaries)
 
 
 def _value_range(data: Dataset) -> tuple[float, float]:

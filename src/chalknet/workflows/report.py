@@ -13,6 +13,7 @@ from chalknet.artifacts.run_folder import MODEL_FILE, SUMMARY_FILE, read_run
 from chalknet.config import CUSTOM_SPLIT, DataConfig
 from chalknet.data.audit import audit
 from chalknet.data.open_data import open_data
+from chalknet.data.readers.table import number_columns
 from chalknet.errors import ChalknetError, StoreError
 from chalknet.machine.facts import machine_facts
 from chalknet.reporting.documents import report_document, with_title_page
@@ -24,7 +25,6 @@ from chalknet.studies.search_space import make_configuration, study_splits
 from chalknet.studies.spec import StudySpec
 from chalknet.studies.store import STORE_FILE
 from chalknet.version import __version__
-from chalknet.workflows.data import number_columns
 from chalknet.workflows.run_results import ensemble_result, results_of_run, spec_of_run
 
 STEM = "report"

@@ -145,7 +145,7 @@ def _check_size(encoding: TableEncoding, source: str) -> None:
     if n_bytes > MAX_ENCODING:
         raise DataError(
             f"{source}: a model file cannot store the names of {len(encoding.columns):,} columns and their "
-            f"categories: {n_bytes:,} bytes, more than {MAX_ENCODING:,}. Leave columns out (--drop)."
+            f"categories: {n_bytes:,} bytes, more than {MAX_ENCODING:,}. Leave columns out with drop (--drop)."
         )
 
 
@@ -202,3 +202,15 @@ def _label_texts(series: Any, source: str, place: Callable[[int], str]) -> Label
     index = texts.replace_strict(distinct.to_list(), list(range(len(distinct))), return_dtype=pl.Int64).to_numpy()
     _, first = np.unique(index, return_index=True)
     return LabelTexts(index.astype(np.int64), tuple(distinct.to_list()), lambda at: place(int(first[at])))
+
+
+def number_columns(data: Dataset) -> tuple[ColumnSummary, ...]:
+    """Return summaries of the columns of a table of numbers; () for images and rows without names."""
+    if data.is_images or not data.input_names:
+        return ()
+    summaries = []
+    for name, column in zip(data.input_names, data.inputs.T, strict=True):
+        n, values = len(np.unique(column)), f"{column.min():g} to {column.max():g}"
+        kind, use = ("number", "as it is") if n > 1 else ("constant", "ignored: it has one value")
+        summaries.append(ColumnSummary(name, kind, 0, n, values, use))
+    return tuple(summaries)
