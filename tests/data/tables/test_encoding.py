@@ -256,6 +256,7 @@ def test_dates_are_recognized_by_their_texts(text, date_format):
     _, data = kinds({"when": [text.format(at % 28 + 1) for at in range(60)]})
     assert data.encoding.columns == (Column("when", "date", date_format=date_format),)
     assert np.ptp(data.inputs[:, 0]) == 27
+    assert data.columns[0].values == "2021-03-01 to 2021-03-28"
 
 
 def test_dates_that_can_be_read_in_two_ways_are_noted():

@@ -298,7 +298,7 @@ class ColumnFinder:
         self._summarize(
             about,
             DATE,
-            f"{dates.min()!s} to {dates.max()!s}",
+            " to ".join(str(end) if has_time else str(end)[:10] for end in (dates.min(), dates.max())),
             f"days, time of year, day of week{', time of day' if has_time else ''}",
         )
         return Column(about.name, DATE, (), about.n_missing > 0, date_format, has_time)
