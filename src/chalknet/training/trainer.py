@@ -329,9 +329,11 @@ class Trainer:
         recipe, rate, per_epoch = self.recipe, self.recipe.optimizer.learning_rate, self.updates_per_epoch
         n_updates = recipe.training.epochs * per_epoch
         schedules = recipe.optimizer.weight_decay_schedule, recipe.regularization.dropout_schedule
+        multipliers: tuple[float, ...] = ()  # none, rather than 1 and 1, because each update counts in small networks
         for number, batch in enumerate(self.batches(epoch), start=(epoch - self.earlier_epochs - 1) * per_epoch):
             factor = learning_rate_multiplier(recipe.schedule, number, n_updates, per_epoch)
-            multipliers = (regularization_multiplier(schedule, number, n_updates) for schedule in schedules)
+            if schedules != ("constant", "constant"):
+                multipliers = tuple(regularization_multiplier(one, number, n_updates) for one in schedules)
             yield Update(batch, Step(self.earlier_updates + number + 1, rate * factor, *multipliers))
 
     @property
