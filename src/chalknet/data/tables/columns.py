@@ -195,7 +195,7 @@ class ColumnFinder:
             )
         formats = date_formats(present) if is_text and not is_category else []
         if formats:
-            if len(formats) > 1:
+            if {"%m/%d", "%d/%m"} <= {one[:5] for one in formats}:
                 self.notes.append(
                     f"Column {name!r}: dates such as {present[0]} are read as month/day/year. If they are "
                     "day/month/year, write them as year-month-day."
