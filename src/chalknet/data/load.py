@@ -17,7 +17,7 @@ from chalknet.data.readers.csv_table import read_csv, read_csv_rows, read_csv_sa
 from chalknet.data.readers.folder import read_folder
 from chalknet.data.readers.image import FITS
 from chalknet.data.readers.npz import read_npz, read_npz_inputs
-from chalknet.data.readers.source_file import open_source
+from chalknet.data.readers.source_file import SourceFile, open_source
 from chalknet.data.readers.table import dataset_from_frame, samples_from_frame
 from chalknet.data.readers.table_file import JSON_SUFFIXES, read_typed_table, typed_format
 from chalknet.data.tables.encoding import TableEncoding
@@ -144,19 +144,13 @@ def load_data(
     encoding = None if like is None else like.encoding
     if encoding is not None:
         reject_column_options(options)
+    more: dict[str, Any] = {"known_classes": known_classes, "options": options, "encoding": encoding}
     if is_frame(source):
         _reject_unused_options("frame", FRAME, given)
         if label_column in column_labels(source):  # a name, also if it is a number
             label_column = str(label_column)
-        return dataset_from_frame(
-            as_frame(source, FRAME),
-            FRAME,
-            label_column=label_column,
-            class_names=names,
-            known_classes=known_classes,
-            options=options,
-            encoding=encoding,
-        )
+        frame = as_frame(source, FRAME)
+        return dataset_from_frame(frame, FRAME, label_column=label_column, class_names=names, **more)
     if isinstance(source, str) and source == BUILTIN:
         _reject_unused_options("builtin", BUILTIN, given)
         _reject_table_options("builtin", BUILTIN, options)
@@ -169,7 +163,6 @@ def load_data(
             kind = kind_of(path, str(source))
             _reject_unused_options(kind, str(source), given)
             _reject_table_options(kind, str(source), options)
-            more = {"known_classes": known_classes, "options": options, "encoding": encoding}
             data = _read(kind, path, str(source), {**given, **more})
         place = str(path.absolute())  # valid from any working directory; messages show the source as it was given
     column = None if label_column is None else str(label_column)
@@ -245,12 +238,7 @@ def load_inputs(
             return UnlabeledSamples(numeric_array(np.concatenate(arrays), "images", name), name)
         with open_source(path, name) as file:
             if encoding is not None and kind in TABLE_KINDS:
-                if kind == "table":
-                    return read_csv_samples(file, encoding, options, id_column)
-                frame = read_typed_table(file, typed_format(file))
-                return samples_from_frame(
-                    frame, name, encoding, options=options, id_column=id_column, budget=file.budget
-                )
+                return _encoded_samples(file, kind, encoding, options, id_column)
             if kind == "typed table":
                 raise DataError(
                     f"{name}: is {typed_format(file)}, but the model was trained on plain rows. Save it as CSV."
@@ -285,6 +273,16 @@ def reject_column_options(options: TableOptions) -> None:
         raise ConfigError(
             f"{name} has no effect on a table that is read like another one, whose columns are used. Leave it out."
         )
+
+
+def _encoded_samples(
+    file: SourceFile, kind: str, encoding: TableEncoding, options: TableOptions, id_column: str | None
+) -> UnlabeledSamples:
+    """Return the samples of a table, encoded as in training."""
+    if kind == "table":
+        return read_csv_samples(file, encoding, options, id_column)
+    frame = read_typed_table(file, typed_format(file))
+    return samples_from_frame(frame, file.name, encoding, options=options, id_column=id_column, budget=file.budget)
 
 
 def _reject_unused_options(kind: str, source: str, given: dict[str, Any]) -> None:

@@ -202,10 +202,12 @@ def find_encoding(table: Any, options: TableOptions = USUAL_TABLE) -> tuple[Tabl
         The encoding, None for numbers without missing values; and notes on columns of texts that are
         left out, and on what was assumed.
     """
+    import polars as pl
+
     if not is_frame(table):
         return None, ()
     frame = as_frame(table, "X")
-    is_plain = not options.changed and all((dtype.is_numeric() or dtype == _boolean()) for dtype in frame.dtypes)
+    is_plain = not options.changed and all((dtype.is_numeric() or dtype == pl.Boolean) for dtype in frame.dtypes)
     if is_plain and not any(with_nulls(frame[name], USUAL_TABLE).null_count() for name in frame.columns):
         return None, ()
     numbers = [name for name, dtype in zip(frame.columns, frame.dtypes, strict=True) if dtype.is_numeric()]
@@ -285,7 +287,9 @@ def _fill_one_hot(codes: NDArray[Any], out: NDArray[np.float64]) -> None:
 
 def _values(values: pl.Series, column: Column, options: TableOptions, source: str) -> tuple[NDArray[Any], list[str]]:
     """Return the values of a column as numbers, and notes."""
-    if column.kind == NUMBER and values.dtype == _text():
+    import polars as pl
+
+    if column.kind == NUMBER and values.dtype == pl.String:
         values = values.set(means_missing(values).fill_null(True), None)
     name, n_missing = column.name, values.null_count()
     notes = []
@@ -301,19 +305,19 @@ def _values(values: pl.Series, column: Column, options: TableOptions, source: st
         return codes, notes
     if column.kind == DATE:
         dates = values
-        if values.dtype == _text():  # the format of dates that were no texts in training is found here
+        if values.dtype == pl.String:  # the format of dates that were no texts in training is found here
             formats = [column.date_format] if column.date_format else date_formats(values.drop_nulls())
             dates = as_dates(values, formats[0]) if formats else values
         if not dates.dtype.is_temporal():
             raise _wrong_kind(values, dates.is_null(), column, source, "a date")
         numbers = as_seconds(dates) / DAY
     else:
-        found = parsed_numbers(values, options) if values.dtype == _text() else as_numbers(values, options)
-        numbers = values.cast(_float(), strict=False) if found is None else found
+        found = parsed_numbers(values, options) if values.dtype == pl.String else as_numbers(values, options)
+        numbers = values.cast(pl.Float64, strict=False) if found is None else found
     is_bad = values.is_not_null() & numbers.is_null()
     if is_bad.any():
         raise _wrong_kind(values, is_bad, column, source, "a date" if column.kind == DATE else "a number")
-    floats = numbers.cast(_float()).to_numpy().astype(np.float64)
+    floats = numbers.cast(pl.Float64).to_numpy().astype(np.float64)
     if np.isinf(floats).any():
         at = int(np.argmax(np.isinf(floats)))
         raise DataError(f"{source}: row {at} (from 0), column {name!r}: {floats[at]} is not a finite number.")
@@ -339,24 +343,6 @@ def _wrong_kind(values: pl.Series, is_bad: pl.Series, column: Column, source: st
         f"{source}: row {at} (from 0), column {column.name!r}: {str(values[at])[:40]!r} is not {kind}{expected}, as "
         "the column was in training. Correct the value, or leave it empty."
     )
-
-
-def _boolean() -> Any:
-    import polars as pl
-
-    return pl.Boolean
-
-
-def _text() -> Any:
-    import polars as pl
-
-    return pl.String
-
-
-def _float() -> Any:
-    import polars as pl
-
-    return pl.Float64
 
 
 def encoding_from_table(table: Any) -> TableEncoding:

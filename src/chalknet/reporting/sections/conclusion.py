@@ -308,8 +308,7 @@ def _what_is_open(report_data: ReportData, chosen: ConfigurationRuns) -> list[Bl
     if report_data.n_seeds == 1:
         text = (
             f"**What would more seeds settle?** One run {'per configuration ' if noun != 'seeds' else ''}does not "
-            "show how "
-            "much a result depends on the random initial weights. This command adds runs with other seeds:"
+            "show how much a result depends on the random initial weights. This command adds runs with other seeds:"
         )
         return _with_command(report_data, text, FIRST_SEEDS)
     close = not_significantly_different(report_data, chosen)
@@ -337,9 +336,8 @@ def _what_is_open(report_data: ReportData, chosen: ConfigurationRuns) -> list[Bl
     size = points(detectable_difference(difference, seeds, alpha=alpha))
     text = (
         f"**What would more seeds settle?** With {seeds} {noun} instead of {now}, a true difference of {size} "
-        "percentage "
-        f"points between {names_phrase((chosen, second))} would be found significant with {100 * POWER:.0f} % "
-        "probability. "
+        f"percentage points between {names_phrase((chosen, second))} would be found significant with "
+        f"{100 * POWER:.0f} % probability. "
     )
     wanted = 0 if required is None or required.seeds is None else required.seeds
     if required is not None and required.images is None and wanted <= MAX_REALISTIC_SEEDS:
