@@ -17,6 +17,7 @@ from chalknet.artifacts.checkpoint import CheckpointSchedule, checkpoint_bytes, 
 from chalknet.artifacts.model_file import model_bytes
 from chalknet.artifacts.sample_losses import compact_losses
 from chalknet.data.dataset import Dataset
+from chalknet.data.splits import Splits
 from chalknet.errors import ChalknetError, ConfigError, OutputError, StoppedError, StoreError
 from chalknet.machine.blas import one_blas_thread
 from chalknet.machine.facts import machine_facts
@@ -171,6 +172,22 @@ class _StackCheckpoints:
         return [keep]
 
 
+def _common_splits(data: Dataset, run_keys: Sequence[RunKey]) -> Splits:
+    """Return the splits that runs have in common.
+
+    Raises:
+        ConfigError: the runs have different splits.
+    """
+    splits_of_runs = {
+        (run_key.configuration.split_of(run_key.seed), run_key.configuration.recipe.split.train_size)
+        for run_key in run_keys
+    }
+    if len(splits_of_runs) > 1:
+        raise ConfigError("runs with different splits cannot be trained in one stack.")
+    first = run_keys[0]
+    return configuration_splits(data, first.configuration, study_splits(data, first.configuration, first.seed))
+
+
 def train_stack(
     data: Dataset,
     run_keys: Sequence[RunKey],
@@ -204,15 +221,7 @@ def train_stack(
         StoppedError: training must stop; every run has its checkpoint.
         ConfigError: the runs cannot be trained in one stack.
     """
-    splits_of_runs = {
-        (run_key.configuration.split_of(run_key.seed), run_key.configuration.recipe.split.train_size)
-        for run_key in run_keys
-    }
-    if len(splits_of_runs) > 1:
-        raise ConfigError("runs with different splits cannot be trained in one stack.")
-    splits = configuration_splits(
-        data, run_keys[0].configuration, study_splits(data, run_keys[0].configuration, run_keys[0].seed)
-    )
+    splits = _common_splits(data, run_keys)
     recipes = [run_key.configuration.recipe_of(run_key.seed) for run_key in run_keys]
     training = recipes[0].training
     description = f"{describe_backend(training, device_of(training))}, in a stack of {len(run_keys)}, {concurrency}"
