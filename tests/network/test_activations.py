@@ -157,7 +157,8 @@ def test_kernels_and_exports_of_activations_take_huge_values(name):
     value, backward = FUNCTIONS[name](HUGE.astype(np.float64))
     wanted, slopes = value.astype(np.float32), backward(np.ones(len(HUGE))).astype(np.float32)
     h, slope, scratch = HUGE[None].copy(), np.empty((1, len(HUGE)), np.float32), np.empty((1, len(HUGE)), bool)
-    numpy_kernels.ACTIVATION_FUNCTIONS[name](h, slope, scratch)
+    with np.errstate(over="ignore"):  # as in the engine
+        numpy_kernels.ACTIVATION_FUNCTIONS[name](h, h, slope, scratch)
     if name in PIECEWISE_LINEAR:
         h *= slope
     np.testing.assert_allclose(h[0], wanted, rtol=1e-5, atol=1e-30)

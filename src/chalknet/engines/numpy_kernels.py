@@ -40,6 +40,31 @@ from chalknet.network.selu import SELU_ALPHA, SELU_SCALE
 ALL = slice(None)  # all rows or columns
 
 
+# Ones of each float type, as many as were needed so far.
+_ONES: dict[Any, Matrix] = {}
+
+
+def sum_rows(matrix: Matrix, out: Matrix) -> None:
+    """Write the sum of the rows of a matrix to out: a product with ones, twice as fast as a sum."""
+    n = len(matrix)
+    ones = _ONES.get(matrix.dtype)
+    if ones is None or len(ones) < n:
+        ones = _ONES[matrix.dtype] = np.ones(n, matrix.dtype)
+    np.dot(ones[:n], matrix, out=out)
+
+
+def multiply(a: Matrix, b: Matrix, out: Matrix) -> None:
+    """Write the product of two matrices to out.
+
+    Both functions call the same routine of the BLAS. dot takes a microsecond less, which counts in small networks, but
+    it needs a contiguous result.
+    """
+    if out.flags.c_contiguous:
+        np.dot(a, b, out=out)
+    else:
+        np.matmul(a, b, out=out)
+
+
 class SourceKernel:
     """The first kernel of a group, which writes the group's values.
 
@@ -105,40 +130,59 @@ class DenseKernel(SourceKernel):
         if x is not None:
             self.x = x
         self.values = np.empty((rows, layer.units), dtype)
+        self._scale = np.array(self._factor, dtype)
+        self._parameters, self._gradients = _DenseViews(), _DenseViews()
 
     def forward(self, arrays: NetworkArrays, n: int, columns: slice) -> None:
         """Compute A1. If it reads the samples, their column of ones multiplies the bias."""
         matrix, out = arrays.learned[self._index], self.values[:n, columns]
         if self._reads_samples:
-            np.matmul(self._samples(n), matrix[:, columns], out=out)
+            multiply(self._samples(n), matrix if columns is ALL else matrix[:, columns], out)
             return
-        np.matmul(self.x[:n], matrix[: self._n_weights, columns], out=out)
+        weight, bias = self._parameters.of(matrix, self._n_weights, columns)
+        multiply(self.x[:n], weight, out)
         if self._factor != 1:
-            np.multiply(out, self._factor, out=out)
+            np.multiply(out, self._scale, out=out)
         if self._has_bias:
-            np.add(out, matrix[-1, columns], out=out)
+            np.add(out, bias, out=out)
 
     def propagate(self, arrays: NetworkArrays, n: int, columns: slice, out: Matrix) -> None:
         """Write the gradient of its input (A2)."""
-        np.matmul(self.values[:n], arrays.learned[self._index][: self._n_weights][columns].T, out=out)
+        weight, _ = self._parameters.of(arrays.learned[self._index], self._n_weights, ALL)
+        multiply(self.values[:n], weight.T if columns is ALL else weight[columns].T, out)
         if self._factor != 1:
-            np.multiply(out, self._factor, out=out)
+            np.multiply(out, self._scale, out=out)
 
     def gradients(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
         """Write the gradient of weight (A3) and bias (A4)."""
-        grad, grad_matrix = self.values[:n, columns], out.learned[self._index][:, columns]
+        grad, grad_matrix = self.values[:n, columns], out.learned[self._index]
         if self._reads_samples:
-            np.matmul(self._samples(n).T, grad, out=grad_matrix)
+            multiply(self._samples(n).T, grad, grad_matrix if columns is ALL else grad_matrix[:, columns])
             return
-        np.matmul(self.x[:n].T, grad, out=grad_matrix[: self._n_weights])
+        grad_weight, grad_bias = self._gradients.of(grad_matrix, self._n_weights, columns)
+        multiply(self.x[:n].T, grad, grad_weight)
         if self._factor != 1:
-            np.multiply(grad_matrix[: self._n_weights], self._factor, out=grad_matrix[: self._n_weights])
+            np.multiply(grad_weight, self._scale, out=grad_weight)
         if self._has_bias:
-            np.add.reduce(grad, axis=0, out=grad_matrix[-1])
+            sum_rows(grad, grad_bias)
 
     def _samples(self, n: int) -> Matrix:
         """Return the samples with the column of ones, or without it if there is no bias."""
         return self.x[:n] if self._has_bias else self.x[:n, :-1]
+
+
+class _DenseViews:
+    """The weight and the last row of a dense layer's matrix, as views that are kept while they are asked for again."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Matrix | None, slice, tuple[Matrix, Matrix]] | None = None
+
+    def of(self, matrix: Matrix, n_weights: int, columns: slice) -> tuple[Matrix, Matrix]:
+        """Return views of some columns. Threads that ask for different columns do not disturb each other."""
+        last = self._last
+        if last is None or last[0] is not matrix or last[1] is not columns:
+            last = self._last = matrix, columns, (matrix[:n_weights, columns], matrix[-1, columns])
+        return last[2]
 
 
 class OutputKernel(DenseKernel):
@@ -152,13 +196,13 @@ class OutputKernel(DenseKernel):
 
     def gradients(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
         """Write the gradient of weight and bias, for all columns."""
-        grad, grad_matrix = self.values[:n], out.learned[self._index]
-        np.matmul(grad.T, self.x[:n], out=self._grad_by_class)
+        grad, grad_matrix, by_class = self.values[:n], out.learned[self._index], self._grad_by_class
+        multiply(grad.T, self.x[:n], by_class)
         if self._factor != 1:
-            np.multiply(self._grad_by_class, self._factor, out=self._grad_by_class)
-        np.copyto(grad_matrix[: self._grad_by_class.shape[1]], self._grad_by_class.T)
+            np.multiply(by_class, self._scale, out=by_class)
+        np.copyto(grad_matrix[: by_class.shape[1]], by_class.T)
         if not self._reads_samples:
-            np.add.reduce(grad, axis=0, out=grad_matrix[-1])
+            sum_rows(grad, grad_matrix[-1])
 
 
 class PeriodicEmbeddingKernel(SourceKernel):
@@ -194,23 +238,28 @@ class PeriodicEmbeddingKernel(SourceKernel):
         if x is not None:
             self.x = x
         self.values = np.empty((rows, *layer.output_shape(input_shape)), dtype)
-        self._x_by_column = np.empty(self._n_columns * rows, dtype)
+        # For each embedded column, its values and a row of ones.
+        self._x_and_ones = np.empty(2 * self._n_columns * rows, dtype)
         # The angles; in the backward pass first their sines, then the gradient of the angles.
         self._angles = np.empty(self._n_columns * layer.frequencies * rows, dtype)
         self._cosines = np.empty_like(self._angles)
+        self._by_output = np.empty(self._n_columns * layer.outputs * rows, dtype)
 
     def forward(self, arrays: NetworkArrays, n: int, columns: slice) -> None:
         """Compute F1 and F2, and copy the inputs."""
         weight, frequency, phase, bias = self._parameters(arrays)
-        x, values = self._inputs_by_column(n), self.values[:n]
+        x_and_ones, values = self._inputs_by_column(n), self.values[:n]
         angles, cosines = self._by_frequency(self._angles, n), self._by_frequency(self._cosines, n)
         np.copyto(values[:, : self._n_inputs], self.x[:n])
-        np.copyto(x, self.x[:n, : self._n_columns].T[:, None])
-        np.multiply(2 * math.pi * frequency[:, :, None], x, out=angles)
-        np.add(angles, phase[:, :, None], out=angles)
+        np.copyto(x_and_ones[:, 0], self.x[:n, : self._n_columns].T)
+        x_and_ones[:, 1] = 1
+        # A product with (x, 1) takes half the time of a product and a sum that broadcast.
+        np.matmul(np.stack([2 * math.pi * frequency, phase], axis=2), x_and_ones, out=angles)
         np.cos(angles, out=cosines)
-        embedded = np.matmul(weight, cosines)
-        np.add(embedded.transpose(2, 0, 1), bias, out=self._embedded(n))
+        embedded = self._embedded(n)
+        np.matmul(weight, cosines, out=embedded)
+        # One matrix, because a sum of arrays with three axes in different orders takes three times as long.
+        np.add(embedded.reshape(-1, n).T, bias.reshape(-1), out=values[:, self._n_inputs :])
 
     def propagate(self, arrays: NetworkArrays, n: int, columns: slice, out: Matrix) -> None:
         """Write the gradient of its input (F6); `gradients` has left that of the angles."""
@@ -227,16 +276,15 @@ class PeriodicEmbeddingKernel(SourceKernel):
         weight, *_ = self._parameters(arrays)
         grad_weight, grad_frequency, grad_phase, grad_bias = self._parameters(out)
         angles, cosines = self._by_frequency(self._angles, n), self._by_frequency(self._cosines, n)
-        grad = np.ascontiguousarray(self._embedded(n).transpose(1, 2, 0))
+        x_and_ones, grad = self._inputs_by_column(n), self._embedded(n)
+        np.copyto(grad.reshape(-1, n), self.values[:n, self._n_inputs :].T)
         grad_weight[...] = np.matmul(grad, cosines.transpose(0, 2, 1))
         grad_bias[...] = np.add.reduce(grad, axis=2)
         np.sin(angles, out=angles)
-        np.negative(angles, out=angles)
-        np.matmul(weight.transpose(0, 2, 1), grad, out=cosines)
+        np.matmul(-weight.transpose(0, 2, 1), grad, out=cosines)
         np.multiply(angles, cosines, out=angles)
-        grad_phase[...] = np.add.reduce(angles, axis=2)
-        through = np.matmul(angles, self._inputs_by_column(n).transpose(0, 2, 1))
-        np.multiply(through[:, :, 0], 2 * math.pi, out=grad_frequency)
+        grad_phase[...] = np.matmul(angles, x_and_ones[0, 1])
+        np.multiply(np.matmul(angles, x_and_ones[:, 0, :, None])[:, :, 0], 2 * math.pi, out=grad_frequency)
 
     def _parameters(self, arrays: NetworkArrays) -> tuple[Matrix, Matrix, Matrix, Matrix]:
         """Return views of weight (C, J, K), frequency and phase (C, K), and bias (C, J)."""
@@ -247,16 +295,16 @@ class PeriodicEmbeddingKernel(SourceKernel):
         return weight, frequency, phase, matrix[n_weights + 2 * k :].T
 
     def _inputs_by_column(self, n: int) -> Matrix:
-        """Return the buffer of the embedded inputs of n samples, (C, 1, n)."""
-        return self._x_by_column[: self._n_columns * n].reshape(self._n_columns, 1, n)
+        """Return the buffer of the embedded inputs of n samples and ones, (C, 2, n)."""
+        return self._x_and_ones[: 2 * self._n_columns * n].reshape(self._n_columns, 2, n)
 
     def _by_frequency(self, values: Matrix, n: int) -> Matrix:
         """Return a view (C, K, n) of a buffer."""
         return values[: self._n_columns * self._n_frequencies * n].reshape(self._n_columns, self._n_frequencies, n)
 
     def _embedded(self, n: int) -> Matrix:
-        """Return a view (n, C, J) of the embeddings, the values after the inputs."""
-        return self.values[:n, self._n_inputs :].reshape(n, self._n_columns, self._n_outputs)
+        """Return the buffer of the embeddings without bias, or of their gradient, (C, J, n)."""
+        return self._by_output[: self._n_columns * self._n_outputs * n].reshape(self._n_columns, self._n_outputs, n)
 
 
 class InPlaceKernel:
@@ -381,8 +429,9 @@ class ScaleKernel(InPlaceKernel):
 
     def backward(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
         """Write the gradient of the factors, and multiply that of the values by the factors."""
-        grad = self.values[:n, columns]
-        out.learned[self._index][0, columns] = np.einsum("ij,ij->j", grad, self._x[:n, columns])
+        grad, x = self.values[:n, columns], self._x[:n, columns]
+        np.multiply(x, grad, out=x)
+        sum_rows(x, out.learned[self._index][0, columns])
         np.multiply(grad, arrays.learned[self._index][0, columns], out=grad)
 
 
@@ -404,7 +453,7 @@ class ActivationKernel(InPlaceKernel):
     def forward(self, arrays: NetworkArrays, n: int, columns: slice, training: bool) -> None:
         """Replace the values by activation and dropout, and keep the slope."""
         h, slope = self.values[:n, columns], self._slope[:n, columns]
-        self._function(h, slope, self._scratch[:n, columns])
+        self._function(h, h, slope, self._scratch[:n, columns])
         if training and self.mask is not None:
             mask = self.mask[:n, columns]
             np.multiply(slope, mask, out=slope)
@@ -435,14 +484,18 @@ class ParametricActivationKernel(InPlaceKernel):
 
     def forward(self, arrays: NetworkArrays, n: int, columns: slice, training: bool) -> None:
         """Replace the values by x + alpha (f(x) - x), and keep slope and difference."""
-        h, slope, difference = self.values[:n, columns], self._slope[:n, columns], self._difference[:n, columns]
-        alpha, x = arrays.learned[self._index][0, columns], h.copy()
-        self._function(h, slope, self._scratch[:n, columns])
-        if self._scales:
-            np.multiply(h, slope, out=h)
-        np.subtract(h, x, out=difference)
-        np.multiply(difference, alpha, out=h)
-        np.add(h, x, out=h)
+        x, slope, difference = self.values[:n, columns], self._slope[:n, columns], self._difference[:n, columns]
+        alpha = arrays.learned[self._index][0, columns]
+        self._function(x, difference, slope, self._scratch[:n, columns])
+        if self._scales:  # f(x) is x times the slope, so that the layer is x times the layer's slope
+            np.subtract(slope, 1, out=slope)
+            np.multiply(x, slope, out=difference)
+            np.multiply(slope, alpha, out=slope)
+            np.add(slope, 1, out=slope)
+            np.multiply(x, slope, out=x)
+            return
+        np.subtract(difference, x, out=difference)
+        np.add(x, np.multiply(difference, alpha), out=x)
         if training:
             np.subtract(slope, 1, out=slope)
             np.multiply(slope, alpha, out=slope)
@@ -450,122 +503,142 @@ class ParametricActivationKernel(InPlaceKernel):
 
     def backward(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
         """Write the gradient of alpha, and multiply that of the values by the slope."""
-        grad = self.values[:n, columns]
-        out.learned[self._index][0, columns] = np.einsum("ij,ij->j", grad, self._difference[:n, columns])
+        grad, difference = self.values[:n, columns], self._difference[:n, columns]
+        np.multiply(difference, grad, out=difference)
+        sum_rows(difference, out.learned[self._index][0, columns])
         np.multiply(grad, self._slope[:n, columns], out=grad)
 
 
-# A function of (h, slope, scratch) that writes the derivative at h to slope and replaces h by the
-# value. A piecewise linear activation does not change h, because the value is h * slope. scratch is
-# a bool array that may be overwritten.
-ActivationFunction = Callable[[Matrix, Matrix, NDArray[np.bool_]], None]
+# A function of (x, value, slope, scratch) that writes the derivative at x to slope, and the value to
+# value, which may be x itself. A piecewise linear activation writes no value, because the value is
+# x * slope. scratch is a bool array that may be overwritten.
+#
+# Functions use the passes that are fast in NumPy: exp and tanh have vector instructions in float32,
+# but expm1, log1p and logaddexp take nine times as long as exp, and a copy with where= takes thirty
+# times as long as a product. exp may overflow, and the functions are then at their limits.
+ActivationFunction = Callable[[Matrix, Matrix, Matrix, NDArray[np.bool_]], None]
 ACTIVATION_FUNCTIONS: dict[str, ActivationFunction] = {}
 activation_of = partial(registered, ACTIVATION_FUNCTIONS)
+# From here on tanh(log(1 + e^x)) rounds to 1 in float64 and in float32.
+MISH_LIMIT = 20.0
 
 
 @activation_of("relu")
-def _relu(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+def _relu(x: Matrix, value: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
     # The caller multiplies by this slope. In NumPy a comparison and a product by 1 or 0 are faster
     # than maximum, and the slope is needed anyway.
-    np.greater(h, 0, out=scratch)
+    np.greater(x, 0, out=scratch)
     np.copyto(slope, scratch)
 
 
 @activation_of("leaky_relu")
-def _leaky_relu(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
-    np.greater(h, 0, out=scratch)
-    slope.fill(NEGATIVE_SLOPE)
-    np.copyto(slope, 1, where=scratch)
+def _leaky_relu(x: Matrix, value: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+    np.greater(x, 0, out=scratch)
+    np.multiply(scratch, x.dtype.type(1 - NEGATIVE_SLOPE), out=slope)
+    np.add(slope, NEGATIVE_SLOPE, out=slope)
 
 
 @activation_of("identity")
-def _identity(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+def _identity(x: Matrix, value: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
     slope.fill(1)
 
 
 @activation_of("tanh")
-def _tanh(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
-    np.tanh(h, out=h)
-    np.multiply(h, h, out=slope)
+def _tanh(x: Matrix, value: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+    np.tanh(x, out=value)
+    np.multiply(value, value, out=slope)
     np.subtract(1, slope, out=slope)
 
 
 @activation_of("gelu")
-def _gelu(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
-    squared = h * h
-    t = np.multiply(squared, GELU_CUBE)
-    np.add(t, 1, out=t)
-    np.multiply(t, h, out=t)
-    np.multiply(t, GELU_SCALE, out=t)
-    np.tanh(t, out=t)
-    np.multiply(squared, 3 * GELU_CUBE, out=squared)
-    np.add(squared, 1, out=squared)
-    np.multiply(squared, h, out=squared)
-    np.multiply(squared, GELU_SCALE / 2, out=squared)
-    np.multiply(t, t, out=slope)
-    np.subtract(1, slope, out=slope)
-    np.multiply(slope, squared, out=slope)  # x (1 - t^2) u' / 2
-    np.add(t, 1, out=t)
-    np.multiply(t, 0.5, out=t)
-    np.add(slope, t, out=slope)
-    np.multiply(h, t, out=h)
+def _gelu(x: Matrix, value: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+    # (1 + t) / 2 of R7 is the sigmoid s of 2 u, and R8 is s + x s (1 - s) 2 u'.
+    squared, s = np.multiply(x, x), slope
+    np.multiply(squared, 2 * GELU_SCALE * GELU_CUBE, out=s)
+    np.add(s, 2 * GELU_SCALE, out=s)
+    np.multiply(s, x, out=s)
+    _logistic(s, s)
+    np.multiply(squared, 6 * GELU_SCALE * GELU_CUBE, out=squared)
+    np.add(squared, 2 * GELU_SCALE, out=squared)
+    np.multiply(x, s, out=value)
+    np.multiply(squared, value, out=squared)
+    rest = np.subtract(1, s)
+    np.multiply(squared, rest, out=squared)
+    np.add(s, squared, out=slope)
 
 
-def _logistic(h: Matrix, out: Matrix) -> None:
-    """Write R9, (1 + tanh(h/2)) / 2, to out, which may be h."""
-    np.multiply(h, 0.5, out=out)
-    np.tanh(out, out=out)
+def _logistic(x: Matrix, out: Matrix) -> None:
+    """Write 1 / (1 + e^-x), which is R9, to out, which may be x."""
+    np.negative(x, out=out)
+    np.exp(out, out=out)
     np.add(out, 1, out=out)
-    np.multiply(out, 0.5, out=out)
+    np.divide(1, out, out=out)
 
 
 @activation_of("sigmoid")
-def _sigmoid(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
-    _logistic(h, h)
-    np.subtract(1, h, out=slope)
-    np.multiply(slope, h, out=slope)
+def _sigmoid(x: Matrix, value: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+    _logistic(x, value)
+    np.subtract(1, value, out=slope)
+    np.multiply(slope, value, out=slope)
 
 
 @activation_of("silu")
-def _silu(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
-    s = np.empty_like(h)
-    _logistic(h, s)
-    np.subtract(1, s, out=slope)
-    np.multiply(h, s, out=h)
-    np.multiply(slope, h, out=slope)
-    np.add(slope, s, out=slope)
+def _silu(x: Matrix, value: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+    _logistic(x, slope)
+    rest = np.subtract(1, slope)
+    np.multiply(x, slope, out=value)
+    np.multiply(rest, value, out=rest)
+    np.add(slope, rest, out=slope)
 
 
 @activation_of("mish")
-def _mish(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
-    t = np.tanh(np.logaddexp(h, h.dtype.type(0)))
-    _logistic(h, slope)
-    np.multiply(slope, 1 - t * t, out=slope)
-    np.multiply(slope, h, out=slope)
-    np.add(slope, t, out=slope)
-    np.multiply(h, t, out=h)
+def _mish(x: Matrix, value: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+    # With u = e^x and n = u (u + 2), tanh(log(1 + u)) is t = n / (n + 2), and the derivative R14 is
+    # t + 4 x (n - u) / (n + 2)^2.
+    u = np.minimum(x, MISH_LIMIT, out=slope)
+    np.exp(u, out=u)
+    n = np.add(u, 2)
+    np.multiply(n, u, out=n)
+    np.subtract(n, u, out=slope)
+    below = np.add(n, 2)
+    np.divide(n, below, out=n)
+    np.divide(slope, below, out=slope)
+    np.divide(slope, below, out=slope)
+    np.multiply(slope, x, out=slope)
+    np.multiply(slope, 4, out=slope)
+    np.add(slope, n, out=slope)
+    np.multiply(x, n, out=value)
 
 
 @activation_of("elu")
-def _elu(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
-    np.minimum(h, 0, out=slope)
-    np.expm1(slope, out=slope)  # 0 where h > 0
-    np.maximum(h, 0, out=h)
-    np.add(h, slope, out=h)
+def _elu(x: Matrix, value: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+    _exponential_part(x, value, slope)
+    np.subtract(slope, 1, out=slope)  # 0 where x > 0, so that the sum is x there
+    np.add(value, slope, out=value)
     np.add(slope, 1, out=slope)
 
 
 @activation_of("selu")
-def _selu(h: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
-    np.greater(h, 0, out=scratch)
-    np.minimum(h, 0, out=slope)
-    np.expm1(slope, out=slope)
+def _selu(x: Matrix, value: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+    np.greater(x, 0, out=scratch)
+    _exponential_part(x, value, slope)
+    np.subtract(slope, 1, out=slope)
     np.multiply(slope, SELU_SCALE * SELU_ALPHA, out=slope)
-    np.maximum(h, 0, out=h)
-    np.multiply(h, SELU_SCALE, out=h)
-    np.add(h, slope, out=h)
+    np.multiply(value, SELU_SCALE, out=value)
+    np.add(value, slope, out=value)
     np.add(slope, SELU_SCALE * SELU_ALPHA, out=slope)
-    np.copyto(slope, SELU_SCALE, where=scratch)
+    # Where x > 0, the slope is now c1 c2 instead of c1.
+    np.add(slope, np.multiply(scratch, slope.dtype.type(SELU_SCALE - SELU_SCALE * SELU_ALPHA)), out=slope)
+
+
+def _exponential_part(x: Matrix, value: Matrix, slope: Matrix) -> None:
+    """Write e^x where x < 0, else 1, to slope, and the larger of x and 0 to value, which may be x.
+
+    e^x - 1 differs from expm1 by half a unit in the last place of 1.
+    """
+    np.minimum(x, 0, out=slope)
+    np.subtract(x, slope, out=value)
+    np.exp(slope, out=slope)
 
 
 class Group:
@@ -675,9 +748,10 @@ class Workspace:
         self._logits = self.groups[-1].source.values
         # Logits with classes along the first axis: NumPy reduces over it by adding whole rows of
         # samples, which is faster than many reductions over a few classes each.
-        self._by_class = np.empty((architecture.n_classes, rows), dtype)
+        self._by_class = np.empty(architecture.n_classes * rows, dtype)
         self._largest = np.empty(rows, dtype)
         self._positions = np.arange(rows)
+        self._true = np.empty(rows, np.intp)
         self.terms = SoftmaxTerms(rows, dtype)
 
     def set_inputs(self, x: Matrix) -> None:
@@ -693,14 +767,22 @@ class Workspace:
     def write_softmax_terms(self, labels: NDArray[np.integer[Any]], terms: SoftmaxTerms, at: slice) -> None:
         """Compute the softmax terms (S3) of the logits, and write them to the rows `at` of terms."""
         n = len(labels)
-        shifted, largest, positions = self._by_class[:, :n], self._largest[:n], self._positions[:n]
+        flat, largest = self._by_class[: n * self._logits.shape[1]], self._largest[:n]
+        shifted = flat.reshape(-1, n)
         np.copyto(shifted, self._logits[:n].T)
         np.equal(shifted.argmax(axis=0), labels, out=terms.correct[at])
         np.maximum.reduce(shifted, axis=0, out=largest)
         np.subtract(shifted, largest, out=shifted)
-        terms.true[at] = shifted[labels, positions]
+        flat.take(self._positions_of(labels, self._true[:n]), 0, terms.true[at], "clip")
         np.exp(shifted, out=shifted)
         np.add.reduce(shifted, axis=0, out=terms.total[at])
+
+    def _positions_of(self, labels: NDArray[np.integer[Any]], out: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Return the positions of these classes in the flat logits by class: class times n plus sample."""
+        n = len(labels)
+        np.multiply(labels, n, out=out, dtype=np.intp, casting="unsafe")
+        np.add(out, self._positions[:n], out=out)
+        return out
 
     def grad_logits(self, targets: Targets, terms: SoftmaxTerms, at: slice, divisor: int) -> None:
         """Replace the logits by their gradient (L6).
@@ -717,14 +799,16 @@ class Workspace:
             divisor: size of the whole batch for a mean loss, 1 for a sum.
         """
         n = len(targets.labels)
-        probabilities, positions = self._by_class[:, :n], self._positions[:n]
+        flat = self._by_class[: n * self._logits.shape[1]]
+        probabilities = flat.reshape(-1, n)
         np.divide(probabilities, terms.total[at], out=probabilities)
         if targets.smoothing:
             np.subtract(probabilities, targets.smoothing / len(probabilities), out=probabilities)
         unsmoothed = 1 - targets.smoothing
-        probabilities[targets.labels, positions] -= unsmoothed * targets.mixup_fraction
+        flat[self._true[:n]] -= unsmoothed * targets.mixup_fraction
         if targets.partners is not None:
-            probabilities[targets.partners, positions] -= unsmoothed * (1 - targets.mixup_fraction)
+            partners = self._positions_of(targets.partners, np.empty(n, np.intp))
+            flat[partners] -= unsmoothed * (1 - targets.mixup_fraction)
         if targets.weights is not None:
             np.multiply(probabilities, targets.weights, out=probabilities)
         logits = self._logits[:n]
