@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -63,13 +64,31 @@ def random_words(seed: int, stream: int, update: int, rows: slice, steps: int) -
 
     Source: Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3 (SC 2011).
     """
-    words: Any = _philox(seed, stream, update, rows.start * steps).random_raw(
+    # A new generator takes as long as thousands of words, so each thread sets the state of its own.
+    words: NDArray[np.uint64] = _OF_THREAD.philox_at(seed, stream, update, rows.start * steps).random_raw(
         (rows.stop - rows.start) * steps * WORDS_PER_STEP
     )
-    raw: NDArray[np.uint64] = words
-    return raw
+    return words
 
 
 def _philox(seed: int, stream: int, update: int, counter: int) -> np.random.Philox:
     key = np.array([seed, stream], np.uint64)
     return np.random.Philox(key=key, counter=np.array([counter, update, 0, 0], np.uint64))
+
+
+class _ThreadGenerator(threading.local):
+    """A generator of each thread, whose key and counter can be set."""
+
+    def __init__(self) -> None:
+        self._philox = _philox(0, 0, 0, 0)
+        self._state: Any = self._philox.state
+
+    def philox_at(self, seed: int, stream: int, update: int, counter: int) -> Any:
+        """Return the thread's generator with a key and a counter, as `_philox` makes it."""
+        self._state["state"]["key"][:] = seed, stream
+        self._state["state"]["counter"][:] = counter, update, 0, 0
+        self._philox.state = self._state
+        return self._philox
+
+
+_OF_THREAD = _ThreadGenerator()
