@@ -45,6 +45,8 @@ class TrainingBatch(NamedTuple):
 
     def targets(self, rows: slice, smoothing: float) -> Targets:
         """Return the targets of some of the samples, with this label smoothing."""
+        if self.weights is None and self.mixup is None:
+            return Targets(self.labels[rows], None, 1.0, None, smoothing)
         weights = None if self.weights is None else self.weights[rows]
         if self.mixup is None:
             return Targets(self.labels[rows], weights=weights, smoothing=smoothing)
@@ -78,6 +80,8 @@ class BatchBuilder:
         self.changes_samples = bool(
             self._transforms.augmenter is not None or self._transforms.mixup or self.input_dropout
         )
+        # Whether a batch is more than its samples and labels.
+        self._needs_more = self.changes_samples or self._train.weights is not None
 
     def build(
         self, update: Update, batch_positions: NDArray[np.int64] | None = None, n_batch: int = 0
@@ -90,16 +94,16 @@ class BatchBuilder:
                 samples, at these positions. Mixup must be off then.
             n_batch: size of the whole batch; 0 if it consists of the samples of `update`.
         """
-        number, weights = update.step.number, self._train.weights
-        labels = self._train.labels[update.batch]
+        samples, step = update
+        labels = self._train.labels[samples]
         n = len(labels)
-        loss_weights = None if weights is None else weights[update.batch].astype(self._dtype)
+        if not self._needs_more:
+            return TrainingBatch(samples, labels, None, step, None, None, n_batch or n, batch_positions)
+        weights = None if self._train.weights is None else self._train.weights[samples].astype(self._dtype)
         rows: Rows = slice(0, n) if batch_positions is None else batch_positions
-        augmentation = self._transforms.augmentation_parameters(number, rows)
-        mixup = self._transforms.draw_mixup(number, n)
-        return TrainingBatch(
-            update.batch, labels, loss_weights, update.step, augmentation, mixup, n_batch or n, batch_positions
-        )
+        augmentation = self._transforms.augmentation_parameters(step.number, rows)
+        mixup = self._transforms.draw_mixup(step.number, n)
+        return TrainingBatch(samples, labels, weights, step, augmentation, mixup, n_batch or n, batch_positions)
 
     def fill(self, out: Matrix, batch: TrainingBatch, rows: slice) -> None:
         """Write the inputs of some samples of a batch after all random transforms.

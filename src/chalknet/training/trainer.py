@@ -327,13 +327,19 @@ class Trainer:
     def updates(self, epoch: int) -> Iterator[Update]:
         """Yield the updates of an epoch: each batch with its update number, learning rate and multipliers."""
         recipe, rate, per_epoch = self.recipe, self.recipe.optimizer.learning_rate, self.updates_per_epoch
-        n_updates = recipe.training.epochs * per_epoch
+        n_updates, schedule = recipe.training.epochs * per_epoch, recipe.schedule
         schedules = recipe.optimizer.weight_decay_schedule, recipe.regularization.dropout_schedule
-        multipliers: tuple[float, ...] = ()  # none, rather than 1 and 1, because each update counts in small networks
-        for number, batch in enumerate(self.batches(epoch), start=(epoch - self.earlier_epochs - 1) * per_epoch):
-            factor = learning_rate_multiplier(recipe.schedule, number, n_updates, per_epoch)
-            if schedules != ("constant", "constant"):
-                multipliers = tuple(regularization_multiplier(one, number, n_updates) for one in schedules)
+        # What does not change is not computed for each update, because microseconds count in small networks.
+        changes_rate = schedule.schedule != "constant" or schedule.warmup_epochs > 0
+        changes_regularization = schedules != ("constant", "constant")
+        factor, multipliers = 1.0, (1.0, 1.0)
+        first = (epoch - self.earlier_epochs - 1) * per_epoch
+        for number, batch in enumerate(self.batches(epoch), start=first):
+            if changes_rate:
+                factor = learning_rate_multiplier(schedule, number, n_updates, per_epoch)
+            if changes_regularization:
+                decay, dropout = (regularization_multiplier(one, number, n_updates) for one in schedules)
+                multipliers = decay, dropout
             yield Update(batch, Step(self.earlier_updates + number + 1, rate * factor, *multipliers))
 
     @property
