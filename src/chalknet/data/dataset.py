@@ -249,13 +249,15 @@ def _numbered_texts(
 
 def column_names(values: Any) -> tuple[str, ...]:
     """Return the column names of a frame; () for arrays and for names that cannot be printed."""
-    names = tuple(getattr(values, "columns", ()))
+    if not hasattr(values, "columns"):
+        return ()
+    names = tuple(values.columns)
     return names if all(isinstance(name, str) and name.isprintable() for name in names) else ()
 
 
 def without_channel(images: NDArray[Any]) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Return gray images without the axis of their single channel, and a note about it."""
-    axis = next((axis for axis in (3, 1) if images.ndim == 4 and images.shape[axis] == 1), None)
+    axis = next((axis for axis in (3, 1) if images.shape[axis] == 1), None) if images.ndim == 4 else None
     if axis is None:
         return images, ()
     return images.squeeze(axis), (f"images {images.shape} have one channel, so they are read as gray images.",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,7 @@ def flatten(inputs: Any) -> NDArray[Any]:
     array = np.asarray(inputs)
     if array.ndim not in (2, 3):
         raise ShapeError(f"samples must be (N, H, W) or (N, I), got {array.shape}.")
-    return array.reshape(len(array), int(np.prod(array.shape[1:])))  # not -1, which NumPy rejects if N is 0
+    return array.reshape(len(array), math.prod(array.shape[1:]))  # not -1, which NumPy rejects if N is 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,9 +32,10 @@ def log_softmax(logits: FloatArray) -> FloatArray:
     # finite logits are further apart than the largest float; it is then set to the smallest float.
     with np.errstate(over="ignore"):
         shifted = logits - logits.max(axis=-1, keepdims=True)
-    shifted = np.maximum(shifted, np.finfo(shifted.dtype).min)
+    lowest = np.finfo(shifted.dtype).min
+    shifted = np.maximum(shifted, lowest)
     normalizer = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-    log_probabilities: FloatArray = np.maximum(shifted - normalizer, np.finfo(shifted.dtype).min)
+    log_probabilities: FloatArray = np.maximum(shifted - normalizer, lowest)
     return log_probabilities
 
 
