@@ -331,7 +331,8 @@ def test_partial_fit_continues_after_pickling(digits):
 
 def test_partial_fit_keeps_the_optimizers_state(digits):
     x, y = digits
-    model = quick(settings={"input_dropout": 0.0}, batch_size="full", weight_decay=0.0)
+    settings = {"input_dropout": 0.0, "dtype": "float64"}
+    model = quick(settings=settings, batch_size="full", weight_decay=0.0)
     model.partial_fit(x, y, classes=np.arange(10)).partial_fit(x, y).partial_fit(x, y)
     data = chalknet.dataset_from_arrays(x, y)
     splits = chalknet.Splits(np.arange(len(y)), np.arange(0), np.arange(0))
@@ -390,12 +391,30 @@ def test_warm_start_continues_where_fit_ended(wine):
         model.set_params(hidden=8).fit(x, y)
 
 
-@pytest.mark.parametrize(
-    ("given", "computed"), [("uint8", "float32"), ("float32", "float32"), ("int64", "float64"), ("float64", "float64")]
-)
-def test_rows_train_in_float32_where_that_loses_nothing_of_them(digits, given, computed):
-    model = quick(epochs=2).fit(digits[0].astype(given), digits[1])
-    assert str(model.network_.dtype) == computed
+@pytest.mark.parametrize("given", ["uint8", "float32", "int64", "float64"])
+def test_rows_train_in_float32_unless_they_are_few(digits, given):
+    x, y = digits[0].astype(given), digits[1]
+    assert str(quick(epochs=2).fit(x, y).network_.dtype) == "float32"
+    assert str(quick(epochs=2).fit(x[:200], y[:200]).network_.dtype) == "float64"
+    assert str(quick(epochs=2).partial_fit(x[:200], y[:200], classes=np.arange(10)).network_.dtype) == "float32"
+    for dtype in ("float32", "float64"):
+        chosen = quick(epochs=2, settings={"dtype": dtype})
+        assert str(chosen.fit(x, y).network_.dtype) == dtype
+        assert str(chosen.fit(x[:200], y[:200]).network_.dtype) == dtype
+
+
+def test_small_differences_of_large_values_are_learned_in_float32():
+    # float32 has no value between 1e9 and 1e9 + 64. The values are scaled before they are rounded.
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 400)
+    x = 1e9 + np.column_stack([y + 0.2 * rng.standard_normal(400), rng.standard_normal(400)])
+    model = quick(epochs=20).fit(x, y)
+    assert str(model.network_.dtype) == "float32"
+    assert model.score(x, y) > 0.97
+    streamed = quick().partial_fit(x, y, classes=[0, 1])
+    for _ in range(20):
+        streamed.partial_fit(x, y)
+    assert streamed.score(x, y) > 0.97
 
 
 def test_images_are_scaled_as_pixels_and_can_be_augmented(digits):

@@ -83,9 +83,10 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     A parameter that is None keeps the recipe's value. For rows of numbers, the recipe "strong" is
     one hidden layer of 128 units on inputs scaled to mean 0 and standard deviation 1, trained with
-    mini-batches and input dropout. It computes in float32 if X is float32 or uint8, else in
-    float64. With up to 200 samples, batches are full and inputs are not dropped, so that a sample
-    weight of 2 is exactly the same as a sample given twice. With image_shape, "strong" is
+    mini-batches and input dropout. It computes in float32; float64 values are scaled in float64
+    first. With up to 200 samples, batches are full, inputs are not dropped, and it computes in
+    float64, so that a sample weight of 2 is the same as a sample given twice. To choose the float
+    type, give settings={"dtype": "float64"} or "float32". With image_shape, "strong" is
     `chalknet.recipe("strong")`. Other recipes are used as they are, except that rows are never
     augmented as images.
 
@@ -217,7 +218,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes, labels = np.unique(y, return_inverse=True)
         if goes_on:
             self._check_same_classes(classes, "y has", "warm_start continues with")
-        recipe = self._resolve_recipe(X.dtype, len(X), self._draw_seed())
+        recipe = self._resolve_recipe(len(X), self._draw_seed())
         samples, class_weights = self._weighted_samples(X, labels, classes, recipe, sample_weight)
         watched = self._validation_samples(X_val, y_val, classes, class_weights)
         samples, splits, recipe = self._split_samples(samples, watched, recipe)
@@ -262,7 +263,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(y)
         known = self._known_classes(classes)
         progress: PartialFitState | None = None if first else self._progress
-        recipe = self._resolve_recipe(X.dtype, None, self._draw_seed() if progress is None else progress.seed)
+        recipe = self._resolve_recipe(None, self._draw_seed() if progress is None else progress.seed)
         samples, _ = self._weighted_samples(
             X, class_indices(y, known, "y"), known, recipe, sample_weight, all_at_once=False
         )
@@ -397,8 +398,8 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             print(note)
         return self
 
-    def _resolve_recipe(self, dtype: Any, n_samples: int | None, seed: int) -> Recipe:
-        """Return the recipe for samples of this dtype and number; None if more samples will follow."""
+    def _resolve_recipe(self, n_samples: int | None, seed: int) -> Recipe:
+        """Return the recipe for this number of samples; None if more samples will follow."""
         shape = self.image_shape
         if shape is not None and (np.shape(shape) != (2,) or np.prod(shape) != self.n_features_in_):
             raise ShapeError(
@@ -411,7 +412,6 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             parameters,
             self.settings,
             n_samples=n_samples,
-            dtype=dtype,
             are_images=shape is not None,
             seed=seed,
         )
