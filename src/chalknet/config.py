@@ -160,6 +160,7 @@ BY_CLASS = Constraint(
     _is_class_weights,
     lambda v: v if isinstance(v, str) else tuple(map(float, v)),
 )
+FOLDS = Constraint(f"0, or an integer from 2 to {MAX_MEMBERS}", lambda v: integer(0, MAX_MEMBERS).accepts(v) and v != 1)
 BATCH_SEED = Constraint(f'{SEED.must}, or "{SAME_AS_SEED}"', lambda v: v == SAME_AS_SEED or SEED.accepts(v))
 BATCH = Constraint(f'an integer >= 1, or "{FULL}"', lambda v: v == FULL or integer(1).accepts(v))
 
@@ -215,7 +216,8 @@ class SplitConfig(Checked):
         1_000,
         VALID_SIZE,
         "number of validation samples, or their fraction. The remaining samples are the test split, unless the data "
-        "has its own",
+        "has its own. With `folds`, no validation part is set aside, and all samples that are not test samples are "
+        "divided into folds",
     )
     split_seed: int = setting(521, SEED, "seed of the split")
 
@@ -405,6 +407,17 @@ class TrainingConfig(Checked):
     ensemble: int = setting(
         1, integer(1, MAX_MEMBERS), "number of networks, with consecutive seeds, whose probabilities are averaged"
     )
+    folds: int = setting(
+        0,
+        FOLDS,
+        "number of cross-validation folds of an `ensemble`. Each network trains on all folds but one, which validates "
+        "it. `ensemble` must be a multiple of it. 0: all networks share one validation part",
+    )
+    calibrate: bool = setting(
+        False,
+        BOOLEAN,
+        "whether logits are divided by the temperature that makes the loss of the validation samples smallest",
+    )
     engine: str = setting(
         "numpy",
         one_of(*ENGINES),
@@ -434,6 +447,11 @@ class TrainingConfig(Checked):
             raise ConfigError(f"precision {self.precision} needs dtype float32, got dtype {self.dtype}.")
         if self.precision == "tf32" and self.device == "cpu":
             raise ConfigError("precision tf32 needs a CUDA device, got device cpu. On a CPU use bfloat16.")
+        if self.folds and self.ensemble % self.folds:
+            raise ConfigError(
+                f"ensemble must be a multiple of folds {self.folds}, got {self.ensemble}. Set ensemble to {self.folds} "
+                f"(--ensemble {self.folds}), or folds to 0."
+            )
 
 
 @dataclass(frozen=True)

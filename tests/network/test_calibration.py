@@ -4,10 +4,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import optimize
 from strategies import logits_and_labels, seeds
 
 from chalknet.errors import ConfigError, ShapeError
-from chalknet.network.calibration import BINS, brier_score, expected_calibration_error, reliability_bins
+from chalknet.network.calibration import (
+    BINS,
+    MAX_TEMPERATURE,
+    MIN_TEMPERATURE,
+    brier_score,
+    expected_calibration_error,
+    find_temperature,
+    reliability_bins,
+    temperature_loss,
+)
 from chalknet.network.softmax import softmax
 
 
@@ -94,3 +104,68 @@ def test_brier_score_equals_a_slow_loop(case):
     )
     assert brier_score(probabilities, labels) == pytest.approx(total / len(labels), rel=1e-12)
     np.testing.assert_array_equal(probabilities, before)
+
+
+def random_logits(seed, n_networks=1, n_samples=60, size=2.0):
+    """Return logits (M, N, K) and labels that follow them, so that the best temperature is near `size`."""
+    rng = np.random.default_rng(seed)
+    clean = rng.normal(size=(n_samples, 4))
+    labels = (clean + rng.gumbel(size=clean.shape)).argmax(axis=1)
+    return size * (clean + 0.3 * rng.normal(size=(n_networks, n_samples, 4))), labels
+
+
+@pytest.mark.parametrize("n_networks", [1, 3])
+@pytest.mark.parametrize("inverse", [0.1, 1.0, 3.0])
+def test_the_slope_of_the_temperature_loss_is_its_derivative(n_networks, inverse):
+    logits, labels = random_logits(0, n_networks)
+    weights = np.random.default_rng(1).random(len(labels))
+    step = 1e-5
+    for each in (None, weights):
+        ends = [temperature_loss(inverse + one, logits, labels, each)[0] for one in (step, -step)]
+        slope = temperature_loss(inverse, logits, labels, each)[1]
+        assert slope == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-6, abs=1e-9)
+
+
+def test_the_temperature_loss_is_the_loss_of_mean_probabilities():
+    logits, labels = random_logits(2, 3)
+    p = np.exp(logits / 2.5)
+    p = (p / p.sum(axis=2, keepdims=True)).mean(axis=0)
+    want = -np.log(p[np.arange(len(labels)), labels]).mean()
+    assert temperature_loss(1 / 2.5, logits, labels)[0] == pytest.approx(want, rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("n_networks", [1, 3])
+def test_the_temperature_has_the_smallest_loss(seed, n_networks):
+    logits, labels = random_logits(seed, n_networks, size=3.0)
+
+    def loss(log_t):
+        return temperature_loss(np.exp(-log_t), logits, labels)[0]
+
+    bounds = np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE)
+    want = optimize.minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-9})
+    found = find_temperature(logits, labels)
+    assert np.log(found) == pytest.approx(want.x, abs=1e-5)  # near a minimum, rounding hides smaller steps
+    assert find_temperature(logits, labels, np.ones(len(labels))) == pytest.approx(found)
+    twice = np.arange(len(labels)) % 2
+    repeated = np.repeat(np.arange(len(labels)), 1 + twice)
+    weighted = find_temperature(logits, labels, 1.0 + twice)
+    assert weighted == pytest.approx(find_temperature(logits[:, repeated], labels[repeated]), rel=1e-6)
+
+
+def test_the_temperature_stays_within_its_bounds():
+    sure = np.where(np.eye(3, dtype=bool), 1.0, 0.0)[None]
+    assert find_temperature(sure, np.arange(3)) == pytest.approx(MIN_TEMPERATURE, rel=1e-6)  # all are correct
+    assert find_temperature(sure, np.array([1, 2, 0])) == pytest.approx(MAX_TEMPERATURE, rel=1e-6)  # none is
+    assert find_temperature(np.zeros((1, 3, 3)), np.arange(3)) == 1.0  # no temperature changes anything
+
+
+def test_the_temperature_of_huge_logits_is_finite():
+    logits, labels = random_logits(4)
+    assert np.isfinite(temperature_loss(1.0, 1e300 * logits, labels)[0])
+
+
+def test_logits_of_other_shapes_have_no_temperature():
+    logits, labels = random_logits(5)
+    with pytest.raises(ShapeError, match=r"logits must be \(M, N, K\)"):
+        find_temperature(logits[0], labels)

@@ -83,7 +83,7 @@ def test_few_validation_samples_turn_early_stopping_off(small_images):
     assert len(run.splits.valid) == 24
     assert len(run.history) == run.kept_epoch == 5
     assert run.notes[-1].startswith(
-        "with only 24 validation samples the best epoch cannot be chosen, so all 5 epochs are trained"
+        "24 validation samples are too few to choose an epoch by, so all 5 epochs are trained"
     )
     with pytest.warns(UserWarning, match="chooses the epoch by only 24 validation samples, too few"):
         chosen = chalknet.train(small_images, stop_early=True, **settings)

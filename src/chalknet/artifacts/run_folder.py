@@ -68,6 +68,7 @@ class RunSummary:
         kept: the model's scores on each split, None for an empty split.
         seconds: duration of the training.
         machine: facts about the machine, by name.
+        temperature: what the logits were divided by to calibrate them, or None.
     """
 
     source: str
@@ -78,6 +79,7 @@ class RunSummary:
     kept: Mapping[str, Scores | None]
     seconds: float
     machine: Mapping[str, str | int]
+    temperature: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +120,8 @@ def run_files(run: Run, data: DataConfig) -> dict[str, bytes]:
     facts = {key: summary[key] for key in ("chalknet", "recipe", "samples", "epochs", "kept")}
     # The digest only, not the path: a model file is shared more widely than its data.
     facts["data_sha256"] = run.data.sha256
+    if run.temperature is not None:
+        facts["temperature"] = run.temperature
     if data.table.delimiter is not None:  # for predictions from other tables
         facts["delimiter"] = data.table.delimiter
     if data.image_fit is not None:  # for predictions from image files
@@ -188,6 +192,7 @@ def read_summary(folder: Path, n_epochs: int) -> RunSummary:
             kept={split: checked(Scores | None, kept[split], split) for split in SPLITS},
             seconds=checked(float, found["seconds"], "seconds"),
             machine=checked(dict[str, str | int], found["machine"], "machine"),
+            temperature=checked(float | None, found.get("temperature"), "temperature"),
         )
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror or error}.") from error
@@ -239,6 +244,7 @@ def run_summary(run: Run, data: DataConfig) -> dict[str, Any]:
         "seconds": run.seconds,
         "final": {split: _score_fields(last.scores(split)) for split in SPLITS},
         "kept": _kept_fields(run),
+        "temperature": run.temperature,
         "smallest_valid_loss": _smallest_valid_loss(run),
         "members": [{"seed": one.recipe.training.seed, **_kept_fields(one)} for one in run.members],
         "machine": machine_facts(),

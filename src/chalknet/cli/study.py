@@ -119,7 +119,7 @@ def _plain_options(*names: str) -> Any:
 @cloup.option_group("Data", recipe_options(*section_fields("split")), data_options)
 @cloup.option_group("Table", table_options)
 @recipe_groups(
-    hidden=("ensemble",),
+    hidden=("ensemble", "folds", "calibrate"),
     texts={
         "seed": "Seed of the initial weights. Needs --seeds-vary without init. Otherwise use --first-seed.",
         "batch_seed": "Seed of the order of batches. Needs --seeds-vary without order. Otherwise use --first-seed.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -178,6 +178,18 @@ class Network(Classifier):
         """This network alone."""
         return (self,)
 
+    def with_temperature(self, temperature: float) -> Network:
+        """Return the network whose logits are divided by a temperature > 0 (docs/derivation.md, M6).
+
+        The output layer is linear in its weight and bias, in both parametrizations, so dividing these
+        divides the logits.
+        """
+        dtype = self.dtype.type
+        output = {
+            name: value / dtype(temperature) for name, value in self.parameters.items() if name.startswith("output.")
+        }
+        return replace(self, parameters={**self.parameters, **output})
+
     def _encoded(self, table: Any) -> NDArray[np.float64]:
         """Return the inputs of a table; what is unusual about them becomes a warning."""
         assert self.encoding is not None
@@ -294,6 +306,10 @@ class Ensemble(Classifier):
     def dtype(self) -> np.dtype[Any]:
         """The float type of the parameters."""
         return self.networks[0].dtype
+
+    def with_temperature(self, temperature: float) -> Ensemble:
+        """Return the ensemble in which the logits of each network are divided by a temperature > 0."""
+        return Ensemble(tuple(network.with_temperature(temperature) for network in self.networks))
 
     def predict_proba(self, inputs: Any) -> FloatArray:
         """Return the (N, K) mean probabilities; see `Network.logits` for arguments and errors."""

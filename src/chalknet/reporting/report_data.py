@@ -62,6 +62,7 @@ class ConfigurationRuns:
         stopping_missing_reason: why `stopping` is None.
         curves: what the rules of docs/statistics.md find in its learning curves; None without
             validation samples, or if the runs have different lengths.
+        model_scores: the scores of the networks by seed, if calibration has changed them; else ().
     """
 
     configuration: Configuration
@@ -79,11 +80,13 @@ class ConfigurationRuns:
     stopping: StoppingPoint | None
     stopping_missing_reason: str = ""
     curves: CurveFindings | None = None
+    model_scores: tuple[EpochRecord, ...] = ()
 
     @property
     def kept(self) -> tuple[EpochRecord, ...]:
-        """The record of the kept epoch, by seed."""
-        return tuple(history[epoch - 1] for history, epoch in zip(self.histories, self.kept_epochs, strict=True))
+        """The scores of the networks with the kept weights, by seed."""
+        records = zip(self.histories, self.kept_epochs, strict=True)
+        return self.model_scores or tuple(history[epoch - 1] for history, epoch in records)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -113,7 +116,8 @@ class EnsembleResult:
         scores: split -> scores, for each split that exists.
         predictions: split -> predictions; splits whose samples are not available are left out.
         gains: split -> accuracy of the ensemble minus the mean accuracy of its networks. The ends
-            of the interval are nan without predictions.
+            of the interval are nan without predictions. With folds, validation samples are left out
+            if one network predicts each of them.
     """
 
     scores: Mapping[str, Scores]
@@ -151,6 +155,7 @@ class ReportData:
         network: the network of the chosen configuration's first seed.
         ensemble: the result of an ensemble, whose networks are the seeds of the one configuration;
             None if there is no ensemble.
+        temperature: what the logits of a run were divided by to calibrate them, or None.
         is_quick: whether this is the quick form of the write-up.
         commands: lines that repeat it in a new folder.
         command_with_seeds: returns the command that adds runs until there are so many seeds; None
@@ -178,6 +183,7 @@ class ReportData:
     formula_errors: Mapping[str, float] = field(default_factory=dict)
     network: Classifier | None = None
     ensemble: EnsembleResult | None = None
+    temperature: float | None = None
     is_quick: bool = False
     commands: str = ""
     command_with_seeds: Callable[[int], str] | None = None
@@ -244,10 +250,12 @@ def collect_report_data(results: StudyResults, machine: Mapping[str, Any], **mor
         "",
     )
     complete = {runs.name: runs for runs in configurations if runs.is_complete}
-    correct = (
-        {name: np.stack(runs.correct[comparison_split]) for name, runs in complete.items()} if comparison_split else {}
-    )
     same_images = results.has_same_images or len(results.seeds) == 1
+    correct = (
+        {name: np.stack(runs.correct[comparison_split]) for name, runs in complete.items()}
+        if comparison_split and same_images
+        else {}
+    )
     comparison = compare_configurations(correct) if correct and same_images else None
     chosen = max(complete.values(), key=lambda runs: _rounded_mean(runs, comparison_split or "train"), default=None)
     optimism = None
@@ -309,6 +317,7 @@ def _configuration_runs(results: StudyResults, config: Configuration) -> Configu
         stopping=stopping,
         stopping_missing_reason=why_not,
         curves=_curve_findings(results, config, list(runs.values())),
+        model_scores=tuple(filter(None, (run.model_scores for run in runs.values()))),
     )
 
 

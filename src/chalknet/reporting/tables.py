@@ -95,8 +95,12 @@ def statistics_table(run: Run) -> Table:
     title = f"After {count_of(kept.epoch, 'epoch')}"
     if run.members:
         title = f"{len(run.members)} networks together"
+        if run.recipe.training.folds:
+            title += f", {SPLIT_NAMES['valid']} scores out of {run.recipe.training.folds} folds"
     elif kept.epoch != n_epochs:
         title += f", the best of {n_epochs} by {MONITOR_NAMES[run.recipe.stopping.monitor]}"
+    if run.temperature is not None:
+        title += f", calibrated with temperature {run.temperature:.3g}"
     return Table(f"{title}, {run.seconds:.1f} s", SCORE_HEADS, tuple(rows))
 
 

@@ -13,7 +13,7 @@ Each result is read from the store when it is asked for, and not cached.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ class RunRecord:
         seconds: wall time of all epochs.
         trained: how it was trained, in words: "numpy engine, float32, 1 worker process".
         machine: JSON-ready facts of the machine that trained it.
+        model_scores: the scores of the network, if calibration has changed them; else None.
     """
 
     history: tuple[EpochRecord, ...]
@@ -87,11 +88,12 @@ class RunRecord:
     seconds: float
     trained: str
     machine: Mapping[str, Any]
+    model_scores: EpochRecord | None = field(default=None, kw_only=True)
 
     @property
     def kept(self) -> EpochRecord:
-        """The record of the epoch whose weights are kept."""
-        return self.history[self.kept_epoch - 1]
+        """The scores of the network: `model_scores`, or else the record of the kept epoch."""
+        return self.model_scores or self.history[self.kept_epoch - 1]
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,6 +50,8 @@ SAME_IMAGES = "configurations are compared image by image, so all need the same 
 NOT_VARIED = {
     "seed": "every configuration is trained with several seeds. Set seeds (--seeds) and first_seed (--first-seed)",
     "ensemble": "a study trains each network with its own seed. Set seeds (--seeds)",
+    "folds": "a study trains each network alone. Train with folds by chalknet train",
+    "calibrate": "it changes no predicted class. Calibrate one configuration with chalknet train",
     "batch_seed": "it differs between seeds. Set seeds_vary (--seeds-vary order)",
     "layers": "its values are lists. Vary hidden or activation, or run one study per list of layers",
     "split": f"{SAME_IMAGES}. Run one study per split",
@@ -419,6 +421,11 @@ def _check_seeds(spec: StudySpec) -> None:
         raise ConfigError(
             f"a run of a study is one network, so ensemble must be 1, got {training.ensemble}. Leave it out "
             "(--ensemble), or average the networks of one configuration with chalknet train."
+        )
+    if training.calibrate:
+        raise ConfigError(
+            "a study compares networks as they are trained, so calibrate must be false. Leave it out (--no-calibrate), "
+            "or calibrate one configuration with chalknet train."
         )
     if spec.search is not None and spec.sample is not None:
         raise ConfigError("a search and a sample of the grid both choose the configurations. Give one of them.")

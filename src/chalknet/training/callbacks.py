@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # the command line imports this module for its progress, befo
     from numpy.typing import NDArray
 
     from chalknet.data.dataset import Dataset
+    from chalknet.data.preprocess import Scaling
     from chalknet.data.splits import Splits
 
 EpochCallback = Callable[[EpochRecord], None]
@@ -37,6 +38,7 @@ class RunContext:
         n_networks: the number of networks in the ensemble; 1 for a single network.
         history: the epochs that were finished before this start of a resumed training.
         is_resumed: whether this continues an interrupted training.
+        scaling: the input scaling; None to fit it to the training samples.
     """
 
     data: Dataset
@@ -49,6 +51,7 @@ class RunContext:
     n_networks: int = 1
     history: tuple[EpochRecord, ...] = ()
     is_resumed: bool = False
+    scaling: Scaling | None = None
 
     @property
     def origin(self) -> DataConfig:

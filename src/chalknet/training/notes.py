@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.config import Recipe
 from chalknet.data.dataset import Dataset
+from chalknet.data.folds import without_test
 from chalknet.data.preprocess import MAX_SCALED_PIXEL, PIXEL_SCALE, Scaling, input_scale
 from chalknet.data.splits import Splits
 from chalknet.errors import DataError
@@ -31,6 +33,8 @@ def split_notes(
     Raises:
         DataError: all training samples have the same class.
     """
+    if recipe.training.folds:  # each fold trains some of the networks
+        splits = replace(splits, train=without_test(splits), valid=without_test(splits))
     trained = splits.train if sample_weights is None else splits.train[sample_weights[splits.train] > 0]
     counts = np.bincount(data.labels[trained], minlength=data.n_classes)
     present = np.flatnonzero(counts)

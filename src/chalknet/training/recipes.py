@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from chalknet.config import AugmentationConfig, Recipe, near_match
+from chalknet.config import CUSTOM_SPLIT, AugmentationConfig, Recipe, near_match
 from chalknet.errors import ConfigError
 from chalknet.formatting import count_of
 
 if TYPE_CHECKING:  # the command line lists recipes in its help, without importing NumPy
     from chalknet.data.dataset import Dataset
+    from chalknet.data.splits import Splits
 
 DEFAULT_RECIPE = "strong"  # for training; studies and the gradient check start from "writeup"
 # With fewer validation samples, no epoch is chosen by them: the standard error of an accuracy of
@@ -56,6 +57,9 @@ _STRONG_ROWS = replace(_STRONG, name=ROWS_RECIPE, augmentation=AugmentationConfi
     hidden=(128,), dropout=0.0, input_dropout=0.2, learning_rate=7e-3
 )
 
+# Settings of one network that is trained as a part of something larger.
+SINGLE_NETWORK: dict[str, Any] = {"ensemble": 1, "folds": 0, "calibrate": False}
+
 RECIPES = {"writeup": _WRITEUP, "strong": _STRONG, ROWS_RECIPE: _STRONG_ROWS}
 
 
@@ -72,20 +76,20 @@ def recipe(name: str) -> Recipe:
 
 
 def adapt_to_data(
-    chosen: Recipe, settings: Mapping[str, Any], data: Dataset, n_valid: int | None = None
+    chosen: Recipe, settings: Mapping[str, Any], data: Dataset, splits: Splits | None = None
 ) -> tuple[Recipe, tuple[str, ...]]:
     """Return a named recipe with the user's settings, adapted to the data, and notes about it.
 
     For table rows, "strong" becomes "strong-rows", which has no image augmentation. If the data
-    has its own validation split, all other samples are trained on; the strong recipes also use
-    all samples if the data has its own test split. With fewer than `MIN_VALID` validation
-    samples early stopping is off.
+    has its own validation split, all other samples are trained on, and folds of the recipe are
+    dropped; the strong recipes also use all samples if the data has its own test split. With fewer
+    than `MIN_VALID` validation samples early stopping is off. The samples of all folds count.
 
     Args:
         chosen: a named recipe without changes.
         settings: fields that the user has set; they are never changed.
         data: the samples.
-        n_valid: number of validation samples, or None if the recipe determines it.
+        splits: index arrays of the user, or None.
 
     Returns:
         The recipe, and one sentence for each adaptation that the user should know.
@@ -96,24 +100,45 @@ def adapt_to_data(
         notes.append(f"samples are table rows, so recipe {ROWS_RECIPE} is used.")
     if "train_size" not in settings:
         chosen = _using_all(chosen, settings, data)
-    recipe = chosen.with_settings(**settings)
+    recipe, more = with_user_settings(chosen, settings)
+    notes += more
+    has_valid = data.provided_valid is not None if splits is None else len(splits.valid) > 0
+    if recipe.training.folds and "folds" not in settings and has_valid:
+        recipe = recipe.with_settings(folds=0)
+        notes.append("the validation samples that were given validate all networks, so there are no folds.")
     if recipe.stopping.stop_early and "stop_early" not in settings:
-        n_valid = _n_valid(recipe, data) if n_valid is None else n_valid
+        n_valid = _n_valid(recipe, data, splits)
         if n_valid < MIN_VALID:
             recipe = recipe.with_settings(stop_early=False)
-            notes.append(
-                f"with only {count_of(n_valid, 'validation sample')} the best epoch cannot be chosen, so all "
-                f"{recipe.training.epochs} epochs are trained and the last weights are kept. Use stop_early=True "
-                "(--stop-early) to choose anyway."
-            )
+            notes.append(_few_valid_note(recipe, n_valid, is_provided=has_valid))
     return recipe, tuple(notes)
 
 
-def _n_valid(recipe: Recipe, data: Dataset) -> int:
-    """Return the number of validation samples."""
+def with_user_settings(chosen: Recipe, settings: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
+    """Return a named recipe with the user's settings, and a note if folds of the recipe are dropped.
+
+    The user's `ensemble` wins over folds of the recipe that it is not a multiple of.
+    """
+    n_folds, n = chosen.training.folds, settings.get("ensemble")
+    if not n_folds or "folds" in settings or not isinstance(n, int) or n % n_folds == 0:
+        return chosen.with_settings(**settings), []
+    note = f"ensemble {n} is not a multiple of the recipe's {n_folds} folds, so there are no folds."
+    return chosen.with_settings(**settings, folds=0), [note]
+
+
+def _n_valid(recipe: Recipe, data: Dataset, splits: Splits | None) -> int:
+    """Return the number of validation samples, with folds of all folds together."""
+    if splits is not None:
+        return len(splits.valid) + (len(splits.train) if recipe.training.folds else 0)
     if data.provided_valid is not None:
         return len(data.provided_valid)
-    size = recipe.split.valid_size
+    return _count(recipe.split.valid_size, data) + (
+        _count(recipe.split.train_size, data) if recipe.training.folds else 0
+    )
+
+
+def _count(size: float, data: Dataset) -> int:
+    """Return a size of a split as a number of samples."""
     return round(size * len(data.pool)) if size < 1 else int(size)
 
 
@@ -125,10 +150,30 @@ def _using_all(chosen: Recipe, settings: Mapping[str, Any], data: Dataset) -> Re
     if chosen.name not in (DEFAULT_RECIPE, ROWS_RECIPE) or data.provided_test is None:
         return chosen
     valid = float(settings.get("valid_size", chosen.split.valid_size))
-    return chosen.with_settings(train_size=n_pool - (round(valid * n_pool) if valid < 1 else int(valid)))
+    return chosen.with_settings(train_size=n_pool - _count(valid, data))
+
+
+def _few_valid_note(recipe: Recipe, n_valid: int, *, is_provided: bool) -> str:
+    """Return a note that nothing is chosen by the validation samples, and how to train on them too."""
+    text = f"all {recipe.training.epochs} epochs are trained, and the last weights are kept"
+    if not n_valid:
+        return f"there are no validation samples, so {text}."
+    few = count_of(n_valid, "validation sample")
+    text = f"{few} are too few to choose an epoch by, so {text}."
+    if recipe.training.folds:
+        return text
+    if is_provided:
+        return f"{text} To train on them too, add them to the training data."
+    size = recipe.split.train_size + recipe.split.valid_size
+    return f"{text} To train on them too, use train_size={size:g}, valid_size=0 (--train {size:g} --valid 0)."
 
 
 def member_recipes(recipe: Recipe) -> list[Recipe]:
-    """Return the recipe of each network of an ensemble: seed, seed + 1, ..., and ensemble 1."""
+    """Return the recipe of each network of an ensemble: seed, seed + 1, ..., and ensemble 1.
+
+    The whole is calibrated, not its networks. The split of a network that trains on folds is
+    custom, because no other field says which fold validates.
+    """
     first, n = recipe.training.seed, recipe.training.ensemble
-    return [recipe.with_settings(seed=(first + k) % 2**32, ensemble=1) for k in range(n)]
+    own: dict[str, Any] = {**SINGLE_NETWORK, **({"split": CUSTOM_SPLIT} if recipe.training.folds else {})}
+    return [recipe.with_settings(seed=(first + k) % 2**32, **own) for k in range(n)]

@@ -118,14 +118,19 @@ class Run:
             the best one. 0 if the network was not trained.
         recipe: the complete recipe.
         data: all samples.
-        splits: the indices of training, validation and test samples.
+        splits: the indices of training, validation and test samples. For an ensemble of folds, all
+            samples that are not test samples are both training and validation samples.
         seconds: wall time of all epochs.
         folder: the run's folder, or None if nothing was written.
         valid_sample_scores: the validation scores per sample after each epoch; empty if they were
             not kept.
         members: for an ensemble, the runs of its networks. The history is then the mean over these
             runs, up to the shortest.
-        ensemble_scores: for an ensemble, the scores of its averaged probabilities.
+        model_scores: the scores of `network` where they are not those of the kept epoch: for an
+            ensemble those of its averaged probabilities, and for a calibrated network its validation
+            and test scores. Validation scores of an ensemble of folds are out of fold: each sample
+            is predicted by the networks that did not train on it.
+        temperature: what the logits were divided by to calibrate them; None without `calibrate`.
         notes: what the user should know about the data and the recipe, one sentence each.
     """
 
@@ -139,13 +144,19 @@ class Run:
     folder: Path | None = None
     valid_sample_scores: tuple[SampleScores, ...] = ()
     members: tuple[Run, ...] = ()
-    ensemble_scores: EpochRecord | None = None
+    model_scores: EpochRecord | None = None
+    temperature: float | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def kept(self) -> EpochRecord:
-        """The record of the kept epoch; for an ensemble, the scores of its mean probabilities."""
-        return self.ensemble_scores or self.history[self.kept_epoch - 1]
+        """The scores of `network`: `model_scores`, or else the record of the kept epoch."""
+        return self.model_scores or self.history[self.kept_epoch - 1]
+
+    @property
+    def ensemble_scores(self) -> EpochRecord | None:
+        """The scores of the averaged probabilities of an ensemble; None for one network."""
+        return self.model_scores if self.members else None
 
     def __repr__(self) -> str:
         """Return layer sizes, data source, number of epochs and last scores."""
@@ -190,7 +201,8 @@ class Trainer:
         splits: the indices of training, validation and test samples.
         recipe: the complete recipe.
         architecture: the layers.
-        scaling: from raw values to the inputs of the network, fitted to the training samples.
+        scaling: from raw values to the inputs of the network, by default fitted to the training
+            samples.
         engine: the engine that trains and evaluates.
         history: the finished epochs.
         valid_sample_scores: the validation scores per sample after each epoch, if they are kept.
@@ -215,6 +227,7 @@ class Trainer:
         engine: EngineFactory | None = None,
         share_data_with: Trainer | None = None,
         weigh_scores: bool = False,
+        scaling: Scaling | None = None,
     ) -> None:
         """Create a trainer with initial weights.
 
@@ -233,6 +246,7 @@ class Trainer:
             share_data_with: a trainer with the same data, splits and input scaling, whose samples in
                 memory this one uses too.
             weigh_scores: whether validation scores weigh samples by sample_weights.
+            scaling: the input scaling; None to fit it to the training samples.
 
         Raises:
             ConfigError: workers is out of range, or the recipe does not fit the data or the engine.
@@ -241,17 +255,9 @@ class Trainer:
             raise ConfigError(f"workers must be an integer from 1 to {MAX_WORKERS}, got {workers}.")
         self.data, self.splits, self.recipe = data, splits, recipe
         self.architecture = architecture_for(recipe, data.n_inputs, data.n_classes)
-        self.scaling: Scaling = (
-            fit_scaling(
-                recipe.network.input_scaling,
-                data.inputs,
-                splits.train,
-                data.is_images,
-                may_be_missing=data.encoding is not None,
-            )
-            if share_data_with is None
-            else share_data_with.scaling
-        )
+        if share_data_with is not None:
+            scaling = share_data_with.scaling
+        self.scaling: Scaling = input_scaling(data, splits.train, recipe) if scaling is None else scaling
         self.history: list[EpochRecord] = []
         self.valid_sample_scores: list[SampleScores] = []
         self._workers, self._keep_samples = workers, keep_sample_scores and len(splits.valid) > 0
@@ -723,6 +729,13 @@ class BestWeights(Callback):
     def run(self) -> Run:
         """Return the run with the best or the last weights, as the recipe says."""
         return self.best_run() if self._config.stop_early and self._config.restore_best else self._trainer.run()
+
+
+def input_scaling(data: Dataset, index: NDArray[np.int64], recipe: Recipe) -> Scaling:
+    """Return the input scaling of a recipe, fitted to the samples at these positions."""
+    return fit_scaling(
+        recipe.network.input_scaling, data.inputs, index, data.is_images, may_be_missing=data.encoding is not None
+    )
 
 
 def flat_fields(recipe: Recipe) -> list[tuple[str, Any]]:

@@ -8,27 +8,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
-from typing import Any
 
-import numpy as np
 import tomli_w
 
 from chalknet.artifacts.atomic import new_folder, remove_temporaries, write_files
 from chalknet.artifacts.run_folder import CONFIG_FILE, MEMBERS, RUN_FILE_NAMES, run_files
 from chalknet.config import Recipe, config_tables
 from chalknet.data.dataset import Dataset
+from chalknet.data.folds import fold_splits, without_test
+from chalknet.data.splits import Splits
 from chalknet.engines.sharded import Shards
-from chalknet.machine.blas import one_blas_thread
-from chalknet.network.metrics import mean_scores, score
 from chalknet.network.model import Ensemble
 from chalknet.records import MEASURES, SPLITS, EpochRecord, Scores
 from chalknet.training.callbacks import Callback, RunContext
 from chalknet.training.recipes import member_recipes
-from chalknet.training.trainer import Run
+from chalknet.training.trainer import Run, input_scaling
+from chalknet.workflows.model_scores import held_out, model_scores, scores_of_probabilities
 from chalknet.workflows.single_run import train_network, write_pictures
 from chalknet.workflows.train_options import TrainOptions
-
-BATCH_ROWS = 4_096
 
 
 def train_ensemble(
@@ -49,20 +46,20 @@ def train_ensemble(
         A `Run` whose network is an `Ensemble`.
 
     Raises:
+        ConfigError: there are fewer samples or groups than folds.
         DivergenceError, StoppedError, StoreError: see `train_network`.
     """
-    folder, recipes = context.folder, member_recipes(context.recipe)
+    folder, members = context.folder, member_contexts(context)
     if folder is not None:
         remove_temporaries(folder, RUN_FILE_NAMES)
         if not context.is_resumed:
             write_files(folder, {CONFIG_FILE: tomli_w.dumps(config_tables(context.recipe, context.origin)).encode()})
     runs = []
-    for number, recipe in enumerate(recipes, start=1):
-        member = replace(context, recipe=recipe, number=number, n_networks=len(recipes))
+    for member in members:
         if folder is None:
             runs.append(train_network(member, options, callbacks, shards))
             continue
-        place = folder / MEMBERS / f"seed{recipe.training.seed}"
+        place = folder / MEMBERS / f"seed{member.recipe.training.seed}"
         with new_folder(place):
             runs.append(train_network(replace(member, folder=place), options, callbacks, shards))
     run = replace(combine_runs(runs, context.recipe), folder=folder)
@@ -72,33 +69,66 @@ def train_ensemble(
     return run
 
 
-def combine_runs(runs: list[Run], recipe: Recipe) -> Run:
-    """Return the runs of the members as one run, whose network averages their probabilities."""
+def member_contexts(context: RunContext) -> list[RunContext]:
+    """Return the training of each network of an ensemble.
+
+    With folds, each network has its own fold as validation part. All have the input scaling of all
+    samples that are not test samples, because networks whose probabilities are averaged share it.
+    """
+    recipe, data = context.recipe, context.data
+    splits = member_splits(data, context.splits, recipe)
+    scaling = context.scaling
+    if recipe.training.folds:
+        scaling = input_scaling(data, without_test(context.splits), recipe)
+    recipes = member_recipes(recipe)
+    return [
+        replace(context, recipe=one, splits=splits[k], scaling=scaling, number=k + 1, n_networks=len(recipes))
+        for k, one in enumerate(recipes)
+    ]
+
+
+def member_splits(data: Dataset, splits: Splits, recipe: Recipe) -> list[Splits]:
+    """Return the splits of each network of an ensemble.
+
+    Args:
+        data: all samples.
+        splits: the splits of the whole.
+        recipe: the recipe of the whole. With folds, network m, from 0 on, has fold m modulo the
+            number of folds as its validation part.
+    """
+    n_members, n_folds = recipe.training.ensemble, recipe.training.folds
+    if not n_folds:
+        return [splits] * n_members
+    by_group = recipe.split.split == "group"
+    found = fold_splits(data, splits, n_folds, recipe.split.split_seed, by_group=by_group)
+    return [found[k % n_folds] for k in range(n_members)]
+
+
+def combine_runs(runs: Sequence[Run], recipe: Recipe) -> Run:
+    """Return the runs of the members as one run, whose network averages their probabilities.
+
+    With `calibrate`, the logits of all networks are divided by one temperature, which is chosen
+    for the averaged probabilities.
+    """
+    first, n_folds = runs[0], recipe.training.folds
     networks = [network for run in runs for network in run.network.members]
-    ensemble, first = Ensemble(tuple(networks)), runs[0]
+    found = held_out(networks, first.data, [run.splits.valid for run in runs], n_folds)
+    notes, temperature = first.notes, None
+    if recipe.training.calibrate:
+        temperature, more = found.temperature()
+        notes = (*notes, *more)
+    ensemble = Ensemble(tuple(networks)).with_temperature(temperature or 1.0)
+    pool = without_test(first.splits)
+    splits = Splits(pool, pool, first.splits.test) if n_folds else first.splits
     n_epochs = min(len(run.history) for run in runs)
     history = tuple(_mean_record([run.history[epoch] for run in runs]) for epoch in range(n_epochs))
     seconds = sum(run.seconds for run in runs)
-    parts = {name: _scores(ensemble, first.data, index) for name, index in first.splits.named().items()}
-    train = parts["train"]
+    train = model_scores(ensemble, first.data, splits.train)
     assert train is not None, "nothing trains without samples"
-    together = EpochRecord(n_epochs, train, parts["valid"], parts["test"], seconds)
-    run = Run(history, ensemble, n_epochs, recipe, first.data, first.splits, seconds)
-    return replace(run, members=tuple(runs), ensemble_scores=together, notes=first.notes)
-
-
-def _scores(ensemble: Ensemble, data: Dataset, index: Any) -> Scores | None:
-    """Return loss (L2), accuracy (M1) and printed loss (M2) of averaged probabilities, in batches."""
-    scores, sizes = [], []
-    with one_blas_thread():
-        for start in range(0, len(index), BATCH_ROWS):
-            some = index[start : start + BATCH_ROWS]
-            probabilities = ensemble.predict_proba(data.inputs[some])
-            tiny = np.finfo(probabilities.dtype).tiny
-            # Softmax of logarithms of probabilities is the probabilities.
-            scores.append(score(np.log(np.maximum(probabilities, tiny)), data.labels[some]))
-            sizes.append(len(some))
-    return mean_scores(scores, sizes) if scores else None
+    valid = scores_of_probabilities(found.probabilities(temperature or 1.0), found.labels)
+    whole = EpochRecord(n_epochs, train, valid, model_scores(ensemble, first.data, splits.test), seconds)
+    run = Run(history, ensemble, n_epochs, recipe, first.data, splits, seconds)
+    return replace(run, members=tuple(runs), model_scores=whole, temperature=temperature, notes=notes)
 
 
 def _mean_record(records: list[EpochRecord]) -> EpochRecord:

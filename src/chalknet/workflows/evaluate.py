@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from chalknet.artifacts.atomic import new_folder, write_files
-from chalknet.artifacts.run_folder import CONFIG_FILE, refuse_finished
+from chalknet.artifacts.run_folder import CONFIG_FILE, SUMMARY_FILE, refuse_finished
 from chalknet.config import CUSTOM_SPLIT, DataConfig, Recipe, read_config
 from chalknet.data.dataset import ARRAYS, Dataset, IntArray
+from chalknet.data.folds import without_test
 from chalknet.data.load import (
     FRAME,
     TABLE_KINDS,
@@ -217,7 +218,16 @@ def _split_index(split: str, data: Dataset, loaded: LoadedModel, run: RunConfig 
         )
     if recipe.split.split == CUSTOM_SPLIT:
         raise ConfigError(f"{loaded.name}: was trained with index arrays as splits, which its config.toml cannot hold.")
-    index = split_by_recipe(recipe, data).named()[split]
+    splits = split_by_recipe(recipe, data)
+    if recipe.training.folds:
+        if split == "valid":
+            raise ConfigError(
+                f"{loaded.name}: every sample outside the test split has trained some of its networks, so there is no "
+                f"validation split to evaluate. {SUMMARY_FILE} holds the out-of-fold scores. Give split 'test' "
+                "(--split test)."
+            )
+        splits = replace(splits, train=without_test(splits))
+    index = splits.named()[split]
     if not len(index):
         raise DataError(f"{data.source}: the {split} split of the run is empty.")
     return index, _split_notes(split, recipe)
@@ -226,9 +236,12 @@ def _split_index(split: str, data: Dataset, loaded: LoadedModel, run: RunConfig 
 def _split_notes(split: str, recipe: Recipe) -> list[str]:
     if split == "train":
         return ["The model was trained on these samples. Its accuracy on other samples is lower."]
+    notes = []
     if split == "valid" and recipe.stopping.stop_early:
-        return ["Early stopping chose the epoch on these samples, so the scores are optimistic."]
-    return []
+        notes.append("Early stopping chose the epoch on these samples, so the scores are optimistic.")
+    if split == "valid" and recipe.training.calibrate:
+        notes.append("The temperature was chosen on these samples, so the loss is optimistic.")
+    return notes
 
 
 def _write(found: Evaluation, data: Dataset, folder: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from chalknet.artifacts.atomic import refuse_link
 from chalknet.artifacts.model_file import load_model
 from chalknet.artifacts.run_folder import MODEL_FILE, SUMMARY_FILE, read_run
-from chalknet.config import CUSTOM_SPLIT, DataConfig
+from chalknet.config import CUSTOM_SPLIT, DataConfig, Recipe
 from chalknet.data.audit import audit
 from chalknet.data.open_data import open_data
 from chalknet.data.readers.table import number_columns
@@ -25,6 +25,8 @@ from chalknet.studies.search_space import make_configuration, study_splits
 from chalknet.studies.spec import StudySpec
 from chalknet.studies.store import STORE_FILE
 from chalknet.version import __version__
+from chalknet.workflows.ensemble import member_splits
+from chalknet.workflows.resolve import split_by_recipe
 from chalknet.workflows.run_results import ensemble_result, results_of_run, spec_of_run
 
 STEM = "report"
@@ -88,12 +90,14 @@ def _collect_report_data(folder: Path, source: str | None, title_flags: list[str
         spec = spec_of_run(run)
         found: dict[str, Any] = {"data": None, "splits": None, "data_missing_reason": SPLITS_NOT_STORED}
         if run.recipe.split.split != CUSTOM_SPLIT:
-            found = _samples(spec, run.data, source)
-        results = results_of_run(run, found["data"], found["splits"])
+            found = _samples(spec, run.data, source, run.recipe)
+        whole = found.pop("whole", None)
+        results = results_of_run(run, found["data"], whole)
         more: dict[str, Any] = {
             "recipe": run.recipe,
             "is_run": True,
-            "ensemble": ensemble_result(run, results, found["data"], found["splits"]),
+            "temperature": run.summary.temperature,
+            "ensemble": ensemble_result(run, results, found["data"], whole),
             "network": load_model(folder / MODEL_FILE),
             "commands": _commands(
                 ["train", "--config", str(folder / "config.toml"), "--out", str(repeat_folder(folder))],
@@ -120,15 +124,27 @@ def _commands(*lines: list[str]) -> str:
     return "\n".join(shlex.join(["chalknet", *words]) for words in lines)
 
 
-def _samples(spec: StudySpec, config: DataConfig, source: str | None) -> dict[str, Any]:
-    """Read the samples from their source and check their digest, or return why this failed."""
+def _samples(spec: StudySpec, config: DataConfig, source: str | None, recipe: Recipe | None = None) -> dict[str, Any]:
+    """Read the samples from their source and check their digest, or return why this failed.
+
+    Args:
+        spec: the study, or the run as one.
+        config: how the samples were read.
+        source: where they are now, or None.
+        recipe: the recipe of a run, or None. The entry "whole" then has its splits, and "splits" those
+            of its first network, which differ with folds.
+    """
     asked = config if source is None else replace(config, source=source)
     try:
         data = open_data(asked)
-        splits = study_splits(data, make_configuration(spec, {}), spec.first_seed)
+        if recipe is None:
+            splits, more = study_splits(data, make_configuration(spec, {}), spec.first_seed), {}
+        else:
+            more = {"whole": split_by_recipe(recipe, data)}
+            splits = member_splits(data, more["whole"], recipe)[0]
         found = audit(data.in_memory(), splits)
         columns = data.columns or number_columns(data.in_memory())
     except (ChalknetError, OSError) as error:
         gone = f"The samples could not be read again: {escape(str(error))}"
         return {"data": None, "splits": None, "data_missing_reason": gone}
-    return {"data": data, "splits": splits, "audit": found, "columns": columns}
+    return {"data": data, "splits": splits, "audit": found, "columns": columns, **more}

@@ -36,7 +36,7 @@ def resolve(options: TrainOptions, unfinished: Path | None = None) -> RunContext
         unfinished: the folder of a run to resume, or None.
 
     Raises:
-        ConfigError: splits that do not split the samples.
+        ConfigError: splits that do not split the samples, or folds with validation samples.
         DataError: data that cannot be read or split; weights of another shape, negative or not finite.
         StoreError: no run was started in the folder to resume.
     """
@@ -46,8 +46,8 @@ def resolve(options: TrainOptions, unfinished: Path | None = None) -> RunContext
     data = _samples(options, known)
     if not options.is_adaptable:
         return _split_data(data, base.with_settings(**options.settings), options)
-    n_valid = len(options.splits.valid) if isinstance(options.splits, Splits) else None
-    recipe, notes = adapt_to_data(base, options.settings, data, n_valid)
+    splits = options.splits if isinstance(options.splits, Splits) else None
+    recipe, notes = adapt_to_data(base, options.settings, data, splits)
     context = _split_data(data, recipe, options)
     return replace(context, notes=(*notes, *context.notes))
 
@@ -96,6 +96,11 @@ def _split_data(data: Dataset, recipe: Recipe, options: TrainOptions) -> RunCont
     else:
         check_splits(splits, len(data))
         recipe = recipe.with_settings(split=CUSTOM_SPLIT)
+    if recipe.training.folds and len(splits.valid) and (options.splits is not None or data.provided_valid is not None):
+        raise ConfigError(
+            f"{data.source}: has validation samples of its own, so there is nothing to divide into folds. Leave out "
+            "the validation samples to train with folds, or set folds to 0 (--folds 0)."
+        )
     weights = None if weights is None else _weights_of_all(weights, data)
     return RunContext(data, splits, recipe, weights, split_notes(data, splits, recipe, weights))
 

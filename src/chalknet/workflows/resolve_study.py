@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chalknet.config import SECTION_OF_FIELD, DataConfig, Recipe, unknown_setting
 from chalknet.errors import ConfigError
 from chalknet.studies.spec import SEARCH_FIELDS, STUDY_FIELDS, SearchConfig, StudySpec, parse_vary, read_spec
-from chalknet.training.recipes import DEFAULT_RECIPE, adapt_to_data
+from chalknet.training.recipes import DEFAULT_RECIPE, SINGLE_NETWORK, adapt_to_data
 from chalknet.training.recipes import recipe as recipe_named
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ class StudyRequest:
         """
         if self.settings is None:
             return self.spec, ()
-        recipe, notes = adapt_to_data(recipe_named(self.spec.recipe.name), self.settings, data)
+        # A run of a study is one network, also where a training with the recipe is an ensemble.
+        settings = {**SINGLE_NETWORK, **self.settings}
+        recipe, notes = adapt_to_data(recipe_named(self.spec.recipe.name), settings, data)
         return replace(self.spec, recipe=recipe), notes
 
 
@@ -79,7 +81,8 @@ def resolve_study(
     if config is not None:
         base = read_spec(Path(config))
     else:
-        base = StudySpec(recipe if isinstance(recipe, Recipe) else recipe_named(recipe or DEFAULT_RECIPE))
+        named = recipe_named(recipe or DEFAULT_RECIPE) if not isinstance(recipe, Recipe) else recipe
+        base = StudySpec(recipe if isinstance(recipe, Recipe) else named.with_settings(**SINGLE_NETWORK))
     of_search = {name: value for name, value in given.items() if name in SEARCH_FIELDS}
     spec = replace(
         base,

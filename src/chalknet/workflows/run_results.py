@@ -15,6 +15,7 @@ from chalknet.config import CUSTOM_SPLIT, SAME_AS_SEED, Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.machine.blas import one_blas_thread
+from chalknet.network.arrays import FloatArray
 from chalknet.network.model import Classifier
 from chalknet.reporting.report_data import EnsembleResult
 from chalknet.studies.configurations import Configuration
@@ -23,7 +24,10 @@ from chalknet.studies.random_effects import gain_of_averaging
 from chalknet.studies.results import DataFacts, LabeledPredictions, RunResult, StudyResults
 from chalknet.studies.search_space import make_configuration
 from chalknet.studies.spec import StudySpec
-from chalknet.training.recipes import member_recipes
+from chalknet.training.recipes import SINGLE_NETWORK, member_recipes
+from chalknet.workflows.ensemble import member_splits
+from chalknet.workflows.model_scores import held_out
+from chalknet.workflows.single_run import model_scores_of
 
 LEVEL = 0.95  # of intervals
 
@@ -45,7 +49,10 @@ def results_of_run(run: FinishedRun, data: Dataset | None, splits: Splits | None
     network = load_model(run.folder / MODEL_FILE)
     summary, spec = run.summary, spec_of_run(run)
     (config,), seeds = (make_configuration(spec, {}),), tuple(spec.first_seed + k for k in range(spec.seeds))
-    run_results = {seed: _run_result(one, data, splits) for seed, one in zip(seeds, member_runs(run), strict=True)}
+    divided = splits_by_network(run.recipe, data, splits)
+    run_results = {
+        seed: _run_result(one, data, own) for seed, one, own in zip(seeds, member_runs(run), divided, strict=True)
+    }
     facts = DataFacts(
         source=summary.source,
         sha256=summary.sha256,
@@ -74,6 +81,19 @@ def member_runs(run: FinishedRun) -> list[FinishedRun]:
     return [read_run(run.folder / MEMBERS / f"seed{one.training.seed}") for one in member_recipes(run.recipe)]
 
 
+def splits_by_network(recipe: Recipe, data: Dataset | None, splits: Splits | None) -> list[Splits | None]:
+    """Return the splits of each network of a run; None where the samples are missing.
+
+    Args:
+        recipe: the recipe of the run.
+        data: the run's samples, or None.
+        splits: the run's splits, or None. With folds, each network has others.
+    """
+    if data is None or splits is None:
+        return [None] * recipe.training.ensemble
+    return [*member_splits(data, splits, recipe)]
+
+
 def ensemble_result(
     run: FinishedRun, results: StudyResults, data: Dataset | None, splits: Splits | None
 ) -> EnsembleResult | None:
@@ -90,23 +110,48 @@ def ensemble_result(
     predictions, gains = {}, {}
     for split, own in scores.items():
         each = [one.accuracy for result in run_results if (one := result.kept.scores(split)) is not None]
-        gains[split] = Interval(own.accuracy - fmean(each), math.nan, math.nan, LEVEL)
-        found = _predictions(network, data, splits, split) if split != "train" else None
+        is_out_of_fold = split == "valid" and run.recipe.training.folds > 0
+        if not is_out_of_fold or run.recipe.training.ensemble > run.recipe.training.folds:
+            gains[split] = Interval(own.accuracy - fmean(each), math.nan, math.nan, LEVEL)
+        if split == "train":
+            continue
+        if is_out_of_fold:
+            found, members = _out_of_fold(run, data, splits)
+        else:
+            found = _predictions(network, data, splits, split)
+            members = [answers.correct for result in run_results if (answers := result.predictions(split)) is not None]
         if found is not None:
             predictions[split] = found
-            members = [answers.correct for result in run_results if (answers := result.predictions(split)) is not None]
-            if len(found.labels) > 1:
+            if len(found.labels) > 1 and split in gains:
                 gains[split] = gain_of_averaging(found.correct, np.stack(members), LEVEL)
     return EnsembleResult(scores, predictions, gains)
+
+
+def _out_of_fold(
+    run: FinishedRun, data: Dataset | None, splits: Splits | None
+) -> tuple[LabeledPredictions | None, list[NDArray[np.bool_]]]:
+    """Return the predictions of the networks that did not train on a sample, and which are correct by network.
+
+    The second item has a row for each network that a sample was predicted by.
+    """
+    if data is None or splits is None:
+        return None, []
+    networks = [network for one in member_runs(run) for network in load_model(one.folder / MODEL_FILE).members]
+    valid = [own.valid for own in member_splits(data, splits, run.recipe)]
+    found = held_out(networks, data, valid, run.recipe.training.folds)
+    probabilities = found.probabilities(run.summary.temperature or 1.0)
+    correct = [one.argmax(axis=1) == found.labels for one in found.logits]
+    return _labeled(probabilities, found.labels, found.index), correct
 
 
 def spec_of_run(run: FinishedRun) -> StudySpec:
     """Return the run's recipe as a study with one configuration and a seed for each network."""
     recipe: Recipe = run.recipe
     vary = ("init", "order") if recipe.training.batch_seed == SAME_AS_SEED else ("init",)
+    vary = (*vary, "split") if recipe.training.folds else vary
     # A specification cannot hold index arrays, so another method stands in for them.
     split_rule = "writeup" if recipe.split.split == CUSTOM_SPLIT else recipe.split.split
-    training = replace(recipe.training, seed=0, ensemble=1)
+    training = replace(recipe.training, seed=0, **SINGLE_NETWORK)
     plain = replace(recipe, training=training, split=replace(recipe.split, split=split_rule))
     n_networks, first = recipe.training.ensemble, recipe.training.seed
     return StudySpec(plain, seeds=n_networks, first_seed=first, seeds_vary=vary, data=run.data)
@@ -126,6 +171,7 @@ def _run_result(run: FinishedRun, data: Dataset | None, splits: Splits | None) -
         test=_predictions(network, data, splits, "test"),
         valid_losses=np.zeros((n_epochs, 0), np.float16) if losses is None else losses,
         valid_correct=np.zeros((n_epochs, 0), bool) if correct is None else correct,
+        model_scores=None if run.summary.temperature is None else model_scores_of(run),
     )
 
 
@@ -138,12 +184,17 @@ def _predictions(
     index = splits.named()[split]
     with one_blas_thread():
         probabilities = network.predict_proba(data.inputs[index])
+    return _labeled(probabilities, data.labels[index], index)
+
+
+def _labeled(probabilities: FloatArray, labels: NDArray[np.int64], index: NDArray[np.int64]) -> LabeledPredictions:
+    """Return predictions from the (N, K) probabilities of samples at these positions."""
     rows = np.arange(len(index))
     predicted: NDArray[np.int64] = probabilities.argmax(axis=1).astype(np.int64)
     return LabeledPredictions(
-        labels=data.labels[index],
+        labels=labels,
         predicted=predicted,
         confidence=probabilities[rows, predicted].astype(np.float32),
-        true_probability=probabilities[rows, data.labels[index]].astype(np.float32),
+        true_probability=probabilities[rows, labels].astype(np.float32),
         index=index,
     )

@@ -16,6 +16,7 @@ from chalknet.artifacts.run_folder import (
     MODEL_FILE,
     PICTURES,
     SUMMARY_FILE,
+    FinishedRun,
     is_complete,
     read_run,
     run_files,
@@ -23,9 +24,11 @@ from chalknet.artifacts.run_folder import (
 from chalknet.engines.sharded import Shards
 from chalknet.errors import DivergenceError, StoreError
 from chalknet.network.model import Network
+from chalknet.records import EpochRecord
 from chalknet.training.callbacks import Callback, RunContext, running_callbacks
 from chalknet.training.notes import scaling_notes
 from chalknet.training.trainer import Run, Trainer, run_epochs
+from chalknet.workflows.model_scores import calibrated
 from chalknet.workflows.train_options import TrainOptions
 
 # A run folder keeps the scores of each validation sample up to this number of samples times epochs.
@@ -60,11 +63,12 @@ def train_network(
         workers=options.workers,
         keep_sample_scores=folder is not None and len(context.splits.valid) * recipe.training.epochs <= MAX_KEPT_SCORES,
         shards=shards,
+        scaling=context.scaling,
     )
     context = replace(context, notes=(*context.notes, *scaling_notes(trainer.scaling, context.data)))
     if folder is None:
         with running_callbacks(callbacks, context) as show:
-            return replace(run_epochs(trainer, show), notes=context.notes)
+            return calibrated(replace(run_epochs(trainer, show), notes=context.notes))
     start = None
     if context.is_resumed and (folder / CHECKPOINT_FILE).exists():
         start = read_checkpoint(folder / CHECKPOINT_FILE, trainer.digests)
@@ -81,6 +85,7 @@ def train_network(
             run = replace(run_epochs(trainer, show, start=start), folder=folder, notes=context.notes)
         except DivergenceError as error:
             raise _with_best_weights(error, context, folder) from error
+    run = calibrated(run)
     checkpoint.write(run_files(run, context.origin))
     return _finish_run(run)
 
@@ -104,7 +109,16 @@ def _read_finished_run(folder: Path, context: RunContext) -> Run:
             "or start a new training with another out (--out)."
         )
     kept, seconds = run.summary.kept_epoch, sum(record.seconds for record in run.history)
-    return Run(run.history, network, kept, context.recipe, context.data, context.splits, seconds, folder=folder)
+    found = Run(run.history, network, kept, context.recipe, context.data, context.splits, seconds, folder=folder)
+    if run.summary.temperature is None:
+        return found
+    return replace(found, model_scores=model_scores_of(run), temperature=run.summary.temperature)
+
+
+def model_scores_of(run: FinishedRun) -> EpochRecord:
+    """Return the scores of a finished run's calibrated network."""
+    kept = run.summary.kept
+    return replace(run.history[run.summary.kept_epoch - 1], valid=kept["valid"], test=kept["test"])
 
 
 def _with_best_weights(error: DivergenceError, context: RunContext, folder: Path) -> DivergenceError:

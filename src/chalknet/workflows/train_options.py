@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chalknet.checked import short
 from chalknet.config import MAX_WORKERS, NON_NEGATIVE, READING_FIELDS, DataConfig, Recipe, integer, read_config
 from chalknet.errors import ConfigError
-from chalknet.training.recipes import DEFAULT_RECIPE
+from chalknet.training.recipes import DEFAULT_RECIPE, with_user_settings
 from chalknet.training.recipes import recipe as recipe_named
 
 if TYPE_CHECKING:
@@ -86,7 +86,11 @@ class TrainOptions:
                 raise ConfigError(f"{name} must be {constraint.must}, got {short(value)}.")
         if self.shards is None and self.on is not None:
             raise ConfigError(f"on {self.on!r} is the cluster for shards, but shards (--shards) is not given.")
-        self.base()[0].with_settings(**self.settings)
+        base = self.base()[0]
+        if self.is_adaptable:
+            with_user_settings(base, self.settings)
+        else:
+            base.with_settings(**self.settings)
 
     @property
     def is_adaptable(self) -> bool:

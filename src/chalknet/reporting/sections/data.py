@@ -41,6 +41,17 @@ SPLIT_WORDS = {
     "training, {valid} validation and {test} test samples.",
 }
 
+# With folds, every sample that is not a test sample is both a training and a validation sample.
+_FOLDS = "Each network trains on all folds but one, which is its validation split. {test} test samples are in no fold."
+FOLD_WORDS = (
+    "{train} samples are divided at random with seed {seed} into {folds} folds with the same class proportions. "
+    + _FOLDS
+)
+GROUP_FOLD_WORDS = (
+    "{train} samples are divided at random with seed {seed} into {folds} folds, and samples of one group stay in one "
+    "fold. " + _FOLDS
+)
+
 
 def data_section(report_data: ReportData, number: str, title: str = "The data") -> Section:
     """Show the samples and their splits, and images and an audit if the samples could be read again."""
@@ -79,6 +90,10 @@ def _text(report_data: ReportData) -> str:
     if report_data.recipe.split.split == CUSTOM_SPLIT:
         return text + "It was split by index arrays from Python, which were not stored."
     sizes = {split: f"{size:,}" for split, size in facts.split_sizes.items()}
+    n_folds = report_data.recipe.training.folds
+    if n_folds:
+        words = GROUP_FOLD_WORDS if split.split == "group" else FOLD_WORDS
+        return text + words.format(seed=split.split_seed, folds=n_folds, **sizes)
     words = SPLIT_WORDS[split.split].format(seed=split.split_seed, **sizes)
     text += words
     if not report_data.results.has_same_images:

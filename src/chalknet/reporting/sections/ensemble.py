@@ -29,6 +29,14 @@ def members_section(
         f"{training_scores_text(runs.configuration.recipe, splits)} The training scores of the ensemble are those "
         "after training."
     )
+    n_folds = report_data.recipe.training.folds
+    if n_folds:
+        text += (
+            f" The validation scores of a network are those of its fold. The ensemble's are out of fold: each of the "
+            f"{n_folds} folds is predicted by the networks that did not train on it."
+        )
+    if report_data.temperature is not None:
+        text += " The networks one by one are not calibrated."
     blocks: list[Block] = [
         Paragraph(text),
         TableBlock("members", _members_table(runs, ensemble, splits), "The networks one by one, and the ensemble."),
@@ -48,9 +56,9 @@ def ensemble_section(
 ) -> Section:
     """Show the scores of the ensemble, and how much averaging gains."""
     (runs,) = report_data.configurations
-    splits = tuple(split for split in ("valid", "test") if split in ensemble.scores)
+    splits = tuple(split for split in ("valid", "test") if split in ensemble.gains)
     if not splits:
-        text = "There are neither validation nor test samples, so the gain of averaging is not known."
+        text = "There are no samples that several networks have not trained on, so the gain of averaging is not known."
         return Section(number, title, (Paragraph(text),))
     blocks: list[Block] = [
         *standard_text("ensemble gain"),

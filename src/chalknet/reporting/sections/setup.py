@@ -55,7 +55,20 @@ def training_text(report_data: ReportData) -> str:
         f"{'It is' if one else 'They are'} trained for {epochs} by {optimizer_text(recipe, shown)} on {batch}, with "
         f"{rate_text(recipe, shown)}{momentum_text(recipe, shown)}. Gradients are {combined} over the batch."
     )
-    return f"{text}{regularization_text(recipe, shown)}{_stopping(report_data, recipe)}{_factors(report_data)}"
+    text += f"{regularization_text(recipe, shown)}{_stopping(report_data, recipe)}{_factors(report_data)}"
+    return f"{text}{_temperature(report_data)}"
+
+
+def _temperature(report_data: ReportData) -> str:
+    """Return how the probabilities were calibrated, after a space; "" if they were not."""
+    if report_data.temperature is None:
+        return ""
+    if report_data.temperature == 1:
+        return " The probabilities are as trained: no temperature was found that makes the validation loss smaller."
+    return (
+        f" The logits are divided by the temperature {report_data.temperature:.3g}, which makes the validation loss "
+        "smallest. The scores of epochs are those before this division."
+    )
 
 
 def _stopping(report_data: ReportData, recipe: Recipe) -> str:
@@ -94,7 +107,8 @@ def seeds_text(report_data: ReportData) -> str:
             "start, so every interval in this document covers the finite number of samples only."
         )
     is_full = report_data.recipe.training.batch_size == FULL and "batch_size" not in report_data.varied
-    differs = [SEEDS_VARY[name] for name in vary if name != "order" or not is_full]
+    words = SEEDS_VARY | ({"split": "the fold that validates"} if report_data.recipe.training.folds else {})
+    differs = [words[name] for name in vary if name != "order" or not is_full]
     if "order" in vary and is_random(report_data.recipe):
         differs.append("the random draws of training")
     shown = listed([str(seed) for seed in seeds]) if len(seeds) <= MAX_SEEDS_LISTED else f"{seeds[0]} to {seeds[-1]}"
