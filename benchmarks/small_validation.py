@@ -22,13 +22,14 @@ from chalknet.machine.facts import machine_facts
 from chalknet.training.stopping import EarlyStopping
 
 SEEDS, MAX_TEST = range(4), 1_500
-SIZES = {"glyphs": (100, 250, 500), "digits": (144, 300, 600)}
+SIZES = {"glyphs": (100, 250, 500, 1_000, 2_000, 4_000), "digits": (144, 300, 600, 1_200)}
 OUT = Path(__file__).parent / "results" / "small_validation.json"
 
 
 def kept_epoch(history: tuple[chalknet.EpochRecord, ...]) -> int:
     """Return the epoch that early stopping keeps, from 0 on."""
-    stopping, kept = EarlyStopping(chalknet.recipe("strong").stopping), 0
+    recipe = chalknet.recipe("strong")
+    stopping, kept = EarlyStopping(recipe.stopping, recipe.training.epochs), 0
     for record in history:
         kept = record.epoch - 1 if stopping.update(record) else kept
         if stopping.should_stop:

@@ -216,8 +216,7 @@ class SplitConfig(Checked):
         1_000,
         VALID_SIZE,
         "number of validation samples, or their fraction. The remaining samples are the test split, unless the data "
-        "has its own. With `folds`, no validation part is set aside, and all samples that are not test samples are "
-        "divided into folds",
+        "has its own",
     )
     split_seed: int = setting(521, SEED, "seed of the split")
 
@@ -410,8 +409,8 @@ class TrainingConfig(Checked):
     folds: int = setting(
         0,
         FOLDS,
-        "number of cross-validation folds of an `ensemble`. Each network trains on all folds but one, which validates "
-        "it. `ensemble` must be a multiple of it. 0: all networks share one validation part",
+        "number of cross-validation folds of an `ensemble`. Each network trains on all but one, which validates it. "
+        "`train_size` and `valid_size` together are divided. 0: one validation part for all",
     )
     calibrate: bool = setting(
         False,
@@ -459,7 +458,12 @@ class StoppingConfig(Checked):
     """The section [stopping]: when training ends early, and which epoch's weights are kept."""
 
     stop_early: bool = setting(False, BOOLEAN, "whether training stops when the monitored score no longer improves")
-    patience: int = setting(10, integer(1), "number of epochs without an improvement after which training stops")
+    patience: int = setting(
+        10,
+        integer(1),
+        "number of epochs without an improvement after which training stops. It never stops in the first half of "
+        "`epochs`",
+    )
     min_delta: float = setting(
         0.0, NON_NEGATIVE, "smallest change that counts as an improvement, in the unit of the monitored score"
     )

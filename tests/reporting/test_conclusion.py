@@ -18,7 +18,7 @@ from chalknet.reporting.sections.conclusion import conclusion_section, summary_t
 from chalknet.studies.intervals import Interval
 
 WIDTHS = "hidden=50,500,1000"
-ENOUGH = {"train": 160, "valid": 60, "test": 40}  # validation samples to choose an epoch by
+ENOUGH = {"train": 160, "valid": 200, "test": 40}  # validation samples to choose an epoch by
 
 
 def said(report_data):

@@ -122,6 +122,7 @@ def test_runs_of_a_stack_that_fails_as_a_whole_are_trained_alone(letters, monkey
     assert [one for one in said if one[1] != "epoch"] == [(0, "done"), (1, "done"), (2, "done")]
 
 
+@pytest.mark.filterwarnings("ignore:early stopping chooses the epoch by only 60")
 def test_run_of_a_study_equals_a_run_of_train(letters, tmp_path):
     import chalknet
 

@@ -54,7 +54,7 @@ def test_equal_accuracies_are_decided_by_loss():
     point = found(np.repeat(loss[None, :, None], 10, axis=2), correct, monitor="valid_accuracy")
     assert (point.epoch.value, point.by_seed) == (38, (38,))
     assert point.epoch.low <= 38 <= point.epoch.high
-    rule = EarlyStopping(StoppingConfig(stop_early=True, monitor="valid_accuracy", patience=50))
+    rule = EarlyStopping(StoppingConfig(stop_early=True, monitor="valid_accuracy", patience=50), 99)
     kept = [one.epoch for one in histories_of(loss[None, :, None], correct)[0] if rule.update(one)][-1]
     assert kept == point.epoch.value
 

@@ -13,6 +13,7 @@ from chalknet.config import read_config
 from chalknet.errors import ConfigError
 from chalknet.reporting.document import TableBlock
 from chalknet.reporting.tables import statistics_table
+from chalknet.training.budgets import BUDGETS, estimated_seconds, settings_for_budget
 from chalknet.workflows.model_scores import MIN_CALIBRATION
 
 SETTINGS = {"hidden": [6], "epochs": 3, "train_size": 160, "valid_size": 40, "stop_early": False}
@@ -256,3 +257,36 @@ def test_a_report_of_a_calibrated_network_shows_its_loss(tmp_path):
     made = chalknet.report(tmp_path / "run")
     words = "\n".join(getattr(block, "text", "") for block in made.document.blocks())
     assert f"The logits are divided by the temperature {run.temperature:.3g}" in words
+
+
+def test_a_budget_is_written_as_plain_fields(tmp_path):
+    save_images(tmp_path / "letters.npz")
+    run = chalknet.train(tmp_path / "letters.npz", budget="best", hidden=[6], epochs=2, out=tmp_path / "run")
+    assert "budget best: ensemble=3." in run.notes
+    recipe, _ = read_config(tmp_path / "run" / "config.toml")
+    assert (recipe.training.ensemble, recipe.training.epochs) == (3, 2)
+    assert "budget = " not in (tmp_path / "run" / "config.toml").read_text()
+    fast = chalknet.train(tmp_path / "letters.npz", budget="fast", hidden=[6])
+    assert (len(fast.history), fast.members) == (10, ())
+    one = chalknet.train(rows_of(np.arange(90) % 3), budget="best", ensemble=1, epochs=1)
+    assert one.members == ()
+
+
+def test_seconds_choose_the_longest_plan_that_fits():
+    size = (10_000, 20, 3)
+    plans = [settings_for_budget(name, *size) for name in BUDGETS]
+    seconds = [estimated_seconds(one, *size) for one in plans]
+    assert seconds == sorted(seconds)
+    for plan, needed in zip(plans, seconds, strict=True):
+        assert settings_for_budget(needed, *size) == plan
+        assert settings_for_budget(needed * 1.01, *size) == plan
+    assert settings_for_budget(1e-9, *size) == plans[0]
+
+
+def test_a_budget_needs_a_recipe_with_plans(small_images):
+    for wrong in ("slow", 0, -3.0, float("nan")):
+        with pytest.raises(ConfigError, match="budget must be one of fast, default, best, or a number of seconds > 0"):
+            chalknet.train(small_images, budget=wrong)
+    for recipe in ("writeup", chalknet.recipe("strong")):
+        with pytest.raises(ConfigError, match=r"budget \(--budget\) changes one of the recipes strong or strong-rows"):
+            chalknet.train(small_images, recipe, budget="fast")

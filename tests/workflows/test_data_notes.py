@@ -83,13 +83,28 @@ def test_few_validation_samples_turn_early_stopping_off(small_images):
     assert len(run.splits.valid) == 24
     assert len(run.history) == run.kept_epoch == 5
     assert run.notes[-1].startswith(
-        "24 validation samples are too few to choose an epoch by, so all 5 epochs are trained"
+        "24 validation samples are too few to choose an epoch by, so training does not stop early, and the weights"
     )
     with pytest.warns(UserWarning, match="chooses the epoch by only 24 validation samples, too few"):
         chosen = chalknet.train(small_images, stop_early=True, **settings)
     assert len(chosen.history) < 5
-    enough = chalknet.train(small_images, valid_size=50, train_size=150, **settings)
+    enough = chalknet.train(small_images, valid_size=200, train_size=40, **settings)
     assert enough.recipe.stopping.stop_early
+    bag = chalknet.train(small_images, ensemble=2, folds=2, **settings)  # 216 samples of both folds
+    assert bag.recipe.stopping.stop_early
+    fewer = chalknet.train(small_images, ensemble=2, folds=2, train_size=150, **settings)
+    assert not fewer.recipe.stopping.stop_early
+    assert fewer.notes[-1].endswith("and the weights after the last epoch are kept.")
+
+
+def test_a_note_says_how_to_train_on_few_validation_samples(small_images):
+    advice = "To train on them too, use train_size=0.9, valid_size=0 (--train 0.9 --valid 0)."
+    assert chalknet.train(small_images, hidden=[6], epochs=1).notes[-1].endswith(advice)
+    all_of_them = chalknet.train(small_images, hidden=[6], epochs=1, train_size=0.9, valid_size=0)
+    assert all_of_them.splits.sizes == {"train": 216, "valid": 0, "test": 24}
+    assert all_of_them.notes[-1].startswith("there are no validation samples, so training does not stop early")
+    given = chalknet.train(small_images, valid=small_images, hidden=[6], epochs=1)
+    assert "To train on them too" not in given.notes[-1]  # 240 are enough
 
 
 def test_an_input_that_never_varied_is_named_and_never_counts():

@@ -35,6 +35,7 @@ from chalknet.cli.parameters import COUNT, FILE, FOLDER, Words
 from chalknet.cli.stop import stop_after_epoch
 from chalknet.config import READING_FIELDS, near_match
 from chalknet.errors import ConfigError
+from chalknet.training.budgets import BUDGETS
 from chalknet.workflows.train_options import TrainOptions
 
 if TYPE_CHECKING:
@@ -47,6 +48,13 @@ if TYPE_CHECKING:
     "Start here",
     data_option(f"{DATA_TEXT}  {GLYPHS_DEFAULT}"),
     recipe_option("Complete set of settings to start from. Options below change single settings."),
+    cloup.option(
+        "--budget",
+        type=Words(BUDGETS),
+        metavar="fast|default|best|SECONDS",
+        help="How much time to take: settings of the recipe that suit it, or the longest training that is estimated "
+        "to take at most so many seconds of one core. Options below win.  [default: default]",
+    ),
     out_option(
         "Folder of the run. If the default exists, -2, -3, ... is appended.  [default: runs/RECIPE-HIDDEN-seedN]"
     ),
@@ -146,6 +154,7 @@ def train(quiet: bool, logs: tuple[str, ...], **flags: Any) -> int:
     given = {name: flags[name] for name in PASSED_FLAGS}
     if given["resume"] is not None:
         _check_resume({name: flags[name] for name in REFUSED_WITH_RESUME} | settings)
+    given["budget"] = _parse_budget(given["budget"])
     options = TrainOptions(data=source, settings=settings, default_out=given["out"] is None, **given)
     kernels = choose_kernels()  # This must happen before NumPy is imported.
 
@@ -168,9 +177,17 @@ def train(quiet: bool, logs: tuple[str, ...], **flags: Any) -> int:
 # they cannot be combined with --resume.
 PASSED_FLAGS = (
     *("resume", "checkpoint_seconds", "checkpoint_epochs", "workers", "shards", "on"),
-    *("recipe", "config", "out", "overwrite"),
+    *("recipe", "config", "out", "overwrite", "budget"),
 )
 REFUSED_WITH_RESUME = (*PASSED_FLAGS[6:], *READING_FIELDS)
+
+
+def _parse_budget(text: str | None) -> str | float | None:
+    """Return a budget as a name or as a number of seconds."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
 
 
 def _next_commands(run: Run, logs: Sequence[str]) -> Iterator[str]:

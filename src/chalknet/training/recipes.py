@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 from chalknet.config import CUSTOM_SPLIT, AugmentationConfig, Recipe, near_match
 from chalknet.errors import ConfigError
 from chalknet.formatting import count_of
+from chalknet.training.budgets import settings_for_budget
 
 if TYPE_CHECKING:  # the command line lists recipes in its help, without importing NumPy
     from chalknet.data.dataset import Dataset
     from chalknet.data.splits import Splits
 
 DEFAULT_RECIPE = "strong"  # for training; studies and the gradient check start from "writeup"
-# With fewer validation samples, no epoch is chosen by them: the standard error of an accuracy of
-# 90 % is then more than 4 points. docs/recipes/strong.md measures the cost of such a choice.
-MIN_VALID = 50
+# With fewer validation samples, training does not stop early and no epoch is chosen: the standard
+# error of an accuracy of 90 % is then more than 2 points, and epochs differ by less.
+# docs/recipes/strong.md measures the cost of such a choice.
+MIN_VALID = 200
 ROWS_RECIPE = "strong-rows"  # replaces "strong" for table rows
 
 # Full batch, 200 epochs, momentum 0.99 for weights only, learning rate 1e-5 for summed gradients, and
@@ -76,7 +78,11 @@ def recipe(name: str) -> Recipe:
 
 
 def adapt_to_data(
-    chosen: Recipe, settings: Mapping[str, Any], data: Dataset, splits: Splits | None = None
+    chosen: Recipe,
+    settings: Mapping[str, Any],
+    data: Dataset,
+    splits: Splits | None = None,
+    budget: str | float | None = None,
 ) -> tuple[Recipe, tuple[str, ...]]:
     """Return a named recipe with the user's settings, adapted to the data, and notes about it.
 
@@ -90,9 +96,13 @@ def adapt_to_data(
         settings: fields that the user has set; they are never changed.
         data: the samples.
         splits: index arrays of the user, or None.
+        budget: as for `settings_for_budget`, or None. Settings of the user win over those of a budget.
 
     Returns:
         The recipe, and one sentence for each adaptation that the user should know.
+
+    Raises:
+        ConfigError: an invalid setting or budget.
     """
     notes = []
     if chosen.name == DEFAULT_RECIPE and not data.is_images:
@@ -100,6 +110,10 @@ def adapt_to_data(
         notes.append(f"samples are table rows, so recipe {ROWS_RECIPE} is used.")
     if "train_size" not in settings:
         chosen = _using_all(chosen, settings, data)
+    if budget is not None:
+        n_train = len(data.pool) if splits is None else len(splits.train)
+        chosen, note = with_budget(chosen, budget, n_train, data.n_inputs, data.n_classes)
+        notes.append(note)
     recipe, more = with_user_settings(chosen, settings)
     notes += more
     has_valid = data.provided_valid is not None if splits is None else len(splits.valid) > 0
@@ -112,6 +126,14 @@ def adapt_to_data(
             recipe = recipe.with_settings(stop_early=False)
             notes.append(_few_valid_note(recipe, n_valid, is_provided=has_valid))
     return recipe, tuple(notes)
+
+
+def with_budget(chosen: Recipe, budget: str | float, n_rows: int, n_inputs: int, n_classes: int) -> tuple[Recipe, str]:
+    """Return a named recipe with the settings of a budget, and a note that lists them."""
+    found = settings_for_budget(budget, n_rows, n_inputs, n_classes, chosen.name)
+    words = ", ".join(f"{name}={value}" for name, value in found.items()) or "the recipe as it is"
+    shown = budget if isinstance(budget, str) else f"of {budget:g} seconds"
+    return chosen.with_settings(**found), f"budget {shown}: {words}."
 
 
 def with_user_settings(chosen: Recipe, settings: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
@@ -155,7 +177,7 @@ def _using_all(chosen: Recipe, settings: Mapping[str, Any], data: Dataset) -> Re
 
 def _few_valid_note(recipe: Recipe, n_valid: int, *, is_provided: bool) -> str:
     """Return a note that nothing is chosen by the validation samples, and how to train on them too."""
-    text = f"all {recipe.training.epochs} epochs are trained, and the last weights are kept"
+    text = "training does not stop early, and the weights after the last epoch are kept"
     if not n_valid:
         return f"there are no validation samples, so {text}."
     few = count_of(n_valid, "validation sample")

@@ -10,9 +10,10 @@ class EarlyStopping:
     """Early stopping by the validation loss or the validation accuracy.
 
     A loss improves if value < best - min_delta, an accuracy if value > best + min_delta. Training
-    should stop after `patience` epochs without an improvement. Of several epochs with the best
-    accuracy, the one with the lowest validation loss is kept, because equal accuracies are common
-    with few validation samples.
+    should stop after `patience` epochs without an improvement, but never in the first half of its
+    epochs: a learning rate that is still high, or still rising, hides what later epochs gain. Of
+    several epochs with the best accuracy, the one with the lowest validation loss is kept, because
+    equal accuracies are common with few validation samples.
 
     Attributes:
         best: the record of the best epoch so far, or None before the first epoch.
@@ -21,11 +22,16 @@ class EarlyStopping:
     an absolute min_delta.
     """
 
-    def __init__(self, config: StoppingConfig) -> None:
-        """Create a rule with the monitor, patience and min_delta of config."""
-        self._config = config
+    def __init__(self, config: StoppingConfig, n_epochs: int) -> None:
+        """Create a rule with the monitor, patience and min_delta of config.
+
+        Args:
+            config: the section [stopping] of the recipe.
+            n_epochs: number of epochs if training does not stop early.
+        """
+        self._config, self._n_epochs = config, n_epochs
         self.best: EpochRecord | None = None
-        self._epochs_since = 0
+        self._epochs = self._epochs_since = 0
 
     def update(self, record: EpochRecord) -> bool:
         """Add a finished epoch, and return whether it is the best one so far.
@@ -33,6 +39,7 @@ class EarlyStopping:
         Args:
             record: the epoch's record, which must have validation scores.
         """
+        self._epochs += 1
         if self.best is None or self._is_better(record, self.best):
             self.best, self._epochs_since = record, 0
             return True
@@ -44,8 +51,8 @@ class EarlyStopping:
 
     @property
     def should_stop(self) -> bool:
-        """Whether `patience` epochs have passed without an improvement."""
-        return self._epochs_since >= self._config.patience
+        """Whether `patience` epochs have passed without an improvement, and half of all epochs."""
+        return self._epochs_since >= self._config.patience and 2 * self._epochs >= self._n_epochs
 
     def _is_better(self, record: EpochRecord, best: EpochRecord) -> bool:
         monitor = self._config.monitor

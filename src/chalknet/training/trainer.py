@@ -701,7 +701,7 @@ class BestWeights(Callback):
                 "(--valid), or stop_early=False (--no-stop-early)."
             )
         self._trainer, self._config = trainer, config
-        self._stopping = EarlyStopping(config) if has_valid else None
+        self._stopping = EarlyStopping(config, trainer.recipe.training.epochs) if has_valid else None
         if self._stopping is not None and trainer.history:
             best = [record.epoch for record in trainer.history if self._stopping.update(record)]
             if trainer.best is None:  # the checkpoint has no separate best weights: the last are the best

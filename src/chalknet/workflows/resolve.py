@@ -47,7 +47,7 @@ def resolve(options: TrainOptions, unfinished: Path | None = None) -> RunContext
     if not options.is_adaptable:
         return _split_data(data, base.with_settings(**options.settings), options)
     splits = options.splits if isinstance(options.splits, Splits) else None
-    recipe, notes = adapt_to_data(base, options.settings, data, splits)
+    recipe, notes = adapt_to_data(base, options.settings, data, splits, options.budget)
     context = _split_data(data, recipe, options)
     return replace(context, notes=(*notes, *context.notes))
 

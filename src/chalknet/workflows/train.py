@@ -40,6 +40,7 @@ def train(
     data: Dataset | str | Path,
     recipe: str | Recipe = DEFAULT_RECIPE,
     *,
+    budget: str | float | None = None,
     valid: Dataset | str | Path | None = None,
     test: Dataset | str | Path | None = None,
     splits: Splits | None = None,
@@ -59,6 +60,8 @@ def train(
     Args:
         data: a `Dataset`, or what `chalknet.load_data` takes.
         recipe: a recipe's name or a `Recipe`. "strong" becomes "strong-rows" for rows of numbers.
+        budget: "fast", "default" or "best", or a number of seconds of CPU time: how much time a recipe
+            given by name takes. A note says which settings that changes. Settings that you give win.
         valid: provided validation samples, as data. All samples of data then train, unless train_size
             says how many. Classes are matched by name.
         test: provided test samples, likewise.
@@ -99,6 +102,7 @@ def train(
         read_with={name: settings.pop(name) for name in READ_OPTIONS if name in settings},
         recipe=recipe,
         settings=settings,
+        budget=budget,
         valid=valid,
         test=test,
         splits=splits,

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from chalknet.checked import short
 from chalknet.config import MAX_WORKERS, NON_NEGATIVE, READING_FIELDS, DataConfig, Recipe, integer, read_config
 from chalknet.errors import ConfigError
+from chalknet.formatting import listed
+from chalknet.training.budgets import BUDGET, PLANS
 from chalknet.training.recipes import DEFAULT_RECIPE, with_user_settings
 from chalknet.training.recipes import recipe as recipe_named
 
@@ -23,6 +25,7 @@ LIMITS = {
     "checkpoint_epochs": integer(1),
     "workers": integer(1, MAX_WORKERS),
     "shards": integer(1, 10_000),
+    "budget": BUDGET,
 }
 
 
@@ -37,6 +40,7 @@ class TrainOptions:
         recipe: a recipe's name or a `Recipe`.
         config: a config.toml to start from instead.
         settings: recipe fields to change.
+        budget: "fast", "default", "best" or seconds of CPU time, which change a named recipe; or None.
         valid: provided validation samples.
         test: provided test samples.
         splits: provided index arrays.
@@ -63,6 +67,7 @@ class TrainOptions:
     recipe: str | Recipe | None = None
     config: str | Path | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    budget: str | float | None = None
     valid: Dataset | str | Path | None = None
     test: Dataset | str | Path | None = None
     splits: Splits | None = None
@@ -87,6 +92,11 @@ class TrainOptions:
         if self.shards is None and self.on is not None:
             raise ConfigError(f"on {self.on!r} is the cluster for shards, but shards (--shards) is not given.")
         base = self.base()[0]
+        if self.budget is not None and not (self.is_adaptable and base.name in PLANS):
+            raise ConfigError(
+                f"budget (--budget) changes one of the recipes {listed(list(PLANS), 'or')}, given by name. Leave it "
+                "out, or use one of these."
+            )
         if self.is_adaptable:
             with_user_settings(base, self.settings)
         else:

@@ -83,6 +83,7 @@ def _stopping(report_data: ReportData, recipe: Recipe) -> str:
     if stopping.patience >= recipe.training.epochs and not {"epochs", "patience"} & set(varied):
         return f" The weights of the epoch with the best {monitor} are kept." if stopping.restore_best else ""
     text = f" Training stops after {count_of(stopping.patience, 'epoch')} without an improvement of the {monitor}"
+    text += ", but not in the first half"
     return f"{text}, and the weights of the best epoch are kept." if stopping.restore_best else f"{text}."
 
 

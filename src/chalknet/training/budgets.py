@@ -1,0 +1,69 @@
+"""What `budget` changes of a named recipe: more networks and epochs for more time."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from chalknet.checked import is_number, short
+from chalknet.config import Constraint
+from chalknet.errors import ConfigError
+
+BUDGETS = ("fast", "default", "best")  # from the shortest to the longest
+BUDGET = Constraint(
+    f"one of {', '.join(BUDGETS)}, or a number of seconds > 0",
+    lambda v: v in BUDGETS if isinstance(v, str) else is_number(v) and v > 0,
+)
+# Recipe -> budget -> fields that it sets. The values for images and for rows.
+PLANS: dict[str, dict[str, dict[str, Any]]] = {
+    "strong": {"fast": {"epochs": 10}, "default": {}, "best": {"ensemble": 3}},
+    "strong-rows": {"fast": {"epochs": 20}, "default": {}, "best": {"ensemble": 5, "folds": 5, "calibrate": True}},
+}
+# For `estimated_seconds`: networks of the named recipes reach about this many floating-point
+# operations per second on one core, and each update takes at least this long.
+OPERATIONS_PER_SECOND, SECONDS_PER_UPDATE = 2e10, 1e-4
+HIDDEN = {"strong": (1_024, 512), "strong-rows": (128,)}
+BATCH, EPOCHS = 128, 40  # of both recipes
+
+
+def settings_for_budget(
+    budget: str | float, n_rows: int, n_inputs: int, n_classes: int, recipe: str = "strong-rows"
+) -> dict[str, Any]:
+    """Return the fields of a named recipe that a budget sets.
+
+    Args:
+        budget: "fast", "default" or "best", or seconds of CPU time. Of the plans whose estimated
+            time is at most so many seconds, the longest is taken; if there is none, the shortest.
+        n_rows: number of training samples.
+        n_inputs: number of inputs.
+        n_classes: number of classes.
+        recipe: the recipe that is changed.
+
+    Raises:
+        ConfigError: an invalid budget, or the recipe has no plans.
+    """
+    if not BUDGET.accepts(budget):
+        raise ConfigError(f"budget must be {BUDGET.must}, got {short(budget)}.")
+    if recipe not in PLANS:
+        raise ConfigError(
+            f"recipe {recipe} has no budgets. Leave out budget (--budget), or use one of {', '.join(PLANS)}."
+        )
+    plans = PLANS[recipe]
+    if isinstance(budget, str):
+        return dict(plans[budget])
+    fitting = [
+        name for name in BUDGETS if estimated_seconds(plans[name], n_rows, n_inputs, n_classes, recipe) <= budget
+    ]
+    return dict(plans[fitting[-1] if fitting else BUDGETS[0]])
+
+
+def estimated_seconds(
+    settings: dict[str, Any], n_rows: int, n_inputs: int, n_classes: int, recipe: str = "strong-rows"
+) -> float:
+    """Return roughly how many seconds of CPU time a training with these settings takes."""
+    units = settings.get("hidden", HIDDEN[recipe])
+    widths = [n_inputs, *units, n_classes]
+    n_parameters = sum(one * other for one, other in pairwise(widths))
+    epochs = settings.get("epochs", EPOCHS) * settings.get("ensemble", 1)
+    n_updates = max(1, n_rows // settings.get("batch_size", BATCH))
+    return float(epochs * (6 * n_rows * n_parameters / OPERATIONS_PER_SECOND + n_updates * SECONDS_PER_UPDATE))
