@@ -23,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from chalknet.workflows.classifier_recipe import MAX_SMALL_SAMPLES, ROWS, SMALL_ROWS
+from chalknet.workflows.classifier_recipe import ROWS, SMALL_ROWS
 from chalknet.workflows.classifier_samples import stratified_splits
 
 QUICK = {"hidden": (16,), "epochs": 20, "random_state": 0}
@@ -186,17 +186,150 @@ def test_validation_scores_are_weighted_where_training_is(digits):
     assert abs(correct.mean() - weighted) > 1e-3
 
 
-def test_few_samples_all_train_without_early_stopping(digits):
+def test_few_validation_samples_all_train_without_early_stopping(digits):
     x, y = digits
-    strong = quick(recipe=chalknet.recipe("strong"))
-    assert not clone(strong).fit(x[:MAX_SMALL_SAMPLES], y[:MAX_SMALL_SAMPLES]).validation_curve_
-    assert clone(strong).fit(x[: MAX_SMALL_SAMPLES + 1], y[: MAX_SMALL_SAMPLES + 1]).validation_curve_
-    assert (
-        clone(strong)
-        .set_params(early_stopping=True)
-        .fit(x[:MAX_SMALL_SAMPLES], y[:MAX_SMALL_SAMPLES])
-        .validation_curve_
+    strong = quick(recipe=chalknet.recipe("strong"), validation_fraction=0.5)
+    few, enough = (clone(strong).fit(x[:n], y[:n]) for n in (398, 400))
+    assert not few.validation_curve_
+    assert few.notes_[-1].startswith("199 validation samples are too few to choose an epoch by")
+    assert len(enough.validation_curve_) == 20
+    assert clone(strong).set_params(early_stopping=True).fit(x[:200], y[:200]).validation_curve_
+    watched = clone(strong).set_params(patience=1, learning_rate=0.1).fit(x[:200], y[:200], x[200:], y[200:])
+    too_few = clone(strong).set_params(patience=1, learning_rate=0.1).fit(x[:200], y[:200], x[201:], y[201:])
+    assert watched.n_iter_ < too_few.n_iter_ == 20
+
+
+# A sample of digits is computed in float32, so probabilities have about six digits.
+BAG = {"settings": {"ensemble": 4, "folds": 2, "calibrate": True}}
+
+
+def test_an_ensemble_of_folds_is_scored_out_of_fold(digits):
+    x, y = digits
+    fitted = quick(**BAG).fit(x, y)
+    networks = fitted.network_.members
+    assert len(networks) == 4
+    assert fitted.temperature_ != 1
+    np.testing.assert_allclose(
+        fitted.predict_proba(x), np.mean([one.predict_proba(x) for one in networks], axis=0), rtol=1e-5
     )
+    np.testing.assert_allclose(np.exp(fitted.predict_log_proba(x)), fitted.predict_proba(x))
+    np.testing.assert_allclose(fitted.decision_function(x), np.log(fitted.predict_proba(x)), atol=1e-5)
+    assert fitted.score(x, y) > fitted.validation_score_ > 0.7
+    plain = quick(settings={"ensemble": 4, "folds": 2}).fit(x, y)
+    assert plain.temperature_ is None
+    before = plain.network_.members[0].parameters["output.weight"]
+    np.testing.assert_allclose(networks[0].parameters["output.weight"], before / fitted.temperature_, rtol=1e-5)
+    assert fitted.n_iter_ == len(fitted.history_) == fitted.best_epoch_ == 20
+
+
+def by_heart(**parameters):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(300, 20)), rng.integers(0, 2, 300)
+    settings = {"ensemble": 2, "folds": 2, "calibrate": True, "input_dropout": 0.0}
+    return x, y, quick(hidden=200, epochs=60, settings=settings, **parameters).fit(x, y)
+
+
+def test_folds_of_the_classifier_hold_samples_out():
+    # Labels without any pattern: networks learn them by heart, and only held-out samples show it.
+    x, y, fitted = by_heart()
+    assert fitted.score(x, y) > 0.75  # each network knows one half
+    assert fitted.validation_score_ < 0.65
+    assert fitted.temperature_ > 3
+
+
+def test_few_samples_train_networks_that_differ_in_their_seeds(wine, monkeypatch):
+    bag = chalknet.recipe("strong-rows").with_settings(**BAG["settings"])
+    monkeypatch.setitem(chalknet.training.recipes.RECIPES, "strong-rows", bag)
+    x, y = wine
+    fitted = quick().fit(x, y)
+    assert len(fitted.network_.members) == 4
+    assert fitted.validation_score_ is fitted.temperature_ is None
+    weight = np.random.default_rng(0).integers(0, 3, len(y))
+    few = np.flatnonzero(np.arange(len(y)) % 3 == 0)
+    weighted = quick().fit(x[few], y[few], sample_weight=weight[few])
+    repeated = np.repeat(few, weight[few])
+    again = quick().fit(x[repeated], y[repeated])
+    np.testing.assert_allclose(weighted.predict_proba(x), again.predict_proba(x), rtol=1e-6)
+    alone = [quick(random_state=k, settings={"ensemble": 1}).fit(x, y) for k in range(4)]
+    np.testing.assert_allclose(
+        fitted.predict_proba(x), np.mean([one.predict_proba(x) for one in alone], axis=0), rtol=1e-5
+    )
+    three = quick(settings={"ensemble": 3}).fit(np.r_[x, x], np.r_[y, y])
+    assert len(three.network_.members) == 3
+    assert "ensemble 3 is not a multiple of the recipe's 2 folds, so there are no folds." in three.notes_
+    watched = quick().fit(np.r_[x, x], np.r_[y, y], x, y)
+    assert "X_val validates all networks, so there are no folds." in watched.notes_
+    assert watched.temperature_ is not None
+    one = quick().partial_fit(x, y, classes=[0, 1, 2])
+    assert len(one.network_.members) == 1
+    assert len(fitted.partial_fit(x, y).network_.members) == 4
+    assert fitted.n_iter_ == 21
+
+
+def test_x_val_and_folds_that_were_asked_for_exclude_each_other(digits):
+    x, y = digits
+    with pytest.raises(ConfigError, match="X_val has the validation samples, so there is nothing to divide into folds"):
+        quick(**BAG).fit(x[:300], y[:300], x[300:], y[300:])
+
+
+def test_weights_go_with_their_samples_into_folds(digits):
+    x, y = digits
+    weight = np.where(np.arange(len(y)) % 4 == 0, 0.0, 1.0)
+    weighted = quick(**BAG).fit(x, y, sample_weight=weight)
+    without = quick(**BAG).fit(x[weight > 0], y[weight > 0])
+    np.testing.assert_allclose(weighted.predict_proba(x), without.predict_proba(x), rtol=1e-5)
+    heavy = quick(**BAG).fit(x, y, sample_weight=np.where(y == 3, 50.0, 1.0))
+    assert heavy.predict_proba(x)[:, 3].mean() > weighted.predict_proba(x)[:, 3].mean()
+
+
+def test_warm_start_continues_each_network_on_its_fold():
+    x, y, model = by_heart(warm_start=True, random_state=None)
+    before = model.loss_curve_
+    model.fit(x, y)
+    assert model.loss_curve_[0] < before[0] / 1.5
+    assert model.validation_score_ < 0.65  # with other folds, the networks would know these samples by heart
+    with pytest.raises(ConfigError, match="warm_start continues with 2 networks, but the parameters now describe 4"):
+        model.set_params(settings={"ensemble": 4, "folds": 2}).fit(x, y)
+
+
+def test_an_ensemble_is_cloned_pickled_saved_and_searched(digits, tmp_path):
+    x, y = digits
+    fitted = clone(quick(**BAG)).fit(x, y)
+    again = pickle.loads(pickle.dumps(fitted))
+    assert np.array_equal(again.predict_proba(x), fitted.predict_proba(x))
+    chalknet.save_model(fitted.network_, tmp_path / "model.safetensors")
+    loaded = chalknet.load_model(tmp_path / "model.safetensors")
+    np.testing.assert_allclose(loaded.predict_proba(x), fitted.predict_proba(x), rtol=1e-5)
+    pipeline = make_pipeline(StandardScaler(), quick(**BAG))
+    grid = {"chalkclassifier__settings": [BAG["settings"], {"ensemble": 1}]}
+    assert GridSearchCV(pipeline, grid, cv=2).fit(x, y).score(x, y) > 0.8
+
+
+def test_calibration_sets_samples_aside(digits):
+    fitted = quick(settings={"calibrate": True}, validation_fraction=0.25).fit(*digits)
+    assert fitted.temperature_ is not None
+    assert len(fitted.validation_curve_) == 20
+    assert fitted.validation_score_ == pytest.approx(fitted.validation_curve_[-1])
+
+
+def test_a_frame_gives_every_network_its_encoding(wine):
+    frames = pytest.importorskip("polars")
+    x, y = wine
+    frame = frames.DataFrame({"kind": np.array(["a", "b", "c"])[y], "size": x[:, 0]})
+    fitted = quick(epochs=150, **BAG).fit(frame, y)
+    assert all(one.encoding == fitted.encoding_ for one in fitted.network_.members)
+    assert fitted.score(frame, y) > 0.9
+
+
+def test_a_budget_changes_a_named_recipe(digits):
+    assert quick(epochs=None, budget="fast").fit(*digits).n_iter_ == 20
+    best = quick(budget="best").fit(*digits)
+    assert (len(best.network_.members), best.n_iter_) == (5, 20)
+    assert best.notes_[-1] == "budget best: ensemble=5, folds=5, calibrate=True."
+    with pytest.raises(ConfigError, match="budget must be one of fast, default, best, or a number of seconds > 0"):
+        quick(budget="slow").fit(*digits)
+    with pytest.raises(ConfigError, match="budget changes a recipe given by name"):
+        quick(budget="fast", recipe=chalknet.recipe("strong")).fit(*digits)
 
 
 def test_early_stopping_that_cannot_be_warns_and_trains_all():
@@ -451,7 +584,7 @@ def test_what_a_parameter_cannot_mean_is_said_in_one_line(wine):
         ({"settings": {"class_weights": "balanced"}}, "the parameter class_weight sets"),
         ({"settings": {"mixpu": 3}}, "unknown setting 'mixpu'. Did you mean 'mixup'"),
         ({"settings": [3]}, r"settings must be a dict of recipe fields, or None, got \[3\]"),
-        ({"settings": {"ensemble": 2}}, "a ChalkClassifier is one network, got ensemble 2"),
+        ({"settings": {"ensemble": 3, "folds": 2}}, "ensemble must be a multiple of folds 2, got 3"),
         ({"recipe": 3}, "recipe must be a recipe's name or a Recipe, got 3"),
         ({"image_shape": 13}, "image_shape must be .height, width. with 13 pixels, one per column of X, got 13"),
         ({"random_state": -1}, "seed must be an integer from 0"),

@@ -20,7 +20,7 @@ from chalknet.formatting import quoted
 from chalknet.network.architecture import Architecture, check_parameters, forward
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import Parameters
-from chalknet.network.softmax import softmax
+from chalknet.network.softmax import log_softmax, softmax
 
 # Rows that are computed at a time: few enough that hidden values stay in the cache between layers.
 CHUNK_ROWS = 512
@@ -306,6 +306,16 @@ class Ensemble(Classifier):
     def dtype(self) -> np.dtype[Any]:
         """The float type of the parameters."""
         return self.networks[0].dtype
+
+    def logits(self, inputs: Any) -> FloatArray:
+        """Return the (N, K) float64 logarithms of the mean probabilities, whose softmax they are.
+
+        They are finite even where probabilities round to 0. Arguments and errors are those of
+        `Network.logits`.
+        """
+        each = [log_softmax(network.logits(inputs).astype(np.float64)) for network in self.networks]
+        logs: FloatArray = np.logaddexp.reduce(each) - np.log(len(each))
+        return logs
 
     def with_temperature(self, temperature: float) -> Ensemble:
         """Return the ensemble in which the logits of each network are divided by a temperature > 0."""

@@ -16,21 +16,23 @@ from chalknet.config import COLUMN_CHOICES, USUAL_TABLE, Recipe, TableOptions
 from chalknet.data.preprocess import Scaling
 from chalknet.data.splits import Splits
 from chalknet.data.tables.columns import with_nulls
-from chalknet.data.tables.encoding import find_encoding
+from chalknet.data.tables.encoding import TableEncoding, find_encoding
 from chalknet.data.tables.frames import as_frame, is_frame
 from chalknet.errors import ConfigError, DataError, MissingExtraError, ShapeError
-from chalknet.formatting import listed, quoted
+from chalknet.formatting import count_of, listed, quoted
 from chalknet.network.arrays import FloatArray
-from chalknet.network.model import Network
+from chalknet.network.model import Ensemble, Network
 from chalknet.network.softmax import log_softmax, softmax
 from chalknet.records import EpochRecord
 from chalknet.training.notes import ignored_input_notes, untrained_class_note
+from chalknet.training.recipes import MIN_VALID
 from chalknet.training.sample_weights import relative_weights
-from chalknet.workflows.classifier_recipe import FIELD_OF_PARAMETER, MAX_SMALL_SAMPLES, classifier_recipe
+from chalknet.workflows.classifier_recipe import FIELD_OF_PARAMETER, classifier_recipe
 from chalknet.workflows.classifier_samples import (
     WeightedSamples,
     class_indices,
     class_weights_by_label,
+    count_of_fraction,
     exact_labels,
     fit_weighted_scaling,
     printable_class_names,
@@ -39,7 +41,8 @@ from chalknet.workflows.classifier_samples import (
     train_on_all,
     weighted_samples,
 )
-from chalknet.workflows.classifier_training import PartialFitState, train_all_epochs, train_single_epoch
+from chalknet.workflows.classifier_training import FitResult, PartialFitState, train_all_epochs, train_single_epoch
+from chalknet.workflows.ensemble import mean_record
 
 # scikit-learn is imported here because the class inherits from it. This module itself is imported only
 # when chalknet.ChalkClassifier is first used.
@@ -88,7 +91,8 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     float64, so that a sample weight of 2 is the same as a sample given twice. To choose the float
     type, give settings={"dtype": "float64"} or "float32". With image_shape, "strong" is
     `chalknet.recipe("strong")`. Other recipes are used as they are, except that rows are never
-    augmented as images.
+    augmented as images. With up to 200 samples, all networks of an ensemble train on all samples:
+    folds and calibration of a named recipe are left out.
 
     Args:
         recipe: a recipe's name, or a `Recipe`.
@@ -106,7 +110,8 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         validation_fraction: fraction of the samples set aside for early stopping when no X_val is
             given.
         early_stopping: whether to stop when the validation scores no longer improve, and to keep the
-            best epoch. None: as the recipe says, and never with up to 200 samples. If a class has
+            best epoch. None: as the recipe says, and never with fewer than 200 validation samples;
+            none are then set aside. The samples of all folds are validation samples. If a class has
             too few samples to set one aside, all samples train.
         patience: as the recipe's field.
         warm_start: whether fit continues from the current network, which must have the same classes and
@@ -118,7 +123,11 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         image_shape: (H, W) if each row of X is an image, row of pixels by row of pixels. uint8 values
             are divided by 255, other images by the largest value of the training samples.
         settings: other fields of the recipe as a dict, such as {"layers": [...]} for a network layer by
-            layer.
+            layer, or {"ensemble": 5, "folds": 5, "calibrate": True} for five networks on
+            cross-validation folds, whose averaged probabilities are calibrated. With calibrate and
+            without folds, validation_fraction is set aside.
+        budget: "fast", "default" or "best", or a number of seconds of CPU time: how much time a recipe
+            given by name takes. Other parameters and settings win.
         table: how the columns of a frame are read, as a dict of options of `chalknet.load_data`: drop,
             keep, categorical, numeric, missing, decimal. For example {"categorical": ["Pclass"]}.
 
@@ -128,11 +137,17 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         feature_names_in_: as in scikit-learn.
         encoding_: the `TableEncoding` of a frame that has other columns than numbers, or missing values,
             or is read with `table`; otherwise None.
-        network_: the `Network`, which `chalknet.save_model` writes; None if y has a single class, which
-            is then always predicted.
-        history_: one `EpochRecord` per epoch.
-        n_iter_: number of epochs.
-        best_epoch_: the epoch whose weights are kept, from 1 on.
+        network_: the `Network` or `Ensemble`, which `chalknet.save_model` writes; None if y has a single
+            class, which is then always predicted.
+        history_: one `EpochRecord` per epoch; of an ensemble the mean over its networks, up to the
+            shortest training.
+        n_iter_: number of epochs in history_.
+        best_epoch_: the epoch whose weights are kept, from 1 on; of an ensemble the rounded mean over
+            its networks, at most n_iter_.
+        validation_score_: accuracy of network_ on the validation samples, in [0, 1]. With folds, each
+            sample is predicted by the networks that did not train on it. None without validation
+            samples.
+        temperature_: what the logits were divided by to calibrate them; None if they were not.
         loss_curve_: mean training loss of each epoch in nats per sample, taken before each update.
         validation_curve_: validation accuracy after each epoch, in [0, 1]; empty without validation
             samples.
@@ -163,6 +178,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         verbose: bool = False,
         image_shape: tuple[int, int] | None = None,
         settings: Mapping[str, Any] | None = None,
+        budget: str | float | None = None,
         table: Mapping[str, Any] | None = None,
     ) -> None:
         """Store the parameters unchanged, as scikit-learn requires; fit checks them."""
@@ -187,6 +203,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.verbose = verbose
         self.image_shape = image_shape
         self.settings = settings
+        self.budget = budget
         self.table = table
 
     @_all_or_nothing
@@ -218,15 +235,18 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes, labels = np.unique(y, return_inverse=True)
         if goes_on:
             self._check_same_classes(classes, "y has", "warm_start continues with")
-        recipe = self._resolve_recipe(len(X), self._draw_seed())
+        recipe, notes = self._resolve_recipe(X, len(classes), self._draw_seed())
+        # The same samples are set aside when training goes on, so that none of them has trained.
+        split_seed = self._split_seed if goes_on else recipe.training.seed
+        recipe = recipe.with_settings(split="stratified", split_seed=split_seed)
         samples, class_weights = self._weighted_samples(X, labels, classes, recipe, sample_weight)
         watched = self._validation_samples(X_val, y_val, classes, class_weights)
-        samples, splits, recipe = self._split_samples(samples, watched, recipe)
-        start = self.network_ if goes_on else None
+        samples, splits, recipe, more = self._split_samples(samples, watched, recipe)
+        start = self._networks_to_continue(recipe) if goes_on else ()
         if len(classes) < 2:
-            return self._store_fit(classes, None, (), 0)
+            return self._store_fit(classes, None, split_seed=split_seed)
         self._check_trained(classes, samples.labels[splits.train])
-        network, run = train_all_epochs(
+        fitted = train_all_epochs(
             samples,
             splits,
             recipe,
@@ -236,14 +256,17 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             workers=effective_n_jobs(self.n_jobs),
             on_epoch=_print_line if self.verbose else None,
         )
-        return self._store_fit(classes, network, run.history, run.kept_epoch)
+        fitted = replace(fitted, notes=(*notes, *more, *fitted.notes))
+        return self._store_fit(classes, fitted, split_seed=split_seed)
 
     @_all_or_nothing
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> ChalkClassifier:
         """Train one epoch on these samples, at a constant learning rate and without validation.
 
-        The optimizer's state is kept from call to call and reset after fit. The input scaling is
-        fitted to the samples of the first call and then kept.
+        One network is trained, whatever `ensemble` and `folds` are, and probabilities are not
+        calibrated. After fit, each of its networks is trained further. The optimizer's state is kept
+        from call to call and reset after fit. The input scaling is fitted to the samples of the first
+        call and then kept.
 
         Args:
             X: as in fit.
@@ -262,31 +285,38 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X, y = self._validated(X, y, reset=first)
         check_classification_targets(y)
         known = self._known_classes(classes)
-        progress: PartialFitState | None = None if first else self._progress
-        recipe = self._resolve_recipe(None, self._draw_seed() if progress is None else progress.seed)
+        progress: tuple[PartialFitState, ...] = () if first else self._progress
+        recipe, notes = self._resolve_recipe(
+            X, len(known), progress[0].seed if progress else self._draw_seed(), is_partial=True
+        )
         samples, _ = self._weighted_samples(
             X, class_indices(y, known, "y"), known, recipe, sample_weight, all_at_once=False
         )
-        network, history = (None, ()) if first else (self.network_, self.history_)
+        networks, history = ((), ()) if first or self.network_ is None else (self.network_.members, self.history_)
         if len(known) < 2:
-            return self._store_fit(known, None, (), 0)
-        if network is not None:
-            recipe = recipe.with_settings(dtype=str(network.dtype))
-        scaling = self._scaling(samples, recipe, network)
-        network, record, progress = train_single_epoch(
-            samples,
-            recipe,
-            # A column that is constant in the first call may vary in later ones, so it is not ignored.
-            scaling if network is not None else scaling.without_ignored(),
-            printable_class_names(known),
-            progress,
-            start=network,
-            workers=effective_n_jobs(self.n_jobs),
-        )
-        record = replace(record, epoch=len(history) + 1)
+            return self._store_fit(known, None)
+        if networks:
+            recipe = recipe.with_settings(dtype=str(networks[0].dtype))
+        scaling = self._scaling(samples, recipe, networks)
+        trained = [
+            train_single_epoch(
+                samples,
+                recipe.with_settings(seed=(recipe.training.seed + k) % 2**32),
+                # A column that is constant in the first call may vary in later ones, so it is not ignored.
+                scaling if networks else scaling.without_ignored(),
+                printable_class_names(known),
+                progress[k] if progress else None,
+                start=networks[k] if networks else None,
+                workers=effective_n_jobs(self.n_jobs),
+            )
+            for k in range(max(1, len(networks)))
+        ]
+        record = replace(mean_record([record for _, record, _ in trained]), epoch=len(history) + 1)
         if self.verbose:
             _print_line(record)
-        return self._store_fit(known, network, (*history, record), record.epoch, progress)
+        network = trained[0][0] if len(trained) == 1 else Ensemble(tuple(one for one, _, _ in trained))
+        fitted = FitResult(network, (*history, record), record.epoch, notes=notes)
+        return self._store_fit(known, fitted, tuple(state for _, _, state in trained))
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the (N,) most probable labels of samples; X as in fit."""
@@ -378,28 +408,40 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _store_fit(
         self,
         classes: NDArray[Any],
-        network: Network | None,
-        history: Sequence[EpochRecord],
-        best_epoch: int,
-        progress: PartialFitState | None = None,
+        fitted: FitResult | None,
+        progress: tuple[PartialFitState, ...] = (),
+        split_seed: int = 0,
     ) -> ChalkClassifier:
-        """Set all fitted attributes. This is the last step, so that a failed fit changes nothing."""
-        self.classes_, self.network_ = classes, network
-        self.history_, self._progress = tuple(history), progress
-        self.n_iter_, self.best_epoch_ = len(history), best_epoch
-        self.loss_curve_ = [record.train.loss for record in history]
-        self.validation_curve_ = [record.valid.accuracy for record in history if record.valid is not None]
+        """Set all fitted attributes. This is the last step, so that a failed fit changes nothing.
+
+        Args:
+            classes: the classes.
+            fitted: what was trained; None for a single class.
+            progress: the state of each network in partial_fit.
+            split_seed: seed of the validation split and of the folds.
+        """
+        network = None if fitted is None else fitted.network
+        history = () if fitted is None else fitted.history
         names = getattr(self, "feature_names_in_", ()) if self.encoding_ is None else self.encoding_.input_names
         if network is not None and network.encoding != self.encoding_:
-            self.network_ = network = replace(network, encoding=self.encoding_, input_names=tuple(names))
+            network = _with_encoding(network, self.encoding_, tuple(names))
+        self.classes_, self.network_ = classes, network
+        self.history_, self._progress, self._split_seed = history, progress, split_seed
+        self.n_iter_, self.best_epoch_ = len(history), 0 if fitted is None else fitted.best_epoch
+        self.loss_curve_ = [record.train.loss for record in history]
+        self.validation_curve_ = [record.valid.accuracy for record in history if record.valid is not None]
+        self.validation_score_ = None if fitted is None else fitted.validation_score
+        self.temperature_ = None if fitted is None else fitted.temperature
         ignored = () if network is None else ignored_input_notes(network.scaling, names)
-        self.notes_ = (*self._table_notes, *ignored)
+        self.notes_ = (*self._table_notes, *ignored, *(() if fitted is None else fitted.notes))
         for note in self.notes_ if self.verbose else ():
             print(note)
         return self
 
-    def _resolve_recipe(self, n_samples: int | None, seed: int) -> Recipe:
-        """Return the recipe for this number of samples; None if more samples will follow."""
+    def _resolve_recipe(
+        self, X: NDArray[Any], n_classes: int, seed: int, is_partial: bool = False
+    ) -> tuple[Recipe, tuple[str, ...]]:
+        """Return the recipe for these samples, and notes about it; see `classifier_recipe`."""
         shape = self.image_shape
         if shape is not None and (np.shape(shape) != (2,) or np.prod(shape) != self.n_features_in_):
             raise ShapeError(
@@ -411,15 +453,28 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self.recipe,
             parameters,
             self.settings,
-            n_samples=n_samples,
+            rows=X,
+            n_classes=n_classes,
             are_images=shape is not None,
             seed=seed,
+            budget=self.budget,
+            is_partial=is_partial,
         )
 
-    def _scaling(self, samples: WeightedSamples, recipe: Recipe, start: Network | None) -> Scaling:
-        """Return the scaling of the network to continue from, or one fitted to the samples."""
-        if start is not None:
-            return start.scaling
+    def _networks_to_continue(self, recipe: Recipe) -> tuple[Network, ...]:
+        """Return the current networks, with which warm_start continues."""
+        networks = () if self.network_ is None else self.network_.members
+        if networks and len(networks) != recipe.training.ensemble:
+            raise ConfigError(
+                f"warm_start continues with {count_of(len(networks), 'network')}, but the parameters now describe "
+                f"{recipe.training.ensemble}. Leave them unchanged, or start again with warm_start=False."
+            )
+        return networks
+
+    def _scaling(self, samples: WeightedSamples, recipe: Recipe, start: Sequence[Network]) -> Scaling:
+        """Return the scaling of the networks to continue from, or one fitted to the samples."""
+        if start:
+            return start[0].scaling
         return fit_weighted_scaling(recipe.network.input_scaling, samples, self.encoding_ is not None)
 
     def _draw_seed(self) -> int:
@@ -465,22 +520,57 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _split_samples(
         self, samples: WeightedSamples, watched: WeightedSamples | None, recipe: Recipe
-    ) -> tuple[WeightedSamples, Splits, Recipe]:
-        """Return all samples, their splits, and the recipe, which may lose early stopping."""
+    ) -> tuple[WeightedSamples, Splits, Recipe, list[str]]:
+        """Return all samples, their splits, the recipe and notes.
+
+        The recipe may lose early stopping, because few samples validate, and its folds, because
+        validation samples were given.
+        """
+        everything = train_on_all(len(samples))
+        notes: list[str] = []
         if watched is not None:
-            return samples.concatenate(watched), train_on_all(len(samples), len(watched)), recipe
-        splits = None
-        if recipe.stopping.stop_early and (self.early_stopping or len(samples) > MAX_SMALL_SAMPLES):
-            splits = stratified_splits(samples.labels, self.validation_fraction, recipe.training.seed)
-        if splits is not None:
-            return samples, splits, recipe
+            recipe, notes = self._without_folds(recipe)
+            recipe, more = self._choose_by(len(watched), recipe)
+            splits = train_on_all(len(samples), len(watched))
+            return samples.concatenate(watched), splits, recipe, [*notes, *more]
+        if recipe.training.folds:
+            return samples, everything, *self._choose_by(len(samples), recipe)
+        found, calibrates = None, recipe.training.calibrate
+        if recipe.stopping.stop_early or calibrates:
+            n_valid = count_of_fraction(self.validation_fraction, len(samples))
+            recipe, notes = self._choose_by(n_valid, recipe)
+            if recipe.stopping.stop_early or calibrates:
+                found = stratified_splits(samples.labels, self.validation_fraction, recipe.split.split_seed)
+        if found is not None:
+            return samples, found, recipe, notes
         if self.early_stopping:
             warnings.warn(
                 f"early_stopping needs at least two samples of each class to set some aside, and these {len(samples)} "
                 "samples have fewer. All of them train, without early stopping. Give X_val and y_val.",
                 stacklevel=3,
             )
-        return samples, train_on_all(len(samples)), recipe.with_settings(stop_early=False)
+        return samples, everything, recipe.with_settings(stop_early=False), notes
+
+    def _without_folds(self, recipe: Recipe) -> tuple[Recipe, list[str]]:
+        """Return the recipe without folds, and a note if it had some."""
+        if not recipe.training.folds:
+            return recipe, []
+        if isinstance(self.recipe, Recipe) or "folds" in (self.settings or {}):
+            raise ConfigError(
+                "X_val has the validation samples, so there is nothing to divide into folds. Leave out X_val to train "
+                "with folds, or set folds to 0."
+            )
+        return recipe.with_settings(folds=0), ["X_val validates all networks, so there are no folds."]
+
+    def _choose_by(self, n_valid: int, recipe: Recipe) -> tuple[Recipe, list[str]]:
+        """Return the recipe without early stopping, and a note, if there are too few validation samples."""
+        if not recipe.stopping.stop_early or self.early_stopping or n_valid >= MIN_VALID:
+            return recipe, []
+        note = (
+            f"{count_of(n_valid, 'validation sample')} are too few to choose an epoch by, so training does not stop "
+            "early. Use early_stopping=True to choose anyway."
+        )
+        return recipe.with_settings(stop_early=False), [note]
 
     def _check_trained(self, classes: NDArray[Any], labels: NDArray[np.int64]) -> None:
         """Warn of classes whose samples all have weight 0; raise DataError if one class is left."""
@@ -514,6 +604,14 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{why} the classes {quoted(self.classes_.tolist())}, but {what} {quoted(classes.tolist())}. "
                 "Give the same classes, or start again with fit and warm_start=False."
             )
+
+
+def _with_encoding(
+    network: Network | Ensemble, encoding: TableEncoding | None, names: tuple[str, ...]
+) -> Network | Ensemble:
+    """Return the network, or each of an ensemble, with the encoding of a frame and the names of its inputs."""
+    networks = tuple(replace(one, encoding=encoding, input_names=names) for one in network.members)
+    return networks[0] if len(networks) == 1 else Ensemble(networks)
 
 
 def _print_line(record: EpochRecord) -> None:

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from numpy.typing import NDArray
+
 from chalknet.config import FULL, Recipe, to_python
 from chalknet.errors import ConfigError
+from chalknet.training.recipes import (
+    DEFAULT_RECIPE,
+    ROWS_RECIPE,
+    SINGLE_NETWORK,
+    with_budget,
+    with_user_settings,
+)
 from chalknet.training.recipes import recipe as recipe_named
 
 # Parameter of the classifier -> field of the recipe.
@@ -38,12 +47,31 @@ IMAGE_FIELDS = ("shift_pixels", "rotation_degrees", "zoom", "shear", "erase")
 # Up to this number of samples, all train in full batches: a tenth of them is too few for validation.
 MAX_SMALL_SAMPLES = 200
 
-# "strong" for rows of numbers is strong-rows, without a validation split that would be taken from the
-# samples. With few samples, inputs are not dropped and batches are full, so that only the initial
+# With few samples, the networks of the recipe for rows see all samples: there are neither folds nor
+# samples to calibrate on. Inputs are not dropped and batches are full, so that only the initial
 # weights are random. They are computed in float64, so that a sample with weight 2 and two equal
 # samples give the same predictions to many digits, as scikit-learn's checks demand.
-ROWS = recipe_named("strong-rows").with_settings(stop_early=False)
-SMALL_ROWS = ROWS.with_settings(batch_size=FULL, epochs=150, learning_rate=5e-3, input_dropout=0.0, dtype="float64")
+SMALL: dict[str, Any] = {"folds": 0, "calibrate": False, "stop_early": False}
+SMALL_ROWS_SETTINGS = {
+    **SMALL,
+    "batch_size": FULL,
+    "epochs": 150,
+    "learning_rate": 5e-3,
+    "input_dropout": 0.0,
+    "dtype": "float64",
+}
+
+
+def rows_recipe(recipe: Recipe) -> Recipe:
+    """Return a recipe for rows without a validation split that would be taken from the samples.
+
+    Folds take no samples from the training, so a recipe with folds stops as it says.
+    """
+    return recipe if recipe.training.folds else recipe.with_settings(stop_early=False)
+
+
+ROWS = rows_recipe(recipe_named(ROWS_RECIPE))
+SMALL_ROWS = ROWS.with_settings(**SMALL_ROWS_SETTINGS)
 
 
 def classifier_recipe(
@@ -51,19 +79,26 @@ def classifier_recipe(
     parameters: Mapping[str, Any],
     settings: Mapping[str, Any] | None,
     *,
-    n_samples: int | None,
+    rows: NDArray[Any],
+    n_classes: int,
     are_images: bool,
     seed: int,
-) -> Recipe:
-    """Return the complete recipe of one fit.
+    budget: str | float | None = None,
+    is_partial: bool = False,
+) -> tuple[Recipe, tuple[str, ...]]:
+    """Return the complete recipe of one fit, and notes about it.
 
     Args:
         recipe: a name or a `Recipe`. "strong" is `ROWS` or `SMALL_ROWS` for rows.
         parameters: values by the names of `FIELD_OF_PARAMETER`; None keeps the recipe's value.
         settings: other fields of the recipe, or None.
-        n_samples: number of samples; None if more will follow.
+        rows: (N, I) samples.
+        n_classes: number of classes.
         are_images: whether the samples are images; only these are augmented as images.
         seed: seed of the weights and of the batch order.
+        budget: as for `settings_for_budget`, or None.
+        is_partial: whether these are samples of partial_fit, which trains one network at a time and
+            which more samples will follow.
 
     Raises:
         ConfigError: an unknown recipe or field, an invalid value, or a field in settings that a
@@ -71,25 +106,34 @@ def classifier_recipe(
     """
     if not isinstance(recipe, (str, Recipe)):
         raise ConfigError(f"recipe must be a recipe's name or a Recipe, got {recipe!r}.")
-    if isinstance(recipe, Recipe):
-        base = recipe
-    elif recipe == "strong" and not are_images:
-        base = SMALL_ROWS if n_samples is not None and n_samples <= MAX_SMALL_SAMPLES else ROWS
-    else:
-        base = recipe_named(recipe)
+    is_rows = recipe == DEFAULT_RECIPE and not are_images
+    base = recipe if isinstance(recipe, Recipe) else recipe_named(ROWS_RECIPE if is_rows else recipe)
+    notes: list[str] = []
+    if budget is not None and isinstance(recipe, Recipe):
+        raise ConfigError("budget changes a recipe given by name. Leave it out, or give the name of a recipe.")
+    if budget is not None:
+        base, note = with_budget(base, budget, len(rows), rows.shape[1], n_classes)
+        notes.append(note)
+    is_small = len(rows) <= MAX_SMALL_SAMPLES and not is_partial
+    if is_rows:
+        base = base.with_settings(**SMALL_ROWS_SETTINGS) if is_small else rows_recipe(base)
+    elif is_small and not isinstance(recipe, Recipe):
+        base = base.with_settings(folds=0, calibrate=False)
     fields = {FIELD_OF_PARAMETER[name]: to_python(value) for name, value in parameters.items() if value is not None}
     if not are_images:
         fields |= dict.fromkeys(IMAGE_FIELDS, 0.0)
     hidden = fields.get("hidden")
     if isinstance(hidden, int):
         fields["hidden"] = (hidden,)
-    resolved = base.with_settings(**fields, **_extra_fields(settings), seed=seed)
-    if resolved.training.ensemble > 1:
-        raise ConfigError(
-            f"a ChalkClassifier is one network, got ensemble {resolved.training.ensemble}. Give several to "
-            "scikit-learn's VotingClassifier(voting='soft'), or train them with chalknet.train."
-        )
-    return resolved
+    given = {**fields, **_extra_fields(settings), "seed": seed}
+    if isinstance(recipe, Recipe):
+        resolved = base.with_settings(**given)
+    else:
+        resolved, more = with_user_settings(base, given)
+        notes += more
+    if is_partial:
+        resolved = resolved.with_settings(**SINGLE_NETWORK)
+    return resolved, tuple(notes)
 
 
 def _extra_fields(settings: Mapping[str, Any] | None) -> dict[str, Any]:

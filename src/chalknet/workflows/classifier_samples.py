@@ -202,6 +202,17 @@ def train_on_all(n_train: int, n_valid: int = 0) -> Splits:
     return Splits(np.arange(n_train), np.arange(n_train, n_train + n_valid), np.arange(0))
 
 
+def count_of_fraction(fraction: float, n_samples: int) -> int:
+    """Return validation_fraction as a number of samples.
+
+    Raises:
+        ConfigError: fraction is not between 0 and 1.
+    """
+    if not (isinstance(fraction, (int, float, np.number)) and 0 < fraction < 1):
+        raise ConfigError(f"validation_fraction must be a number between 0 and 1, got {fraction!r}.")
+    return math.ceil(fraction * n_samples)
+
+
 def stratified_splits(labels: NDArray[np.int64], fraction: float, seed: int) -> Splits | None:
     """Return stratified training and validation splits, or None if a class has too few samples.
 
@@ -213,10 +224,8 @@ def stratified_splits(labels: NDArray[np.int64], fraction: float, seed: int) -> 
     Raises:
         ConfigError: fraction is not between 0 and 1.
     """
-    if not (isinstance(fraction, (int, float, np.number)) and 0 < fraction < 1):
-        raise ConfigError(f"validation_fraction must be a number between 0 and 1, got {fraction!r}.")
+    n_valid = count_of_fraction(fraction, len(labels))
     present, dense = np.unique(labels, return_inverse=True)
-    n_valid = math.ceil(fraction * len(labels))
     if len(present) < 2 or np.bincount(dense).min() < 2 or n_valid >= len(labels):
         return None
     names = tuple(map(str, range(len(present))))

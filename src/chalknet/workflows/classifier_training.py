@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
+
+import numpy as np
 
 from chalknet.config import Recipe
+from chalknet.data.dataset import Dataset
 from chalknet.data.preprocess import Scaling
 from chalknet.data.splits import Splits
 from chalknet.errors import ConfigError
 from chalknet.network.layer import Parameters
-from chalknet.network.model import Network
+from chalknet.network.model import Ensemble, Network
 from chalknet.network.optimizers import AVERAGE
 from chalknet.records import EpochRecord
 from chalknet.training.callbacks import EpochCallback
-from chalknet.training.trainer import Run, Trainer, run_epochs
+from chalknet.training.recipes import member_recipes
+from chalknet.training.trainer import Trainer, run_epochs
 from chalknet.workflows.classifier_samples import WeightedSamples, train_on_all
+from chalknet.workflows.ensemble import mean_history, member_splits
+from chalknet.workflows.model_scores import held_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +44,29 @@ class PartialFitState:
     seed: int
 
 
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """What one fit has trained.
+
+    Attributes:
+        network: the network, or the ensemble.
+        history: one record per epoch; of an ensemble the mean over its networks, up to the shortest.
+        best_epoch: the epoch whose weights are kept; of an ensemble the rounded mean over its
+            networks, at most the length of the history.
+        validation_score: accuracy on the validation samples, each predicted by the networks that
+            did not train on it; None without validation samples.
+        temperature: what the logits were divided by to calibrate them; None if they were not.
+        notes: what the user should know.
+    """
+
+    network: Network | Ensemble
+    history: tuple[EpochRecord, ...]
+    best_epoch: int
+    validation_score: float | None = None
+    temperature: float | None = None
+    notes: tuple[str, ...] = ()
+
+
 def train_all_epochs(
     samples: WeightedSamples,
     splits: Splits,
@@ -43,35 +74,52 @@ def train_all_epochs(
     scaling: Scaling,
     class_names: tuple[str, ...],
     *,
-    start: Network | None = None,
+    start: Sequence[Network] = (),
     workers: int = 1,
     on_epoch: EpochCallback | None = None,
-) -> tuple[Network, Run]:
-    """Train all epochs of a recipe, or until early stopping ends the training.
+) -> FitResult:
+    """Train all epochs of a recipe, or until early stopping ends the training, for each network.
 
     Validation scores are weighted as the training loss is, so that early stopping watches the
-    quantity that training minimizes.
+    quantity that training minimizes. So is the loss by which the temperature is chosen.
 
     Args:
         samples: the samples.
-        splits: which samples train and validate.
+        splits: which samples train and validate; with folds, all that are divided into folds.
         recipe: the recipe.
         scaling: the input scaling.
         class_names: the K classes.
-        start: a network to take the initial parameters from, or None for random ones.
+        start: the networks to take the initial parameters from, or () for random ones.
         workers: number of threads.
-        on_epoch: called with the record of each epoch.
+        on_epoch: called with the record of each epoch, one network after the other.
 
     Raises:
-        ConfigError: start has another shape than the recipe specifies.
+        ConfigError: start has another shape than the recipe specifies, or there are fewer samples
+            than folds.
         DivergenceError: the loss is no longer finite.
     """
-    trainer = _trainer(samples, splits, recipe, scaling, class_names, workers)
-    if start is not None:
-        _load_parameters(trainer, start)
-    run = run_epochs(trainer, *([] if on_epoch is None else [on_epoch]))
-    (network,) = run.network.members
-    return replace(network, scaling=scaling), run
+    data = samples.as_dataset(scaling, recipe.training.dtype, class_names)
+    runs = []
+    for k, (one, own) in enumerate(zip(member_recipes(recipe), member_splits(data, splits, recipe), strict=True)):
+        trainer = _trainer(samples, data, own, one, workers)
+        if start:
+            _load_parameters(trainer, start[k])
+        runs.append(run_epochs(trainer, *([] if on_epoch is None else [on_epoch])))
+    trained = [network for run in runs for network in run.network.members]
+    found = held_out(trained, data, [run.splits.valid for run in runs], recipe.training.folds)
+    weights = None if samples.weights is None else samples.weights[found.index]
+    temperature, notes = found.temperature(weights) if recipe.training.calibrate else (None, ())
+    networks = tuple(replace(one, scaling=scaling).with_temperature(temperature or 1.0) for one in trained)
+    correct = found.probabilities(temperature or 1.0).argmax(axis=1) == found.labels
+    history = mean_history(runs)
+    return FitResult(
+        network=networks[0] if len(networks) == 1 else Ensemble(networks),
+        history=history,
+        best_epoch=min(len(history), round(fmean(run.kept_epoch for run in runs))),
+        validation_score=float(np.average(correct, weights=weights)) if len(correct) else None,
+        temperature=temperature,
+        notes=notes,
+    )
 
 
 def train_single_epoch(
@@ -92,7 +140,8 @@ def train_single_epoch(
     """
     schedules = dict.fromkeys(("schedule", "weight_decay_schedule", "dropout_schedule"), "constant")
     once = recipe.with_settings(epochs=1, warmup_epochs=0, stop_early=False, **schedules)
-    trainer = _trainer(samples, train_on_all(len(samples)), once, scaling, class_names, workers)
+    data = samples.as_dataset(scaling, recipe.training.dtype, class_names)
+    trainer = _trainer(samples, data, train_on_all(len(samples)), once, workers)
     if start is not None:
         _check_same_network(trainer, start)
     if progress is not None:
@@ -106,19 +155,11 @@ def train_single_epoch(
     return replace(trainer.network(), scaling=scaling), record, done
 
 
-def _trainer(
-    samples: WeightedSamples,
-    splits: Splits,
-    recipe: Recipe,
-    scaling: Scaling,
-    class_names: tuple[str, ...],
-    workers: int,
-) -> Trainer:
-    """Return a trainer of samples that are already scaled.
+def _trainer(samples: WeightedSamples, data: Dataset, splits: Splits, recipe: Recipe, workers: int) -> Trainer:
+    """Return a trainer of samples that are already scaled in `data`.
 
     A trainer that fitted the scaling itself would not weigh the samples.
     """
-    data = samples.as_dataset(scaling, recipe.training.dtype, class_names)
     as_they_are = recipe.with_settings(input_scaling="pixels")
     return Trainer(data, splits, as_they_are, sample_weights=samples.weights, workers=workers, weigh_scores=True)
 

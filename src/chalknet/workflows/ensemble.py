@@ -120,8 +120,8 @@ def combine_runs(runs: Sequence[Run], recipe: Recipe) -> Run:
     ensemble = Ensemble(tuple(networks)).with_temperature(temperature or 1.0)
     pool = without_test(first.splits)
     splits = Splits(pool, pool, first.splits.test) if n_folds else first.splits
-    n_epochs = min(len(run.history) for run in runs)
-    history = tuple(_mean_record([run.history[epoch] for run in runs]) for epoch in range(n_epochs))
+    history = mean_history(runs)
+    n_epochs = len(history)
     seconds = sum(run.seconds for run in runs)
     train = model_scores(ensemble, first.data, splits.train)
     assert train is not None, "nothing trains without samples"
@@ -131,7 +131,14 @@ def combine_runs(runs: Sequence[Run], recipe: Recipe) -> Run:
     return replace(run, members=tuple(runs), model_scores=whole, temperature=temperature, notes=notes)
 
 
-def _mean_record(records: list[EpochRecord]) -> EpochRecord:
+def mean_history(runs: Sequence[Run]) -> tuple[EpochRecord, ...]:
+    """Return the mean scores of networks after each epoch, up to the shortest training."""
+    n_epochs = min(len(run.history) for run in runs)
+    return tuple(mean_record([run.history[epoch] for run in runs]) for epoch in range(n_epochs))
+
+
+def mean_record(records: Sequence[EpochRecord]) -> EpochRecord:
+    """Return the mean scores of networks after one epoch, and the sum of their times."""
     means: dict[str, Scores | None] = {}
     for split in SPLITS:
         scores = [one for record in records if (one := record.scores(split)) is not None]
