@@ -55,6 +55,28 @@ def scaling_figure(result: dict[str, Any]) -> bytes:
     return drawing_bytes(drawing, "svg")
 
 
+def tables_figure(parts: dict[str, Any]) -> bytes:
+    """Draw the mean accuracy of each method on public tables against its processor seconds, part by part.
+
+    Args:
+        parts: "parts" of the summary that benchmarks/tables.py writes.
+    """
+    drawing = Figure(figsize=(4.6 * len(parts) + 0.6, 4.2), layout="constrained")
+    grid = drawing.subplots(1, len(parts), squeeze=False)[0]
+    for axes, part in zip(grid, sorted(parts, reverse=True), strict=True):
+        for name, one in parts[part]["methods"].items():
+            if one["accuracy"] is not None:
+                seconds = one["fit_seconds"] + one["predict_seconds"]
+                own = name.startswith("chalknet")
+                axes.plot(seconds, 100 * one["accuracy"], "o" if own else "s", color="black" if own else "#7799bb")
+                axes.annotate(name, (seconds, 100 * one["accuracy"]), (4, 4), textcoords="offset points", fontsize=8)
+        axes.set(xscale="log", xlabel="processor seconds, sum of all runs", ylabel="mean accuracy, %")
+        axes.set_title(f"part {part}, {parts[part]['n_without_failure']} tables", fontsize=9)
+        axes.margins(x=0.2, y=0.1)
+        axes.grid(True, color="#dddddd", linewidth=0.6)
+    return drawing_bytes(drawing, "svg")
+
+
 def series(result: dict[str, Any], thing: str, measure: str) -> tuple[list[int], list[float]]:
     """Return the sizes, and the median of each point in the units of the figure."""
     scale = MEASURES[measure][1]

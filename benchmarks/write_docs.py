@@ -18,12 +18,13 @@ from harness.baselines import BASELINES
 from harness.baselines.roofline import epoch_flop
 from harness.comparison import SAME_KERNELS
 from harness.workloads import parse_workload
+from tabular.page import tables_section
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 ALL_CORES, ONE_CORE, OTHER_KERNELS = "baselines-2-cores.json", "baselines-1-core.json", "baselines-2-cores-avx2.json"
 SCALING, STARTUP, CLASSIFIER, TUNED = "scaling.json", "startup.json", "classifier.json", "classifier-tuned.json"
-TORCH_ENGINE, GPU = "torch_engine.json", "gpu.json"
+TORCH_ENGINE, GPU, TABLES = "torch_engine.json", "gpu.json", "tables.json"
 # Targets: the speed of a study in one stack on a GPU against one by one; the seconds of the write-up's
 # run on a GPU, and its speed against a plain PyTorch loop; the memory of the write-up's run.
 MIN_STUDY_SPEEDUP = 10.0
@@ -100,6 +101,7 @@ def page() -> str:
         scaling_section(scaling),
         tables(load(CLASSIFIER)),
         tuned(load(TUNED)),
+        tables_section(load(TABLES), paragraph),
         startup(start),
     ]
     return "\n".join(line for section in sections for line in section)
@@ -622,9 +624,9 @@ def startup(result: dict[str, Any]) -> list[str]:
 
 def write_figures() -> None:
     """Write the figures of the page."""
-    from figures import epoch_figure, scaling_figure
+    from figures import epoch_figure, scaling_figure, tables_figure
 
-    every, scaling = load(ALL_CORES), load(SCALING)
+    every, scaling, public = load(ALL_CORES), load(SCALING), load(TABLES)
     widths = {
         int(workload.split()[1]): medians(every, workload)
         for workload in every["seconds"]
@@ -634,6 +636,8 @@ def write_figures() -> None:
     (ROOT / "docs" / "benchmarks.svg").write_bytes(epoch_figure(widths, rows))
     if scaling:
         (ROOT / "docs" / "scaling.svg").write_bytes(scaling_figure(scaling))
+    if public:
+        (ROOT / "docs" / "tables.svg").write_bytes(tables_figure(public["parts"]))
 
 
 if __name__ == "__main__":
