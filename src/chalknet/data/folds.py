@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from chalknet.config import Recipe
 from chalknet.data.dataset import Dataset, IntArray
 from chalknet.data.splits import Splits
 from chalknet.errors import ConfigError
@@ -43,6 +44,23 @@ def fold_splits(data: Dataset, splits: Splits, n_folds: int, seed: int, *, by_gr
             f"split. Set folds to a smaller number (--folds), or to 0."
         )
     return [Splits(pool[fold != number], pool[fold == number], splits.test) for number in range(n_folds)]
+
+
+def member_splits(data: Dataset, splits: Splits, recipe: Recipe) -> list[Splits]:
+    """Return the splits of each network of an ensemble.
+
+    Args:
+        data: all samples.
+        splits: the splits of the whole.
+        recipe: the recipe of the whole. With folds, network m, from 0 on, has fold m modulo the
+            number of folds as its validation part.
+    """
+    n_members, n_folds = recipe.training.ensemble, recipe.training.folds
+    if not n_folds:
+        return [splits] * n_members
+    by_group = recipe.split.split == "group"
+    found = fold_splits(data, splits, n_folds, recipe.split.split_seed, by_group=by_group)
+    return [found[k % n_folds] for k in range(n_members)]
 
 
 def _stratified_folds(labels: IntArray, n_folds: int, rng: np.random.Generator) -> IntArray:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chalknet.config import CUSTOM_SPLIT, SPLIT_METHODS
+from chalknet.config import CUSTOM_SPLIT, SPLIT_METHODS, Recipe
 from chalknet.data.dataset import Dataset, IntArray
 from chalknet.errors import ConfigError, DataError
 
@@ -144,6 +144,12 @@ def split_dataset(
         valid if data.provided_valid is None else data.provided_valid,
         rest if data.provided_test is None else data.provided_test,
     )
+
+
+def split_by_recipe(recipe: Recipe, data: Dataset) -> Splits:
+    """Split data as a recipe says."""
+    split = recipe.split
+    return split_dataset(data, split.split, split.train_size, split.valid_size, split.split_seed)
 
 
 def shuffled_index(n_samples: int, seed: int = WRITEUP_SEED) -> IntArray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from chalknet.config import Recipe
 from chalknet.data.dataset import Dataset
+from chalknet.data.folds import member_splits
 from chalknet.data.preprocess import Scaling
 from chalknet.data.splits import Splits
 from chalknet.errors import ConfigError
@@ -21,7 +22,7 @@ from chalknet.training.callbacks import EpochCallback
 from chalknet.training.recipes import member_recipes
 from chalknet.training.trainer import Trainer, run_epochs
 from chalknet.workflows.classifier_samples import WeightedSamples, train_on_all
-from chalknet.workflows.ensemble import mean_history, member_splits
+from chalknet.workflows.ensemble import mean_history
 from chalknet.workflows.model_scores import held_out
 
 

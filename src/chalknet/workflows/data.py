@@ -20,12 +20,11 @@ from chalknet.data.audit import Audit, WorstPair
 from chalknet.data.dataset import Dataset, IntArray, sample_digests
 from chalknet.data.load import BUILTIN, load_data
 from chalknet.data.readers.table import number_columns
-from chalknet.data.splits import Splits
+from chalknet.data.splits import Splits, split_by_recipe
 from chalknet.data.tables.columns import ColumnSummary
 from chalknet.errors import ConfigError, DataError, OutputError
 from chalknet.formatting import count_of
 from chalknet.training.recipes import DEFAULT_RECIPE, adapt_to_data, recipe
-from chalknet.workflows.resolve import split_by_recipe
 
 MAX_SHEET_PAIRS = 16
 OLD_SUFFIX = ".replaced-by-chalknet"

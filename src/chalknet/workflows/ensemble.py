@@ -14,8 +14,7 @@ import tomli_w
 from chalknet.artifacts.atomic import new_folder, remove_temporaries, write_files
 from chalknet.artifacts.run_folder import CONFIG_FILE, MEMBERS, RUN_FILE_NAMES, run_files
 from chalknet.config import Recipe, config_tables
-from chalknet.data.dataset import Dataset
-from chalknet.data.folds import fold_splits, without_test
+from chalknet.data.folds import member_splits, without_test
 from chalknet.data.splits import Splits
 from chalknet.engines.sharded import Shards
 from chalknet.network.model import Ensemble
@@ -85,23 +84,6 @@ def member_contexts(context: RunContext) -> list[RunContext]:
         replace(context, recipe=one, splits=splits[k], scaling=scaling, number=k + 1, n_networks=len(recipes))
         for k, one in enumerate(recipes)
     ]
-
-
-def member_splits(data: Dataset, splits: Splits, recipe: Recipe) -> list[Splits]:
-    """Return the splits of each network of an ensemble.
-
-    Args:
-        data: all samples.
-        splits: the splits of the whole.
-        recipe: the recipe of the whole. With folds, network m, from 0 on, has fold m modulo the
-            number of folds as its validation part.
-    """
-    n_members, n_folds = recipe.training.ensemble, recipe.training.folds
-    if not n_folds:
-        return [splits] * n_members
-    by_group = recipe.split.split == "group"
-    found = fold_splits(data, splits, n_folds, recipe.split.split_seed, by_group=by_group)
-    return [found[k % n_folds] for k in range(n_members)]
 
 
 def combine_runs(runs: Sequence[Run], recipe: Recipe) -> Run:

@@ -28,6 +28,7 @@ from chalknet.data.load import (
 )
 from chalknet.data.open_data import open_data
 from chalknet.data.readers.table import dataset_from_frame, find_label
+from chalknet.data.splits import split_by_recipe
 from chalknet.data.tables.columns import NUMBER, Column
 from chalknet.data.tables.encoding import TableEncoding
 from chalknet.data.tables.frames import as_frame, column_labels, is_frame
@@ -41,7 +42,6 @@ from chalknet.serving.evaluation_tables import (
     reliability_table,
 )
 from chalknet.serving.loaded_model import LoadedModel, resolve_model
-from chalknet.workflows.resolve import split_by_recipe
 
 ALL = "all"
 EVALUATION_SPLITS = (ALL, "test", "valid", "train")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,11 @@ from chalknet.network.calibration import find_temperature
 from chalknet.network.metrics import mean_scores, score
 from chalknet.network.model import Classifier, Network
 from chalknet.network.softmax import softmax
-from chalknet.records import Scores
-from chalknet.training.trainer import Run
+from chalknet.records import EpochRecord, Scores
+
+if TYPE_CHECKING:  # reports use this module, and load no trainer
+    from chalknet.artifacts.run_folder import FinishedRun
+    from chalknet.training.trainer import Run
 
 BATCH_ROWS = 4_096
 MIN_CALIBRATION = 20  # with fewer samples, chance alone changes the temperature more than the network does
@@ -130,3 +133,9 @@ def calibrated(run: Run) -> Run:
         temperature=temperature,
         notes=(*run.notes, *notes),
     )
+
+
+def model_scores_of(run: FinishedRun) -> EpochRecord:
+    """Return the scores of a finished run's calibrated network."""
+    kept = run.summary.kept
+    return replace(run.history[run.summary.kept_epoch - 1], valid=kept["valid"], test=kept["test"])

@@ -12,8 +12,10 @@ from chalknet.artifacts.model_file import load_model
 from chalknet.artifacts.run_folder import MODEL_FILE, SUMMARY_FILE, read_run
 from chalknet.config import CUSTOM_SPLIT, DataConfig, Recipe
 from chalknet.data.audit import audit
+from chalknet.data.folds import member_splits
 from chalknet.data.open_data import open_data
 from chalknet.data.readers.table import number_columns
+from chalknet.data.splits import split_by_recipe
 from chalknet.errors import ChalknetError, StoreError
 from chalknet.machine.facts import machine_facts
 from chalknet.reporting.documents import report_document, with_title_page
@@ -25,8 +27,6 @@ from chalknet.studies.search_space import make_configuration, study_splits
 from chalknet.studies.spec import StudySpec
 from chalknet.studies.store import STORE_FILE
 from chalknet.version import __version__
-from chalknet.workflows.ensemble import member_splits
-from chalknet.workflows.resolve import split_by_recipe
 from chalknet.workflows.run_results import ensemble_result, results_of_run, spec_of_run
 
 STEM = "report"

@@ -15,7 +15,7 @@ from chalknet.data.dataset import ARRAYS, Dataset
 from chalknet.data.load import load_data
 from chalknet.data.open_data import open_data
 from chalknet.data.provided_splits import with_provided_splits
-from chalknet.data.splits import Splits, check_splits, split_dataset
+from chalknet.data.splits import Splits, check_splits, split_by_recipe
 from chalknet.data.tables.frames import is_frame
 from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import listed
@@ -150,12 +150,6 @@ def _resolve_unfinished(folder: Path, options: TrainOptions) -> RunContext:
 def _digest_of_data(config: DataConfig) -> str:
     """Return one digest for all data sources."""
     return " ".join(filter(None, (config.sha256, config.valid_sha256, config.test_sha256)))
-
-
-def split_by_recipe(recipe: Recipe, data: Dataset) -> Splits:
-    """Split data as a recipe says."""
-    split = recipe.split
-    return split_dataset(data, split.split, split.train_size, split.valid_size, split.split_seed)
 
 
 def _weights_of_all(sample_weights: Any, data: Dataset) -> NDArray[np.float64]:

@@ -13,6 +13,7 @@ from chalknet.artifacts.model_file import load_model
 from chalknet.artifacts.run_folder import MEMBERS, MODEL_FILE, FinishedRun, read_run
 from chalknet.config import CUSTOM_SPLIT, SAME_AS_SEED, Recipe
 from chalknet.data.dataset import Dataset
+from chalknet.data.folds import member_splits
 from chalknet.data.splits import Splits
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.arrays import FloatArray
@@ -25,9 +26,7 @@ from chalknet.studies.results import DataFacts, LabeledPredictions, RunResult, S
 from chalknet.studies.search_space import make_configuration
 from chalknet.studies.spec import StudySpec
 from chalknet.training.recipes import SINGLE_NETWORK, member_recipes
-from chalknet.workflows.ensemble import member_splits
-from chalknet.workflows.model_scores import held_out
-from chalknet.workflows.single_run import model_scores_of
+from chalknet.workflows.model_scores import held_out, model_scores_of
 
 LEVEL = 0.95  # of intervals
 

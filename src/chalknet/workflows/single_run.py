@@ -16,7 +16,6 @@ from chalknet.artifacts.run_folder import (
     MODEL_FILE,
     PICTURES,
     SUMMARY_FILE,
-    FinishedRun,
     is_complete,
     read_run,
     run_files,
@@ -24,11 +23,10 @@ from chalknet.artifacts.run_folder import (
 from chalknet.engines.sharded import Shards
 from chalknet.errors import DivergenceError, StoreError
 from chalknet.network.model import Network
-from chalknet.records import EpochRecord
 from chalknet.training.callbacks import Callback, RunContext, running_callbacks
 from chalknet.training.notes import scaling_notes
 from chalknet.training.trainer import Run, Trainer, run_epochs
-from chalknet.workflows.model_scores import calibrated
+from chalknet.workflows.model_scores import calibrated, model_scores_of
 from chalknet.workflows.train_options import TrainOptions
 
 # A run folder keeps the scores of each validation sample up to this number of samples times epochs.
@@ -113,12 +111,6 @@ def _read_finished_run(folder: Path, context: RunContext) -> Run:
     if run.summary.temperature is None:
         return found
     return replace(found, model_scores=model_scores_of(run), temperature=run.summary.temperature)
-
-
-def model_scores_of(run: FinishedRun) -> EpochRecord:
-    """Return the scores of a finished run's calibrated network."""
-    kept = run.summary.kept
-    return replace(run.history[run.summary.kept_epoch - 1], valid=kept["valid"], test=kept["test"])
 
 
 def _with_best_weights(error: DivergenceError, context: RunContext, folder: Path) -> DivergenceError:
