@@ -6,7 +6,8 @@ Each row of the result is a process of its own with one thread, and all take tur
 network on the same rows in float32. Times are those that the processor worked for the process, so that other work on
 the machine disturbs them less. The floors are the time of the matrix products and of the memory traffic of Adam:
 
-- rate: the products at the rate of the machine (`chalknet.machine.product_rate`), and the traffic of the optimizer.
+- rate: the products at the rate of large products, those of `chalknet.machine.product_rate`, and the traffic of the
+  optimizer.
 - products: the products in their shapes, one after the other, and the traffic of the optimizer.
 
 `--old OLD/src` adds another version of chalknet. OpenBLAS chooses its own kernels: the variables that change its choice
@@ -27,6 +28,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from chalknet.machine.product_rate import FLOP, INPUTS, SAMPLES
+from chalknet.machine.product_rate import UNITS as COLUMNS
 
 N_INPUTS, N_CLASSES, UNITS = 36, 6, 256
 FREQUENCIES, OUTPUTS = 16, 3
@@ -238,12 +242,21 @@ def best_seconds(run: Callable[[], Any], repetitions: int = 20, rounds: int = 5)
 
 
 def rate_floor(workload: Workload) -> Epoch:
-    """Prepare the time of the products at the product rate, and of the optimizer's memory traffic."""
-    from chalknet.machine.product_rate import product_rate
-
+    """Prepare the time of the products at the rate of large products, and of the optimizer's memory traffic."""
     first, *others = (2 * workload.batch_size * inputs * units for inputs, units in product_shapes(workload))
     flop = (2 if workload.is_plain else 3) * first + 3 * sum(others)
-    return lambda: workload.n_updates * (flop / product_rate("float32", 1, SECONDS / 2) + optimizer_seconds(workload))
+    x, w = np.ones((SAMPLES, INPUTS), np.float32), np.ones((INPUTS, COLUMNS), np.float32)
+    h, g = np.empty((SAMPLES, COLUMNS), np.float32), np.empty((INPUTS, COLUMNS), np.float32)
+
+    def large() -> None:
+        np.matmul(x, w, out=h)
+        np.matmul(x.T, h, out=g)
+
+    def epoch() -> float:
+        rate = FLOP / best_seconds(large, repetitions=1)
+        return workload.n_updates * (flop / rate + optimizer_seconds(workload))
+
+    return epoch
 
 
 def products_floor(workload: Workload) -> Epoch:
@@ -351,18 +364,25 @@ def main() -> None:
         return
     rows = arguments.rows.split(";") if arguments.rows else [row for row in ROWS if row != "old" or arguments.old]
     sources = {row: arguments.old if row == "old" else arguments.new for row in dict.fromkeys(["chalknet", *rows])}
-    found = {}
-    for name, seconds in measured(sources, [name for name in WORKLOADS if arguments.only in name], arguments.rounds):
-        found[name] = result_of(seconds)
-        cells = (f"{row} {1e3 * one['seconds']:.3f} ms ({one['ratio']:.2f})" for row, one in found[name].items())
+    names = [name for name in WORKLOADS if arguments.only in name]
+    for name, seconds in measured(sources, names, arguments.rounds):
+        found = result_of(seconds)
+        cells = (f"{row} {1e3 * one['seconds']:.3f} ms ({one['ratio']:.2f})" for row, one in found.items())
         print(f"{name}: {', '.join(cells)}", flush=True)
-    if arguments.out:
-        from harness.comparison import versions
+        if arguments.out:
+            store(arguments.out, arguments.rounds, name, found)
 
-        from chalknet.machine.facts import machine_facts
 
-        stored = {"machine": machine_facts(), "versions": versions(), "rounds": arguments.rounds, "workloads": found}
-        arguments.out.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
+def store(path: Path, rounds: int, name: str, found: dict[str, Any]) -> None:
+    """Add a workload to the stored results, or replace it."""
+    from harness.comparison import versions
+
+    from chalknet.machine.facts import machine_facts
+
+    kept = json.loads(path.read_text(encoding="utf-8"))["workloads"] if path.exists() else {}
+    workloads = {one: {**kept, name: found}[one] for one in WORKLOADS if one in {**kept, name: found}}
+    stored = {"machine": machine_facts(), "versions": versions(), "rounds": rounds, "workloads": workloads}
+    path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

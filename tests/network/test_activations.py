@@ -159,8 +159,13 @@ def test_kernels_and_exports_of_activations_take_huge_values(name):
     h, slope, scratch = HUGE[None].copy(), np.empty((1, len(HUGE)), np.float32), np.empty((1, len(HUGE)), bool)
     with np.errstate(over="ignore"):  # as in the engine
         numpy_kernels.ACTIVATION_FUNCTIONS[name](h, h, slope, scratch)
+        apart, x = np.empty_like(h), HUGE[None].copy()
+        numpy_kernels.ACTIVATION_FUNCTIONS[name](x, apart, np.empty_like(h), scratch)
+    assert np.array_equal(x[0], HUGE)
     if name in PIECEWISE_LINEAR:
         h *= slope
+    else:
+        assert np.array_equal(apart, h)
     np.testing.assert_allclose(h[0], wanted, rtol=1e-5, atol=1e-30)
     np.testing.assert_allclose(slope[0], slopes, rtol=1e-5, atol=1e-30)
     code = {"np": np, "DTYPE": np.float32}

@@ -425,7 +425,8 @@ class NumpyEngine:
         """
         times = n_batch if self._objective.reduction == "sum" else 1
         squared_norms = [0.0] * len(self._bands)
-        bands, scalars = self._band_views(gradients[0]), self._scalars(step)
+        is_own = gradients[0] is self._gradients
+        bands, scalars = self._whole_bands if is_own else self._band_views(gradients[0]), self._scalars(step)
 
         def finish(number: int, worker: int) -> None:
             index, rows, bias_rows, _ = self._bands[number]
