@@ -33,6 +33,7 @@ MONITORS = ("valid_loss", "valid_accuracy")
 ACTIVATION_NAMES = (
     *("relu", "leaky_relu", "gelu", "tanh", "identity"),
     *("sigmoid", "silu", "mish", "elu", "selu"),
+    "smooth_clip",
 )
 LAYER_NAMES = (
     "dense",
@@ -48,7 +49,7 @@ INITIALIZERS = ("writeup", "glorot_normal", "glorot_uniform", "he_normal", "he_u
 OPTIMIZERS = ("gradient_descent", "momentum", "nesterov", "adam", "adamw")
 SCHEDULES = ("constant", "step", "cosine", "one_cycle", "coslog4")
 REGULARIZATION_SCHEDULES = ("constant", "flat_cos")
-SCALINGS = ("pixels", "standard", "auto")
+SCALINGS = ("pixels", "standard", "robust", "auto")
 CLASS_WEIGHTS = ("equal", "balanced")
 FULL = "full"
 SAME_AS_SEED = "seed"  # the value of batch_seed that stands for the value of seed
@@ -239,7 +240,7 @@ class NetworkConfig(Checked):
         "pixels",
         one_of(*SCALINGS),
         "how inputs are scaled (pixels: bytes divided by 255; standard: mean 0 and standard deviation 1 on the "
-        "training split; auto: pixels for images, standard for rows)",
+        "training split; robust: median 0 and interquartile range 1; auto: pixels for images, standard for rows)",
     )
 
     def activations(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from chalknet.data import preprocess
-from chalknet.data.preprocess import SAMPLES_AT_ONCE, Scaling, fit_scaling
+from chalknet.data.preprocess import IGNORED_SCALE, SAMPLES_AT_ONCE, Scaling, fit_scaling
 
 ROWS = np.random.default_rng(0).normal(3, [1.0, 20.0, 0.5], (300, 3))
 
@@ -101,3 +101,38 @@ def test_bytes_are_scaled_in_float32():
     scale, shift = rng.uniform(50, 80, 4), rng.uniform(0, 255, 4)
     want = (raw.astype("f4") - shift.astype("f4")) / scale.astype("f4")
     np.testing.assert_array_equal(Scaling(scale, shift)(raw, np.float32), want)
+
+
+def test_robust_scaling_by_hand():
+    rows = np.array([[1.0, 0, 5, 7], [2, 1, 5, 7], [3, 1, 5, 7], [4, 0, 9, 7], [1000, 1, 5, 7]])
+    scaling = fit_scaling("robust", rows, np.arange(5), False)
+    assert scaling.shift.tolist() == [3, 0, 5, 7]  # column 1 has no other values than 0 and 1
+    assert scaling.scale.tolist() == [2, 1, 2, IGNORED_SCALE]  # quartiles 2 and 4; 5 and 5, so (9 - 5) / 2
+    np.testing.assert_allclose(scaling(rows, np.float64)[4], [498.5, 1, 0, 0])
+
+
+def test_robust_scaling_of_weighted_samples_is_that_of_repeated_ones():
+    rng = np.random.default_rng(0)
+    rows, times = rng.normal(size=(40, 3)), rng.integers(1, 5, 40)
+    repeated = np.repeat(rows, times, axis=0)
+    wanted = fit_scaling("robust", repeated, np.arange(len(repeated)), False)
+    for factor in (1.0, 1e-3, 1e3):
+        got = fit_scaling("robust", rows, np.arange(40), False, times * factor)
+        np.testing.assert_array_equal(got.shift, wanted.shift)
+        np.testing.assert_array_equal(got.scale, wanted.scale)
+
+
+def test_robust_scaling_of_many_samples_sees_a_rare_value(monkeypatch):
+    monkeypatch.setattr("chalknet.data.preprocess.MAX_QUANTILE_SAMPLES", 10)
+    rows = np.zeros((1000, 1))
+    rows[1] = 4.0
+    scaling = fit_scaling("robust", rows, np.arange(1000), False)
+    assert (scaling.shift[0], scaling.scale[0]) == (0, 1)  # the ten samples have only 0
+    rows += 2
+    assert fit_scaling("robust", rows, np.arange(1000), False).scale[0] == 2  # half of the range, 6 - 2
+
+
+def test_robust_scaling_replaces_missing_values_by_the_median_first():
+    rows = np.array([[1.0], [np.nan], [3.0], [7.0]])
+    scaling = fit_scaling("robust", rows, np.arange(4), False, may_be_missing=True)
+    assert (scaling.fill[0], scaling.shift[0], scaling.scale[0]) == (3, 3, 2)  # 1, 3, 3, 7: quartiles 1 and 3

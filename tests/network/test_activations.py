@@ -133,6 +133,7 @@ def test_tanh_by_hand():
         ("mish", 0.0, 0.0, 0.6),  # tanh(log 2) = (2 - 1/2) / (2 + 1/2)
         ("elu", -np.log(2.0), -0.5, 0.5),
         ("elu", 3.0, 3.0, 1.0),
+        ("smooth_clip", 4.0, 12 / 5, 27 / 125),  # 1 + (4/3)^2 = (5/3)^2
         ("selu", -np.log(2.0), -0.5 * 1.7580993408473766, 0.5 * 1.7580993408473766),
         ("selu", 2.0, 2 * 1.0507009873554805, 1.0507009873554805),
     ],
@@ -200,7 +201,8 @@ def test_activations_equal_torch_autograd(name):
     x = np.random.default_rng(0).normal(0, 3, 50)
     tensor = torch.tensor(x, requires_grad=True)
     settings = {"approximate": "tanh"} if name == "gelu" else {}
-    value = getattr(torch.nn.functional, name)(tensor, **settings)
+    ours_only = {"smooth_clip": lambda x: x / (1 + (x / 3) ** 2).sqrt()}  # torch has no function for it
+    value = ours_only.get(name, getattr(torch.nn.functional, name, None))(tensor, **settings)
     value.backward(torch.arange(50.0, dtype=torch.float64))
     ours, backward = FUNCTIONS[name](x)
     np.testing.assert_allclose(ours, value.detach().numpy(), rtol=1e-12, atol=1e-14)

@@ -6,8 +6,11 @@ from hypothesis import given
 from oracles import loop_ntk_dense
 from strategies import networks, seeds
 
+from chalknet.config import Recipe
 from chalknet.errors import ShapeError
-from chalknet.network.dense import dense, ntk_dense
+from chalknet.network.architecture import architecture_for
+from chalknet.network.dense import Dense, dense, ntk_dense
+from chalknet.network.initializers import initial_parameters
 
 
 def test_dense_by_hand():
@@ -101,3 +104,15 @@ def test_dense_error_for_images_suggests_flatten():
 def test_weight_and_bias_shapes_must_match():
     with pytest.raises(ShapeError, match=r"weight must be \(O, I\) and bias \(O,\), got \(5, 7\) and \(4,\)"):
         dense(np.zeros((1, 7)), np.zeros((5, 7)), np.zeros(4))
+
+
+@pytest.mark.parametrize("parametrization", ["standard", "ntk"])
+def test_an_output_layer_with_zero_start_gives_every_class_the_same_probability_at_first(parametrization):
+    output = {"type": "dense", "zero_start": True, "parametrization": parametrization}
+    recipe = Recipe().with_settings(layers=[{"type": "dense", "units": 5}, "relu", output])
+    architecture = architecture_for(recipe, 3, 4)
+    parameters = initial_parameters(architecture, 0)
+    assert not parameters["output.weight"].any()
+    assert not parameters["output.bias"].any()
+    assert parameters["hidden1.weight"].any()
+    assert Dense(4, zero_start=True, parametrization=parametrization).table()["zero_start"] is True

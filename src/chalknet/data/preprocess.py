@@ -16,7 +16,8 @@ PIXEL_SCALE = 255.0
 MAX_SCALED_PIXEL = 16.0  # larger values mean that pixels were neither divided by 255 nor standardized
 IGNORED_SCALE = 1e30  # makes every float32 value negligible beside inputs of about 1
 SAMPLES_AT_ONCE = 4_096  # read at a time to compute a scaling
-HALF_TOLERANCE = 1e-9  # relative; sums of weights within it of one half are one half
+HALF_TOLERANCE = 1e-9  # relative; sums of weights that differ by less are equal
+MAX_QUANTILE_SAMPLES = 100_000  # more of them hardly change a quantile
 VALUES_AT_ONCE = 2**15  # scaled at a time in a wider type; as float64 they fit into the cache
 
 
@@ -137,10 +138,11 @@ def fit_scaling(
     pixels     uint8 values divided by 255, others unchanged. Images of other types with values
                above MAX_SCALED_PIXEL are divided by 255, or by their largest value if larger.
     standard   mean 0 and standard deviation 1 of each input          (docs/derivation.md, X3)
+    robust     median 0 and interquartile range 1 of each input       (X4)
     auto       pixels for images, standard for rows
 
     Args:
-        kind: "pixels", "standard" or "auto".
+        kind: "pixels", "standard", "robust" or "auto".
         inputs: (N, ...) raw samples, in memory or on disk.
         train: (n,) indices of the training samples.
         are_images: whether the samples are images.
@@ -156,6 +158,8 @@ def fit_scaling(
     if kind == "pixels" or (kind == "auto" and are_images):
         is_raw = are_images and inputs.dtype != np.uint8
         return Scaling(_pixel_scale(inputs, train) if is_raw else input_scale(inputs.dtype), None, fill)
+    if kind == "robust":
+        return _robust(inputs, train, counts, fill)
     with np.errstate(over="ignore", invalid="ignore"):  # sums beyond 1e308 show in the scaled values
         return _standard(inputs, train, counts, fill)
 
@@ -187,6 +191,62 @@ def _medians(inputs: Any, train: NDArray[np.int64], counts: NDArray[np.float64] 
         high = np.searchsorted(below, half * (1 + HALF_TOLERANCE), "right")
         medians[at] = (column[order[low]] + column[order[min(high, len(order) - 1)]]) / 2
     return medians
+
+
+def _robust(
+    inputs: Any,
+    train: NDArray[np.int64],
+    counts: NDArray[np.float64] | None,
+    fill: NDArray[np.float64] | None,
+) -> Scaling:
+    """Return the scaling to median 0 and interquartile range 1 (docs/derivation.md, X4).
+
+    Of more than `MAX_QUANTILE_SAMPLES` training samples, about so many at equal distances give the
+    quantiles.
+
+    Source: Holzmueller, Grinsztajn and Steinwart, Better by Default: Strong Pre-Tuned MLPs and Boosted
+    Trees on Tabular Data (NeurIPS 2024), section 3.1.
+    """
+    some = train[:: max(1, -(-len(train) // MAX_QUANTILE_SAMPLES))]
+    weights = np.ones(len(some)) if counts is None else counts[some]
+    rows = filled(flatten(np.asarray(inputs[some])), fill)
+    low, high = _bounds(inputs, train, counts, fill)
+    shift, scale = np.zeros(rows.shape[1]), np.ones(rows.shape[1])
+    for at in range(rows.shape[1]):
+        values = rows[:, at].astype(np.float64)
+        if not low[at] < high[at]:
+            shift[at], scale[at] = low[at], IGNORED_SCALE
+        elif not np.isin(values, (-1.0, 0.0, 1.0)).all():
+            first, median, third = _quantiles(values, weights, (0.25, 0.5, 0.75))
+            shift[at], scale[at] = median, third - first if third > first else high[at] / 2 - low[at] / 2
+    return Scaling(scale, shift, fill)
+
+
+def _bounds(
+    inputs: Any,
+    train: NDArray[np.int64],
+    counts: NDArray[np.float64] | None,
+    fill: NDArray[np.float64] | None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the smallest and the largest training value of each input; 0 and 0 without samples."""
+    if not len(train):
+        zeros = np.zeros(int(np.prod(inputs.shape[1:])))
+        return zeros, zeros
+    pieces = [(rows.min(axis=0), rows.max(axis=0)) for rows, _ in _pieces(inputs, train, counts, fill)]
+    lows, highs = zip(*pieces, strict=True)
+    return np.min(lows, axis=0), np.max(highs, axis=0)
+
+
+def _quantiles(
+    values: NDArray[np.float64], weights: NDArray[np.float64], fractions: tuple[float, ...]
+) -> NDArray[np.float64]:
+    """Return for each fraction the smallest value up to which the values have that fraction of the weight."""
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(weights[order])
+    # Sums are rounded. The tolerance makes the quantiles the same for weights w and 1000 w.
+    wanted = below[-1] * np.asarray(fractions) * (1 - HALF_TOLERANCE)
+    found: NDArray[np.float64] = values[order[np.searchsorted(below, wanted, "left")]]
+    return found
 
 
 def _standard(

@@ -36,6 +36,7 @@ from chalknet.network.parametric_activation import ParametricActivation
 from chalknet.network.periodic_embedding import PeriodicEmbedding
 from chalknet.network.scale import Scale
 from chalknet.network.selu import SELU_ALPHA, SELU_SCALE
+from chalknet.network.smooth_clip import CLIP_BOUND
 
 ALL = slice(None)  # all rows or columns
 
@@ -582,6 +583,18 @@ def _sigmoid(x: Matrix, value: Matrix, slope: Matrix, scratch: NDArray[np.bool_]
     _logistic(x, value)
     np.subtract(1, value, out=slope)
     np.multiply(slope, value, out=slope)
+
+
+@activation_of("smooth_clip")
+def _smooth_clip(x: Matrix, value: Matrix, slope: Matrix, scratch: NDArray[np.bool_]) -> None:
+    ratio = np.multiply(x, 1 / CLIP_BOUND)
+    np.multiply(ratio, ratio, out=ratio)
+    np.add(ratio, 1, out=ratio)
+    np.sqrt(ratio, out=ratio)
+    np.divide(1, ratio, out=ratio)
+    np.multiply(x, ratio, out=value)
+    np.multiply(ratio, ratio, out=slope)
+    np.multiply(slope, ratio, out=slope)
 
 
 @activation_of("silu")

@@ -28,6 +28,7 @@ from chalknet.network.leaky_relu import NEGATIVE_SLOPE
 from chalknet.network.parametric_activation import ParametricActivation
 from chalknet.network.scale import Scale
 from chalknet.network.selu import SELU_ALPHA, SELU_SCALE
+from chalknet.network.smooth_clip import CLIP_BOUND
 
 # Most columns of a product that counts as narrow and is computed transposed.
 NARROW = 64
@@ -289,6 +290,13 @@ def _silu(x: Tensor) -> tuple[Tensor, Backward]:
     s = torch.sigmoid(x)
     slope = s + x * (s * (1 - s))
     return x.mul_(s), lambda grad: grad.mul_(slope)
+
+
+@activation_of("smooth_clip")
+def _smooth_clip(x: Tensor) -> tuple[Tensor, Backward]:
+    ratio = (x / CLIP_BOUND).square_().add_(1).rsqrt_()
+    slope = ratio * ratio * ratio
+    return x.mul_(ratio), lambda grad: grad.mul_(slope)
 
 
 @activation_of("mish")

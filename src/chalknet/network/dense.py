@@ -127,6 +127,8 @@ class Dense(Layer):
         bias_learning_rate_multiplier: a further factor of the learning rate of the bias, >= 0.
         parametrization: "ntk" to divide by sqrt(I). Weight and bias then start from N(0, 1), whatever
             the initializer (docs/derivation.md, I5).
+        zero_start: whether weight and bias start from 0. In the output layer, the first prediction is
+            then the same probability for every class.
     """
 
     type = "dense"
@@ -139,6 +141,7 @@ class Dense(Layer):
         one_of(*PARAMETRIZATIONS),
         "ntk: products are divided by the root of the number of inputs, and weight and bias start from N(0, 1)",
     )
+    zero_start: bool = setting(False, BOOLEAN, "whether weight and bias start from 0, for the output layer")
     predictor_source = '''
 def dense(x, p):
     """x W^T + b, or x W^T / sqrt(I) + b in NTK parametrization."""
@@ -156,10 +159,13 @@ def dense(x, p):
     def parameters(self, input_shape: Shape) -> dict[str, Parameter]:
         """Return weight and bias; see `Layer.parameters`."""
         shape, multiplier = (self.units, flat_size(self, input_shape)), self.learning_rate_multiplier
-        normal = Normal(1.0) if self.is_ntk else None
-        weight = {"weight": Parameter(shape, normal or WEIGHT, learning_rate_multiplier=multiplier)}
+        start: str | float | Normal = Normal(1.0) if self.is_ntk else WEIGHT
+        bias_start: str | float | Normal = Normal(1.0) if self.is_ntk else BIAS
+        if self.zero_start:
+            start = bias_start = 0.0
+        weight = {"weight": Parameter(shape, start, learning_rate_multiplier=multiplier)}
         multiplier *= self.bias_learning_rate_multiplier
-        bias = Parameter((self.units,), normal or BIAS, learning_rate_multiplier=multiplier)
+        bias = Parameter((self.units,), bias_start, learning_rate_multiplier=multiplier)
         return weight | ({"bias": bias} if self.bias else {})
 
     @property
