@@ -157,7 +157,10 @@ def chalk(seed: int, **settings: Any) -> Model:
 
 
 METHODS = {
-    "chalknet-0.1": Method("chalknet", chalk),
+    "chalknet-fast": Method("chalknet", lambda seed: chalk(seed, budget="fast")),
+    "chalknet-default": Method("chalknet", chalk),
+    "chalknet-best": Method("chalknet", lambda seed: chalk(seed, budget="best")),
+    "chalknet-strong-rows": Method("chalknet", lambda seed: chalk(seed, recipe="strong-rows")),
     "logistic": Method("sklearn", logistic_regression),
     "mlp": Method("sklearn", mlp),
     "hist-gradient-boosting": Method("sklearn", hist_gradient_boosting),

@@ -239,8 +239,8 @@ class NetworkConfig(Checked):
     input_scaling: str = setting(
         "pixels",
         one_of(*SCALINGS),
-        "how inputs are scaled (pixels: bytes divided by 255; standard: mean 0 and standard deviation 1 on the "
-        "training split; robust: median 0 and interquartile range 1; auto: pixels for images, standard for rows)",
+        "how inputs are scaled (pixels: bytes divided by 255; standard: mean 0 and standard deviation 1; robust: "
+        "median 0 and interquartile range 1; auto: pixels for images, standard for rows)",
     )
 
     def activations(self) -> tuple[str, ...]:

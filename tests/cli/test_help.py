@@ -99,7 +99,9 @@ def test_help_breaks_no_words_and_no_short_defaults(capsys, monkeypatch):
 
 
 def test_the_help_names_the_defaults_for_table_rows(capsys):
-    assert "[default: 1024x512; tables: 128; with --recipe writeup: 1000]" in " ".join(help_of(capsys, "train").split())
+    assert "[default: 1024x512; tables: 128x128; with --recipe writeup: 1000]" in " ".join(
+        help_of(capsys, "train").split()
+    )
 
 
 def test_outputs_have_one_name_in_all_commands():

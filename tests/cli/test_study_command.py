@@ -296,7 +296,9 @@ def test_a_recipe_is_adapted_to_a_table_as_in_train(letters, capsys, recipe):
     rows_file(letters)
     flags = [*recipe, "--epochs", "2"]
     assert main(["train", "--data", "rows.csv", *flags, "--hidden", "4", "--out", "run"]) == 0
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    first, *others = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert first == "note: samples are table rows and hidden is given, so recipe strong-rows is used."
+    told = ["note: samples are table rows, so recipe strong-rows is used.", *others]
     assert main(["study", "--data", "rows.csv", *flags, "--vary", "hidden=4,5", "--seeds", "1", "--out", "s"]) == 0
     assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")] == told
     results, run = read_results(letters / "s"), tomllib.loads((letters / "run" / "config.toml").read_text())

@@ -381,7 +381,7 @@ def test_the_default_recipe_is_adapted_to_rows(tmp_path, monkeypatch, capsys):
     rows = [f"{a},{b},{'yn'[k]}" for (a, b), k in zip(rng.normal(labels[:, None], 1, (60, 2)), labels, strict=True)]
     (tmp_path / "rows.csv").write_text("a,b,label\n" + "\n".join(rows) + "\n")
     assert main(["train", "--data", "rows.csv", "--hidden", "4", "--epochs", "2", "--out", "run"]) == 0
-    assert "samples are table rows, so recipe strong-rows is used" in capsys.readouterr().err
+    assert "samples are table rows and hidden is given, so recipe strong-rows is used" in capsys.readouterr().err
     config = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
     assert (config["recipe"], config["network"]["hidden"]) == ("strong-rows", [4])
     assert load_model(tmp_path / "run" / "model.safetensors").scaling.shift.shape == (2,)

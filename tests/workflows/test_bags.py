@@ -13,6 +13,7 @@ from chalknet.config import read_config
 from chalknet.errors import ConfigError
 from chalknet.reporting.document import TableBlock
 from chalknet.reporting.tables import statistics_table
+from chalknet.training import rows_recipe
 from chalknet.training.budgets import BUDGETS, estimated_seconds, settings_for_budget
 from chalknet.workflows.model_scores import MIN_CALIBRATION
 
@@ -274,13 +275,18 @@ def test_a_budget_is_written_as_plain_fields(tmp_path):
 
 def test_seconds_choose_the_longest_plan_that_fits():
     size = (10_000, 20, 3)
-    plans = [settings_for_budget(name, *size) for name in BUDGETS]
-    seconds = [estimated_seconds(one, *size) for one in plans]
-    assert seconds == sorted(seconds)
-    for plan, needed in zip(plans, seconds, strict=True):
-        assert settings_for_budget(needed, *size) == plan
-        assert settings_for_budget(needed * 1.01, *size) == plan
-    assert settings_for_budget(1e-9, *size) == plans[0]
+    for recipe in ("strong", "strong-rows", "rows"):
+        plans = [settings_for_budget(name, *size, recipe) for name in BUDGETS]
+        seconds = (
+            [rows_recipe.estimated_seconds(rows_recipe.PLANS[name], 10_000, 20, 20, 3) for name in BUDGETS]
+            if recipe == "rows"
+            else [estimated_seconds(one, *size, recipe) for one in plans]
+        )
+        assert seconds == sorted(seconds)
+        for plan, needed in zip(plans, seconds, strict=True):
+            assert settings_for_budget(needed, *size, recipe) == plan
+            assert settings_for_budget(needed * 1.01, *size, recipe) == plan
+        assert settings_for_budget(1e-9, *size, recipe) == plans[0]
 
 
 def test_a_budget_needs_a_recipe_with_plans(small_images):
@@ -288,5 +294,7 @@ def test_a_budget_needs_a_recipe_with_plans(small_images):
         with pytest.raises(ConfigError, match="budget must be one of fast, default, best, or a number of seconds > 0"):
             chalknet.train(small_images, budget=wrong)
     for recipe in ("writeup", chalknet.recipe("strong")):
-        with pytest.raises(ConfigError, match=r"budget \(--budget\) changes one of the recipes strong or strong-rows"):
+        with pytest.raises(
+            ConfigError, match=r"budget \(--budget\) changes one of the recipes rows, strong or strong-rows"
+        ):
             chalknet.train(small_images, recipe, budget="fast")

@@ -23,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
-from chalknet.workflows.classifier_recipe import ROWS, SMALL_ROWS
+from chalknet.workflows.classifier_recipe import SMALL_ROWS_SETTINGS, rows_recipe
 from chalknet.workflows.classifier_samples import stratified_splits
 
 QUICK = {"hidden": (16,), "epochs": 20, "random_state": 0}
@@ -80,7 +80,11 @@ def test_an_int_as_random_state_is_the_recipes_seed(wine):
     x, y = wine
     fitted = quick(random_state=7).fit(x, y)
     data = chalknet.dataset_from_arrays(x, y)
-    recipe = SMALL_ROWS.with_settings(hidden=[16], epochs=20, seed=7, dtype="float64")
+    recipe = (
+        chalknet.recipe("strong-rows")
+        .with_settings(**SMALL_ROWS_SETTINGS)
+        .with_settings(hidden=[16], epochs=20, seed=7, dtype="float64")
+    )
     splits = chalknet.Splits(np.arange(len(y)), np.arange(0), np.arange(0))
     network = chalknet.train(data, recipe, splits=splits).network
     np.testing.assert_allclose(fitted.network_.logits(x), network.logits(x), rtol=1e-6)  # the scalings round apart
@@ -469,7 +473,7 @@ def test_partial_fit_keeps_the_optimizers_state(digits):
     model.partial_fit(x, y, classes=np.arange(10)).partial_fit(x, y).partial_fit(x, y)
     data = chalknet.dataset_from_arrays(x, y)
     splits = chalknet.Splits(np.arange(len(y)), np.arange(0), np.arange(0))
-    recipe = ROWS.with_settings(
+    recipe = rows_recipe(chalknet.recipe("strong-rows")).with_settings(
         hidden=[16],
         epochs=3,
         batch_size="full",
@@ -642,7 +646,7 @@ def test_its_network_can_be_saved_and_answers_the_same(wine, tmp_path):
 
 def test_log_probabilities_are_finite_where_probabilities_are_0():
     x, y = load_iris(return_X_y=True)
-    fitted = chalknet.ChalkClassifier(random_state=0).fit(x, y)
+    fitted = chalknet.ChalkClassifier(recipe="strong-rows", random_state=0).fit(x, y)  # does not clip inputs
     far = fitted.predict_log_proba(1e6 * x)
     assert np.isfinite(far).all()
     assert far.min() < -1000
@@ -669,3 +673,30 @@ def test_scikit_learn_is_loaded_by_its_name_alone():
     code = "import sys, chalknet; chalknet.train; chalknet.study; print('sklearn' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_default_for_rows_is_a_calibrated_bag_of_five_folds(digits):
+    x, y = digits
+    fitted = chalknet.ChalkClassifier(random_state=0, epochs=20).fit(x, y)
+    assert len(fitted.network_.members) == 5
+    assert fitted.temperature_ > 0
+    assert 0.7 < fitted.validation_score_ <= 1  # out of fold
+    assert fitted.network_.architecture.layers[0].type == "smooth_clip"
+    fast = chalknet.ChalkClassifier(random_state=0, epochs=1, budget="fast").fit(x, y)
+    assert "budget fast: 5 networks with 64 x 64 hidden units" in fast.notes_[0]
+    one = chalknet.ChalkClassifier(random_state=0, epochs=1, hidden=8).fit(x, y)  # describes one network
+    assert one.network_.members == (one.network_,)
+
+
+def test_few_rows_train_one_network_and_more_a_bag(wine):
+    x, y = wine
+    some = np.arange(len(y)) % 3 == 0
+    assert len(chalknet.ChalkClassifier(epochs=1).fit(x[some], y[some]).network_.members) == 1  # 60 samples
+    assert len(chalknet.ChalkClassifier(epochs=1).fit(x, y).network_.members) == 5
+
+
+def test_a_recipe_with_layers_takes_no_units(wine):
+    with pytest.raises(
+        ConfigError, match=r"recipe rows has layers of its own, so it takes no hidden\. Use recipe strong-rows"
+    ):
+        chalknet.ChalkClassifier(recipe="rows", hidden=8).fit(*wine)

@@ -73,7 +73,7 @@ def test_a_class_name_without_any_sample_is_no_news():
 def test_the_only_sample_of_a_class_trains():
     labels = np.r_[np.zeros(100, int), np.ones(100, int), 2 + np.arange(5)]
     assert chalknet.train(rows_of(labels), split_seed=3, **FAST).notes == (
-        "samples are table rows, so recipe strong-rows is used.",
+        "samples are table rows and hidden is given, so recipe strong-rows is used.",
     )
 
 

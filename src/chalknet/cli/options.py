@@ -32,7 +32,7 @@ from chalknet.config import (
 )
 from chalknet.errors import ConfigError
 from chalknet.formatting import printable
-from chalknet.training.recipes import DEFAULT_RECIPE, MIN_VALID, RECIPES, ROWS_RECIPE
+from chalknet.training.recipes import DEFAULT_RECIPE, MIN_VALID, RECIPES, ROWS_RECIPE, SINGLE_ROWS_RECIPE
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Any], Any]
@@ -69,10 +69,14 @@ DATA_TEXT = (
     "subfolder of images per class."
 )
 
+# The recipes whose values the help shows: for images, for tables, and the write-up's.
+TRAINING_RECIPES = (DEFAULT_RECIPE, ROWS_RECIPE, "writeup")
+STUDY_RECIPES = (DEFAULT_RECIPE, SINGLE_ROWS_RECIPE, "writeup")  # a run of a study is one network
+
 
 def recipe_options(
     *names: str,
-    recipes: Sequence[str] = (DEFAULT_RECIPE, ROWS_RECIPE, "writeup"),
+    recipes: Sequence[str] = TRAINING_RECIPES,
     hidden: Collection[str] = (),
     texts: Mapping[str, str] | None = None,
     defaults: Mapping[str, str] = OTHER_DEFAULTS,
@@ -111,15 +115,20 @@ def section_fields(*sections: str) -> tuple[str, ...]:
     return tuple(name for name, home in SECTION_OF_FIELD.items() if home in sections and name not in MACHINE_FIELDS)
 
 
-def recipe_groups(hidden: Collection[str] = (), texts: Mapping[str, str] | None = None) -> Decorator:
+def recipe_groups(
+    recipes: Sequence[str] = TRAINING_RECIPES,
+    hidden: Collection[str] = (),
+    texts: Mapping[str, str] | None = None,
+) -> Decorator:
     """Return a decorator that adds flags for all fields but [split] and `MACHINE_FIELDS`, by section.
 
     Args:
+        recipes: as in `recipe_options`.
         hidden: as in `recipe_options`.
         texts: as in `recipe_options`.
     """
     groups = [
-        cloup.option_group(title, recipe_options(*section_fields(section), hidden=hidden, texts=texts))
+        cloup.option_group(title, recipe_options(*section_fields(section), recipes=recipes, hidden=hidden, texts=texts))
         for title, section in (
             ("Network", "network"),
             ("Regularization", "regularization"),
@@ -207,7 +216,7 @@ data_options = reading_options()
 
 def split_options(command: Command) -> Command:
     """Add the flags that say how data is split, with validation and test samples in other files."""
-    valid_default = _defaults("valid_size", (DEFAULT_RECIPE, ROWS_RECIPE, "writeup"))
+    valid_default = _defaults("valid_size", TRAINING_RECIPES)
     options = (
         recipe_options("split", "train_size"),
         cloup.option(
@@ -517,14 +526,14 @@ def _defaults(name: str, recipes: Sequence[str], other: str | None = None) -> st
     Args:
         name: the field.
         recipes: as in `recipe_options`. If the command starts from `DEFAULT_RECIPE`, it starts from
-            `ROWS_RECIPE` for table rows.
+            one of the recipes for rows for table rows.
         other: a further default.
     """
     default, *others = (_shown(name, RECIPES[recipe]) for recipe in recipes)
     parts = [f"default: {default}", *filter(None, [other])]
     for recipe, value in zip(recipes[1:], others, strict=True):
         if value != default:
-            is_for_rows = recipe == ROWS_RECIPE and recipes[0] == DEFAULT_RECIPE
+            is_for_rows = recipe in (ROWS_RECIPE, SINGLE_ROWS_RECIPE) and recipes[0] == DEFAULT_RECIPE
             parts.append(f"tables: {value}" if is_for_rows else f"with --recipe {recipe}: {value}")
     return "; ".join(parts)
 
@@ -537,7 +546,9 @@ def _shown(name: str, recipe: Recipe) -> str:
     if name == "hidden":
         return "x".join(map(str, value))
     if name == "layers":
-        return ",".join(str(layer["type"]) for layer in value) or "none"
+        return f"those of recipe {recipe.name}" if value else "none"
+    if name == "activation":
+        return str(value[-1])
     return (
         ",".join(map(str, value))
         if isinstance(value, tuple)

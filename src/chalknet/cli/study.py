@@ -20,6 +20,7 @@ from chalknet.cli.options import (
     DATA_TEXT,
     GLYPHS_DEFAULT,
     MACHINE_FIELDS,
+    STUDY_RECIPES,
     csv_option,
     data_option,
     data_options,
@@ -116,9 +117,10 @@ def _plain_options(*names: str) -> Any:
     ),
     _plain_options("trials", "objective", "at_once", "search_seed"),
 )
-@cloup.option_group("Data", recipe_options(*section_fields("split")), data_options)
+@cloup.option_group("Data", recipe_options(*section_fields("split"), recipes=STUDY_RECIPES), data_options)
 @cloup.option_group("Table", table_options)
 @recipe_groups(
+    recipes=STUDY_RECIPES,
     hidden=("ensemble", "folds", "calibrate"),
     texts={
         "seed": "Seed of the initial weights. Needs --seeds-vary without init. Otherwise use --first-seed.",

@@ -138,7 +138,9 @@ def train(quiet: bool, logs: tuple[str, ...], **flags: Any) -> int:
     model.safetensors holds all networks as one model.
 
     The defaults below are those of recipe strong for images. For table rows, recipe strong becomes
-    strong-rows, and defaults after "tables" apply. A note says what was adapted to the data.
+    rows, a bag of five networks, and defaults after "tables" apply. If --hidden, --activation,
+    --batch-norm, --dropout or --layers is given, it becomes strong-rows, one network. Notes say what
+    was adapted to the data.
 
     Ctrl-C finishes the current epoch and writes a checkpoint. --resume continues from the
     checkpoint, also after a crash. The result is bit-identical to that of an uninterrupted run. A

@@ -8,14 +8,16 @@ from typing import Any
 from chalknet.checked import is_number, short
 from chalknet.config import Constraint
 from chalknet.errors import ConfigError
+from chalknet.training import rows_recipe
 
 BUDGETS = ("fast", "default", "best")  # from the shortest to the longest
 BUDGET = Constraint(
     f"one of {', '.join(BUDGETS)}, or a number of seconds > 0",
     lambda v: v in BUDGETS if isinstance(v, str) else is_number(v) and v > 0,
 )
-# Recipe -> budget -> fields that it sets. The values for images and for rows.
+# Recipe -> budget -> fields that it sets. Those of recipe rows depend on the table, see `rows_recipe`.
 PLANS: dict[str, dict[str, dict[str, Any]]] = {
+    "rows": {},
     "strong": {"fast": {"epochs": 10}, "default": {}, "best": {"ensemble": 3}},
     "strong-rows": {"fast": {"epochs": 20}, "default": {}, "best": {"ensemble": 5, "folds": 5, "calibrate": True}},
 }
@@ -27,17 +29,19 @@ BATCH, EPOCHS = 128, 40  # of both recipes
 
 
 def settings_for_budget(
-    budget: str | float, n_rows: int, n_inputs: int, n_classes: int, recipe: str = "strong-rows"
+    budget: str | float, n_rows: int, n_inputs: int, n_classes: int, recipe: str = "rows", n_numbers: int | None = None
 ) -> dict[str, Any]:
     """Return the fields of a named recipe that a budget sets.
 
     Args:
         budget: "fast", "default" or "best", or seconds of CPU time. Of the plans whose estimated
             time is at most so many seconds, the longest is taken; if there is none, the shortest.
-        n_rows: number of training samples.
+        n_rows: number of training samples, with those of all folds.
         n_inputs: number of inputs.
         n_classes: number of classes.
         recipe: the recipe that is changed.
+        n_numbers: how many of the inputs, the first ones, are numbers and not parts of categories; by
+            default all of them.
 
     Raises:
         ConfigError: an invalid budget, or the recipe has no plans.
@@ -48,13 +52,20 @@ def settings_for_budget(
         raise ConfigError(
             f"recipe {recipe} has no budgets. Leave out budget (--budget), or use one of {', '.join(PLANS)}."
         )
-    plans = PLANS[recipe]
-    if isinstance(budget, str):
-        return dict(plans[budget])
-    fitting = [
-        name for name in BUDGETS if estimated_seconds(plans[name], n_rows, n_inputs, n_classes, recipe) <= budget
-    ]
-    return dict(plans[fitting[-1] if fitting else BUDGETS[0]])
+    numbers = n_inputs if n_numbers is None else n_numbers
+
+    def seconds(name: str) -> float:
+        if recipe == "rows":
+            return rows_recipe.estimated_seconds(rows_recipe.PLANS[name], n_rows, n_inputs, numbers, n_classes)
+        return estimated_seconds(PLANS[recipe][name], n_rows, n_inputs, n_classes, recipe)
+
+    chosen = budget
+    if not isinstance(chosen, str):
+        fitting = [name for name in BUDGETS if seconds(name) <= chosen]
+        chosen = fitting[-1] if fitting else BUDGETS[0]
+    if recipe == "rows":
+        return rows_recipe.PLANS[chosen].settings(n_rows, n_inputs, numbers)
+    return dict(PLANS[recipe][chosen])
 
 
 def estimated_seconds(

@@ -15,7 +15,7 @@ from chalknet.data.preprocess import MAX_SCALED_PIXEL, PIXEL_SCALE, Scaling, inp
 from chalknet.data.splits import Splits
 from chalknet.errors import DataError
 from chalknet.formatting import count_of, quoted
-from chalknet.training.recipes import MIN_VALID
+from chalknet.training.recipes import MIN_VALID, chooses_by_folds
 
 
 def split_notes(
@@ -50,7 +50,7 @@ def split_notes(
         note = untrained_class_note([data.class_names[k] for k in lacking])
         notes.append(f'{note} Add samples, or use split "stratified".')
     n_valid = len(splits.valid)
-    if recipe.stopping.stop_early and 0 < n_valid < MIN_VALID:
+    if recipe.stopping.stop_early and 0 < n_valid < MIN_VALID and not chooses_by_folds(recipe):
         notes.append(
             f"early stopping chooses the epoch by only {count_of(n_valid, 'validation sample')}, too few for a "
             "reliable choice. Use stop_early=False (--no-stop-early), or a larger valid_size (--valid)."

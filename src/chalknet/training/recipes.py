@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from chalknet.config import CUSTOM_SPLIT, AugmentationConfig, Recipe, near_match
+from chalknet.config import CUSTOM_SPLIT, SHORT_FORM, AugmentationConfig, Recipe, near_match
 from chalknet.errors import ConfigError
 from chalknet.formatting import count_of
 from chalknet.training.budgets import settings_for_budget
+from chalknet.training.rows_recipe import N_FOLDS, rows_layers
 
 if TYPE_CHECKING:  # the command line lists recipes in its help, without importing NumPy
     from chalknet.data.dataset import Dataset
@@ -20,7 +21,10 @@ DEFAULT_RECIPE = "strong"  # for training; studies and the gradient check start 
 # error of an accuracy of 90 % is then more than 2 points, and epochs differ by less.
 # docs/recipes/strong.md measures the cost of such a choice.
 MIN_VALID = 200
-ROWS_RECIPE = "strong-rows"  # replaces "strong" for table rows
+DEFAULT_BUDGET = "default"
+ROWS_RECIPE = "rows"  # replaces "strong" for table rows
+SINGLE_ROWS_RECIPE = "strong-rows"  # replaces it where the user describes the network
+NETWORK_FIELDS = (*SHORT_FORM, "layers")
 
 # Full batch, 200 epochs, momentum 0.99 for weights only, learning rate 1e-5 for summed gradients, and
 # a split with seed 521: the defaults of `Recipe`.
@@ -53,16 +57,36 @@ _STRONG = Recipe(name="strong").with_settings(
     monitor="valid_accuracy",
 )
 
-# The same for table rows, without image augmentation; chosen by cross-validation
+# One dense network for table rows, without image augmentation; chosen by cross-validation
 # (docs/recipes/strong.md).
-_STRONG_ROWS = replace(_STRONG, name=ROWS_RECIPE, augmentation=AugmentationConfig()).with_settings(
+_STRONG_ROWS = replace(_STRONG, name=SINGLE_ROWS_RECIPE, augmentation=AugmentationConfig()).with_settings(
     hidden=(128,), dropout=0.0, input_dropout=0.2, learning_rate=7e-3
+)
+
+# A bag of networks for table rows, chosen on public tables (docs/recipes/rows.md). `settings_for_budget`
+# changes layers, epochs and batch size with the table.
+_ROWS = replace(_STRONG, name=ROWS_RECIPE, augmentation=AugmentationConfig()).with_settings(
+    layers=rows_layers((128, 128), embedded=0),
+    input_scaling="robust",
+    dropout_schedule="flat_cos",
+    label_smoothing=0.1,
+    learning_rate=0.04,
+    beta2=0.95,
+    weight_decay=0.02,
+    weight_decay_schedule="flat_cos",
+    schedule="coslog4",
+    epochs=32,
+    patience=32,
+    monitor="valid_loss",
+    ensemble=N_FOLDS,
+    folds=N_FOLDS,
+    calibrate=True,
 )
 
 # Settings of one network that is trained as a part of something larger.
 SINGLE_NETWORK: dict[str, Any] = {"ensemble": 1, "folds": 0, "calibrate": False}
 
-RECIPES = {"writeup": _WRITEUP, "strong": _STRONG, ROWS_RECIPE: _STRONG_ROWS}
+RECIPES = {"writeup": _WRITEUP, "strong": _STRONG, ROWS_RECIPE: _ROWS, SINGLE_ROWS_RECIPE: _STRONG_ROWS}
 
 
 def recipe(name: str) -> Recipe:
@@ -83,13 +107,17 @@ def adapt_to_data(
     data: Dataset,
     splits: Splits | None = None,
     budget: str | float | None = None,
+    *,
+    one_network: bool = False,
 ) -> tuple[Recipe, tuple[str, ...]]:
     """Return a named recipe with the user's settings, adapted to the data, and notes about it.
 
-    For table rows, "strong" becomes "strong-rows", which has no image augmentation. If the data
-    has its own validation split, all other samples are trained on, and folds of the recipe are
-    dropped; the strong recipes also use all samples if the data has its own test split. With fewer
-    than `MIN_VALID` validation samples early stopping is off. The samples of all folds count.
+    For table rows, "strong" becomes "rows", or "strong-rows" for one network or if the user sets
+    layers. The layers, epochs and batch size of "rows" are those of its budget for this table. If the data has its own
+    validation split, all other samples are trained on, and folds of the recipe are dropped; the
+    strong recipes also use all samples if the data has its own test split. With fewer than `MIN_VALID`
+    validation samples early stopping is off. The samples of all folds count. The folds of "rows" choose
+    an epoch with fewer samples too, which docs/recipes/rows.md measures.
 
     Args:
         chosen: a named recipe without changes.
@@ -97,6 +125,7 @@ def adapt_to_data(
         data: the samples.
         splits: index arrays of the user, or None.
         budget: as for `settings_for_budget`, or None. Settings of the user win over those of a budget.
+        one_network: whether one network is trained, as in the runs of a study.
 
     Returns:
         The recipe, and one sentence for each adaptation that the user should know.
@@ -106,13 +135,14 @@ def adapt_to_data(
     """
     notes = []
     if chosen.name == DEFAULT_RECIPE and not data.is_images:
-        chosen = RECIPES[ROWS_RECIPE]
-        notes.append(f"samples are table rows, so recipe {ROWS_RECIPE} is used.")
+        chosen, note = recipe_for_rows(settings, one_network=one_network)
+        notes.append(f"samples are table rows{note}, so recipe {chosen.name} is used.")
     if "train_size" not in settings:
         chosen = _using_all(chosen, settings, data)
-    if budget is not None:
-        n_train = len(data.pool) if splits is None else len(splits.train)
-        chosen, note = with_budget(chosen, budget, n_train, data.n_inputs, data.n_classes)
+    if budget is not None or chosen.name == ROWS_RECIPE:
+        n_numbers = data.n_inputs if data.encoding is None else data.encoding.n_numbers
+        n_train = _n_trained(chosen.with_settings(**_split_settings(settings)), data, splits)
+        chosen, note = with_budget(chosen, budget, n_train, data.n_inputs, data.n_classes, n_numbers)
         notes.append(note)
     recipe, more = with_user_settings(chosen, settings)
     notes += more
@@ -120,7 +150,7 @@ def adapt_to_data(
     if recipe.training.folds and "folds" not in settings and has_valid:
         recipe = recipe.with_settings(folds=0)
         notes.append("the validation samples that were given validate all networks, so there are no folds.")
-    if recipe.stopping.stop_early and "stop_early" not in settings:
+    if recipe.stopping.stop_early and "stop_early" not in settings and not chooses_by_folds(recipe):
         n_valid = _n_valid(recipe, data, splits)
         if n_valid < MIN_VALID:
             recipe = recipe.with_settings(stop_early=False)
@@ -128,12 +158,37 @@ def adapt_to_data(
     return recipe, tuple(notes)
 
 
-def with_budget(chosen: Recipe, budget: str | float, n_rows: int, n_inputs: int, n_classes: int) -> tuple[Recipe, str]:
-    """Return a named recipe with the settings of a budget, and a note that lists them."""
-    found = settings_for_budget(budget, n_rows, n_inputs, n_classes, chosen.name)
+def recipe_for_rows(settings: Mapping[str, Any], *, one_network: bool = False) -> tuple[Recipe, str]:
+    """Return the recipe that replaces "strong" for table rows, and the reason as a part of a sentence."""
+    given = [name for name in NETWORK_FIELDS if name in settings]
+    if given:
+        return RECIPES[SINGLE_ROWS_RECIPE], f" and {given[0]} is given"
+    return RECIPES[SINGLE_ROWS_RECIPE if one_network else ROWS_RECIPE], ""
+
+
+def with_budget(
+    chosen: Recipe,
+    budget: str | float | None,
+    n_rows: int,
+    n_inputs: int,
+    n_classes: int,
+    n_numbers: int | None = None,
+) -> tuple[Recipe, str]:
+    """Return a named recipe with the settings of a budget, by default "default", and a note that lists them."""
+    found = settings_for_budget(budget or DEFAULT_BUDGET, n_rows, n_inputs, n_classes, chosen.name, n_numbers)
+    changed = chosen.with_settings(**found)
+    shown = (
+        "" if budget is None else f"budget {budget}: " if isinstance(budget, str) else f"budget of {budget:g} seconds: "
+    )
+    if changed.network.layers:
+        units = " x ".join(f"{one:,}" for one in changed.network.hidden)
+        training = changed.training
+        return changed, (
+            f"{shown}{count_of(training.ensemble, 'network')} with {units} hidden units, {training.epochs} epochs "
+            f"each, batches of {training.batch_size:,}."
+        )
     words = ", ".join(f"{name}={value}" for name, value in found.items()) or "the recipe as it is"
-    shown = budget if isinstance(budget, str) else f"of {budget:g} seconds"
-    return chosen.with_settings(**found), f"budget {shown}: {words}."
+    return changed, f"{shown}{words}."
 
 
 def with_user_settings(chosen: Recipe, settings: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
@@ -141,6 +196,7 @@ def with_user_settings(chosen: Recipe, settings: Mapping[str, Any]) -> tuple[Rec
 
     The user's `ensemble` wins over folds of the recipe that it is not a multiple of.
     """
+    _check_layers_of(chosen, settings)
     n_folds, n = chosen.training.folds, settings.get("ensemble")
     if not n_folds or "folds" in settings or not isinstance(n, int) or n % n_folds == 0:
         return chosen.with_settings(**settings), []
@@ -148,15 +204,43 @@ def with_user_settings(chosen: Recipe, settings: Mapping[str, Any]) -> tuple[Rec
     return chosen.with_settings(**settings, folds=0), [note]
 
 
+def _check_layers_of(chosen: Recipe, settings: Mapping[str, Any]) -> None:
+    """Check that settings do not describe another network than a recipe with layers of its own.
+
+    Raises:
+        ConfigError: they do.
+    """
+    given = [name for name in SHORT_FORM if name in settings]
+    if chosen.network.layers and given and "layers" not in settings:
+        raise ConfigError(
+            f"recipe {chosen.name} has layers of its own, so it takes no {given[0]}. Use recipe {SINGLE_ROWS_RECIPE} "
+            f"(--recipe {SINGLE_ROWS_RECIPE}), or leave out {given[0]}."
+        )
+
+
+def chooses_by_folds(recipe: Recipe) -> bool:
+    """Return whether the folds of a recipe choose epochs, however few samples they have."""
+    return recipe.name == ROWS_RECIPE and recipe.training.folds > 0
+
+
 def _n_valid(recipe: Recipe, data: Dataset, splits: Splits | None) -> int:
     """Return the number of validation samples, with folds of all folds together."""
+    if recipe.training.folds:
+        return _n_trained(recipe, data, splits)
     if splits is not None:
-        return len(splits.valid) + (len(splits.train) if recipe.training.folds else 0)
-    if data.provided_valid is not None:
-        return len(data.provided_valid)
-    return _count(recipe.split.valid_size, data) + (
-        _count(recipe.split.train_size, data) if recipe.training.folds else 0
-    )
+        return len(splits.valid)
+    return _count(recipe.split.valid_size, data) if data.provided_valid is None else len(data.provided_valid)
+
+
+def _n_trained(recipe: Recipe, data: Dataset, splits: Splits | None) -> int:
+    """Return the number of training samples, with validation samples that are taken from the same pool."""
+    if splits is not None:
+        return len(splits.train) + len(splits.valid)
+    return min(len(data.pool), _count(recipe.split.train_size, data) + _count(recipe.split.valid_size, data))
+
+
+def _split_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: settings[name] for name in ("train_size", "valid_size") if name in settings}
 
 
 def _count(size: float, data: Dataset) -> int:
@@ -169,7 +253,7 @@ def _using_all(chosen: Recipe, settings: Mapping[str, Any], data: Dataset) -> Re
     n_pool = len(data.pool)
     if data.provided_valid is not None:
         return chosen.with_settings(train_size=n_pool)
-    if chosen.name not in (DEFAULT_RECIPE, ROWS_RECIPE) or data.provided_test is None:
+    if chosen.name == "writeup" or data.provided_test is None:
         return chosen
     valid = float(settings.get("valid_size", chosen.split.valid_size))
     return chosen.with_settings(train_size=n_pool - _count(valid, data))

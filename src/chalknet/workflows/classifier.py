@@ -85,14 +85,18 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A neural-network classifier that scikit-learn can clone, search and put into pipelines.
 
     A parameter that is None keeps the recipe's value. For rows of numbers, the recipe "strong" is
-    one hidden layer of 128 units on inputs scaled to mean 0 and standard deviation 1, trained with
-    mini-batches and input dropout. It computes in float32; float64 values are scaled in float64
-    first. With up to 200 samples, batches are full, inputs are not dropped, and it computes in
-    float64, so that a sample weight of 2 is the same as a sample given twice. To choose the float
-    type, give settings={"dtype": "float64"} or "float32". With image_shape, "strong" is
-    `chalknet.recipe("strong")`. Other recipes are used as they are, except that rows are never
-    augmented as images. With up to 200 samples, all networks of an ensemble train on all samples:
-    folds and calibration of a named recipe are left out.
+    `chalknet.recipe("rows")`: five networks from cross-validation folds, whose averaged
+    probabilities are calibrated (docs/recipes/rows.md). If hidden, activation, batch_norm, dropout or
+    settings["layers"] describes a network, and for up to 60 samples, it is
+    `chalknet.recipe("strong-rows")`: one hidden layer of 128 units on inputs scaled to mean 0 and
+    standard deviation 1, trained with mini-batches and input dropout. With up to 200 samples, that
+    recipe trains in full batches without input dropout and computes in float64, so that a sample
+    weight of 2 is the same as a sample given twice. Otherwise recipes compute in float32; float64
+    values are scaled in float64 first. To choose the float type, give settings={"dtype": "float64"}
+    or "float32". With image_shape, "strong" is `chalknet.recipe("strong")`. Other recipes are used as
+    they are, except that rows are never augmented as images, and with up to 200 samples all networks
+    of an ensemble train on all samples, without folds and calibration. partial_fit trains one
+    network.
 
     Args:
         recipe: a recipe's name, or a `Recipe`.
@@ -458,6 +462,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             are_images=shape is not None,
             seed=seed,
             budget=self.budget,
+            n_numbers=None if self.encoding_ is None else self.encoding_.n_numbers,
             is_partial=is_partial,
         )
 

@@ -13,6 +13,8 @@ from chalknet.training.recipes import (
     DEFAULT_RECIPE,
     ROWS_RECIPE,
     SINGLE_NETWORK,
+    SINGLE_ROWS_RECIPE,
+    recipe_for_rows,
     with_budget,
     with_user_settings,
 )
@@ -44,8 +46,11 @@ PARAMETER_OF_OTHER_FIELD = {
 }
 IMAGE_FIELDS = ("shift_pixels", "rotation_degrees", "zoom", "shear", "erase")
 
-# Up to this number of samples, all train in full batches: a tenth of them is too few for validation.
+# Up to this number of samples, all of them train one network in full batches: without folds, a tenth of
+# the samples is too few for validation.
 MAX_SMALL_SAMPLES = 200
+# The same where the recipe would be "rows", whose folds use all samples for validation.
+MAX_SAMPLES_WITHOUT_FOLDS = 60
 
 # With few samples, the networks of the recipe for rows see all samples: there are neither folds nor
 # samples to calibrate on. Inputs are not dropped and batches are full, so that only the initial
@@ -70,10 +75,6 @@ def rows_recipe(recipe: Recipe) -> Recipe:
     return recipe if recipe.training.folds else recipe.with_settings(stop_early=False)
 
 
-ROWS = rows_recipe(recipe_named(ROWS_RECIPE))
-SMALL_ROWS = ROWS.with_settings(**SMALL_ROWS_SETTINGS)
-
-
 def classifier_recipe(
     recipe: str | Recipe,
     parameters: Mapping[str, Any],
@@ -84,12 +85,14 @@ def classifier_recipe(
     are_images: bool,
     seed: int,
     budget: str | float | None = None,
+    n_numbers: int | None = None,
     is_partial: bool = False,
 ) -> tuple[Recipe, tuple[str, ...]]:
     """Return the complete recipe of one fit, and notes about it.
 
     Args:
-        recipe: a name or a `Recipe`. "strong" is `ROWS` or `SMALL_ROWS` for rows.
+        recipe: a name or a `Recipe`. For rows, "strong" is "rows"; "strong-rows" if a parameter or a setting
+            describes the network, for up to `MAX_SAMPLES_WITHOUT_FOLDS` samples and in partial_fit.
         parameters: values by the names of `FIELD_OF_PARAMETER`; None keeps the recipe's value.
         settings: other fields of the recipe, or None.
         rows: (N, I) samples.
@@ -97,6 +100,7 @@ def classifier_recipe(
         are_images: whether the samples are images; only these are augmented as images.
         seed: seed of the weights and of the batch order.
         budget: as for `settings_for_budget`, or None.
+        n_numbers: as for `settings_for_budget`.
         is_partial: whether these are samples of partial_fit, which trains one network at a time and
             which more samples will follow.
 
@@ -106,19 +110,8 @@ def classifier_recipe(
     """
     if not isinstance(recipe, (str, Recipe)):
         raise ConfigError(f"recipe must be a recipe's name or a Recipe, got {recipe!r}.")
-    is_rows = recipe == DEFAULT_RECIPE and not are_images
-    base = recipe if isinstance(recipe, Recipe) else recipe_named(ROWS_RECIPE if is_rows else recipe)
-    notes: list[str] = []
     if budget is not None and isinstance(recipe, Recipe):
         raise ConfigError("budget changes a recipe given by name. Leave it out, or give the name of a recipe.")
-    if budget is not None:
-        base, note = with_budget(base, budget, len(rows), rows.shape[1], n_classes)
-        notes.append(note)
-    is_small = len(rows) <= MAX_SMALL_SAMPLES and not is_partial
-    if is_rows:
-        base = base.with_settings(**SMALL_ROWS_SETTINGS) if is_small else rows_recipe(base)
-    elif is_small and not isinstance(recipe, Recipe):
-        base = base.with_settings(folds=0, calibrate=False)
     fields = {FIELD_OF_PARAMETER[name]: to_python(value) for name, value in parameters.items() if value is not None}
     if not are_images:
         fields |= dict.fromkeys(IMAGE_FIELDS, 0.0)
@@ -126,6 +119,23 @@ def classifier_recipe(
     if isinstance(hidden, int):
         fields["hidden"] = (hidden,)
     given = {**fields, **_extra_fields(settings), "seed": seed}
+    is_strong_rows = recipe == DEFAULT_RECIPE and not are_images
+    is_bag = is_strong_rows and recipe_for_rows(given)[0].name == ROWS_RECIPE
+    is_small = len(rows) <= (MAX_SAMPLES_WITHOUT_FOLDS if is_bag else MAX_SMALL_SAMPLES) and not is_partial
+    if isinstance(recipe, Recipe):
+        base = recipe
+    elif is_strong_rows:
+        base = recipe_named(SINGLE_ROWS_RECIPE) if is_small or is_partial else recipe_for_rows(given)[0]
+    else:
+        base = recipe_named(recipe)
+    notes: list[str] = []
+    if (budget is not None or base.name == ROWS_RECIPE) and not isinstance(recipe, Recipe):
+        base, note = with_budget(base, budget, len(rows), rows.shape[1], n_classes, n_numbers)
+        notes += [note] if budget is not None else []
+    if is_strong_rows:
+        base = base.with_settings(**SMALL_ROWS_SETTINGS) if is_small else rows_recipe(base)
+    elif is_small and not isinstance(recipe, Recipe):
+        base = base.with_settings(folds=0, calibrate=False)
     if isinstance(recipe, Recipe):
         resolved = base.with_settings(**given)
     else:

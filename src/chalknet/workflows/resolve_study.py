@@ -42,7 +42,7 @@ class StudyRequest:
             return self.spec, ()
         # A run of a study is one network, also where a training with the recipe is an ensemble.
         settings = {**SINGLE_NETWORK, **self.settings}
-        recipe, notes = adapt_to_data(recipe_named(self.spec.recipe.name), settings, data)
+        recipe, notes = adapt_to_data(recipe_named(self.spec.recipe.name), settings, data, one_network=True)
         return replace(self.spec, recipe=recipe), notes
 
 

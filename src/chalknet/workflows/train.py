@@ -59,7 +59,8 @@ def train(
 
     Args:
         data: a `Dataset`, or what `chalknet.load_data` takes.
-        recipe: a recipe's name or a `Recipe`. "strong" becomes "strong-rows" for rows of numbers.
+        recipe: a recipe's name or a `Recipe`. For rows of numbers, "strong" becomes "rows",
+            or "strong-rows" if hidden, activation, batch_norm, dropout or layers is given.
         budget: "fast", "default" or "best", or a number of seconds of CPU time: how much time a recipe
             given by name takes. A note says which settings that changes. Settings that you give win.
         valid: provided validation samples, as data. All samples of data then train, unless train_size
