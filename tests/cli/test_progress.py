@@ -2,11 +2,13 @@
 
 import re
 import sys
+import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from chalknet.cli import progress
 from chalknet.cli.progress import EpochProgress
 from chalknet.config import Recipe
 from chalknet.data.splits import Splits
@@ -97,3 +99,28 @@ def test_training_continues_if_the_terminal_closes(monkeypatch):
     with shown(4, 100, quiet=False) as show:
         for epoch in range(1, 5):
             show(record(epoch))
+
+
+def test_a_long_epoch_shows_its_samples(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "120")
+    with shown(3, 800_000, quiet=False) as show:
+        show(record(1))
+        show.on_update(200_000)
+    assert "2/3" in (text := capsys.readouterr().err)
+    assert "200,000 of 800,000 samples" in text
+
+
+def test_slow_reading_is_told_on_a_terminal(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(progress, "SLOW_SECONDS", 0.0)
+    (tmp_path / "t.csv").write_bytes(b"x" * 3_000_000)
+    for is_terminal, is_over, text in (
+        (True, False, "reading t.csv, 3 MB ...\n"),
+        (True, True, ""),
+        (False, False, ""),
+    ):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda is_terminal=is_terminal: is_terminal, raising=False)
+        monkeypatch.chdir(tmp_path)
+        with progress.slow_reading("t.csv", quiet=False, is_over=lambda is_over=is_over: is_over):
+            time.sleep(0.2)
+        assert capsys.readouterr().err == text

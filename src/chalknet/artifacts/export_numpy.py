@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from chalknet.artifacts.export_weights import float32_members
-from chalknet.data.tables.columns import MISSING_TEXTS
 from chalknet.data.tables.encoding import TableEncoding
+from chalknet.data.tables.texts import MISSING_TEXTS
 from chalknet.network.architecture import Architecture, NamedLayer
 from chalknet.network.model import Classifier
 from chalknet.version import __version__

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from chalknet.artifacts.export_weights import Float32Array, float32, float32_members, reads_pixels
 from chalknet.data.tables.columns import CATEGORY, DATE, Column
-from chalknet.data.tables.encoding import CYCLES, TableEncoding
+from chalknet.data.tables.encoding import TableEncoding
+from chalknet.data.tables.rows import CYCLES
 from chalknet.errors import ConfigError, MissingExtraError
 from chalknet.network.architecture import Architecture
 from chalknet.network.model import Classifier

@@ -250,9 +250,11 @@ def convert(source: str, out: str, kind: str | None, overwrite: bool, **flags: A
 
 def _load(source: str, flags: dict[str, Any]) -> Dataset:
     """Return the data set that the command line names."""
+    from chalknet.cli.progress import slow_reading
     from chalknet.data.open_data import open_data
 
-    return open_data(parse_source(source, flags))
+    with slow_reading(source, quiet=False):
+        return open_data(parse_source(source, flags))
 
 
 def _split_text(samples: Dataset, recipe: Recipe, splits: Splits) -> str:

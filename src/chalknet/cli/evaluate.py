@@ -75,10 +75,12 @@ def evaluate(
         chalknet evaluate runs/first --split test
         chalknet evaluate runs/first/model.safetensors scans -o runs/first/scans
     """
+    from chalknet.cli.progress import slow_reading
     from chalknet.workflows.evaluate import evaluate as run_evaluate
     from chalknet.workflows.evaluate import evaluation_json
 
-    found = run_evaluate(model, parse_source(data, flags), split=split, out=out, overwrite=overwrite)
+    with slow_reading(data or "the data", quiet=quiet):
+        found = run_evaluate(model, parse_source(data, flags), split=split, out=out, overwrite=overwrite)
     print_notes(found.notes, quiet)
     if as_json:
         echo(evaluation_json(found), nl=False)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -14,13 +16,14 @@ from chalknet.cli.output import echo
 from chalknet.formatting import printable
 from chalknet.records import EpochRecord
 from chalknet.training.callbacks import Callback, RunContext
-from chalknet.training.progress import WIDE_COLUMNS, progress_text
+from chalknet.training.progress import WIDE_COLUMNS, progress_text, short_number
 from chalknet.training.progress import format_clock as format_clock  # for the progress of studies
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 MAX_LINES = 20  # The number of lines per training, about, if standard error is no terminal.
+SLOW_SECONDS = 2.0
 BAR_WIDTH = 10  # In characters.
 
 
@@ -62,6 +65,7 @@ class EpochProgress(Callback):
                 self._task = self._bar.add_task("", total=self._n_epochs, count=f"0/{self._n_epochs}", facts="")
                 self._bar.start()
         self.has_begun, self._started = True, time.perf_counter()
+        self._epoch, self._epoch_started = self._done + 1, self._started
 
     def print_line(self, line: str) -> None:
         """Print a line, above the bar if there is one, even if quiet."""
@@ -78,8 +82,22 @@ class EpochProgress(Callback):
             with suppress(OSError):
                 bar.stop()
 
+    def on_update(self, n_samples: int) -> None:
+        """Show on a terminal how far the epoch is."""
+        if self._bar is None:
+            return
+        seconds = time.perf_counter() - self._epoch_started
+        speed, left = n_samples / seconds, seconds * (self._n_train / n_samples - 1)
+        facts = (
+            f"{n_samples:,} of {self._n_train:,} samples  {short_number(speed)}/s  {format_clock(left)} left of epoch"
+        )
+        with suppress(OSError):  # Training continues if the terminal has closed.
+            done = self._epoch - 1 + n_samples / self._n_train
+            self._bar.update(self._task, completed=done, count=f"{self._epoch}/{self._n_epochs}", facts=facts)
+
     def on_epoch_end(self, record: EpochRecord) -> None:
         """Show the epoch."""
+        self._epoch, self._epoch_started = record.epoch + 1, time.perf_counter()
         with suppress(OSError):  # Training continues if the terminal has closed.
             self._show(record)
 
@@ -97,6 +115,32 @@ class EpochProgress(Callback):
     def _is_due(self, epoch: int) -> bool:
         """Return whether this epoch gets a line, which the first, the last and some between do."""
         return epoch in (1, self._n_epochs) or epoch % max(1, self._n_epochs // MAX_LINES) == 0
+
+
+@contextmanager
+def slow_reading(source: str, *, quiet: bool, is_over: Callable[[], bool] = bool) -> Iterator[None]:
+    """Say on a terminal that a file is read, if that takes longer than `SLOW_SECONDS`.
+
+    Args:
+        source: the file.
+        quiet: whether to say nothing.
+        is_over: returns whether reading has ended within the block.
+    """
+
+    def tell() -> None:
+        if not is_over():
+            with suppress(OSError):
+                size = Path(source).stat().st_size if Path(source).is_file() else 0
+                echo(f"reading {source}{f', {size / 1e6:,.0f} MB' if size else ''} ...", err=True)
+
+    timer = threading.Timer(SLOW_SECONDS, tell)
+    timer.daemon = True
+    if not quiet and sys.stderr.isatty():
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def progress_bar(first_column: str) -> Progress:

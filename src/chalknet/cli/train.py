@@ -160,13 +160,14 @@ def train(quiet: bool, logs: tuple[str, ...], **flags: Any) -> int:
     options = TrainOptions(data=source, settings=settings, default_out=given["out"] is None, **given)
     kernels = choose_kernels()  # This must happen before NumPy is imported.
 
-    from chalknet.cli.progress import EpochProgress
+    from chalknet.cli.progress import EpochProgress, slow_reading
     from chalknet.reporting.tables import statistics_table
     from chalknet.workflows.train import run_training
 
     writers = [log_writer(text) for text in logs]
     progress = EpochProgress(kernels, quiet=quiet)
-    with stop_after_epoch(progress) as must_stop:
+    told = slow_reading(source.source or "the data", quiet=quiet, is_over=lambda: progress.has_begun)
+    with stop_after_epoch(progress) as must_stop, told:
         run = run_training(replace(options, must_stop=must_stop), [progress, *writers])
     if not quiet:
         echo(statistics_table(run).text())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from reprlib import repr as short
 from typing import Any
@@ -17,6 +17,7 @@ from chalknet.config import DataConfig
 from chalknet.data.on_disk import OnDiskSamples
 from chalknet.data.tables.columns import ColumnSummary
 from chalknet.data.tables.encoding import TableEncoding
+from chalknet.data.tables.rows import TableRows
 from chalknet.errors import DataError
 from chalknet.formatting import count_of
 
@@ -32,7 +33,8 @@ class Dataset:
 
     Attributes:
         inputs: (N, H, W) gray images or (N, I) rows; uint8, float32 or float64, not scaled. A NumPy
-            array, or `OnDiskSamples` that are read when they are indexed.
+            array, `OnDiskSamples` that are read when they are indexed, or the `TableRows` of a large
+            table, which are computed when they are indexed.
         labels: (N,) int64 in [0, K).
         class_names: K names, at least two.
         groups: (N,) int64 or None. Samples of one group (a font family, a patient) should not be in
@@ -87,7 +89,7 @@ class Dataset:
                 )
             object.__setattr__(self, "groups", groups.astype(np.int64))
         if not self.sha256:
-            object.__setattr__(self, "sha256", arrays_sha256(np.asarray(self.inputs), labels))
+            object.__setattr__(self, "sha256", arrays_sha256(self.inputs, labels))
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -122,12 +124,14 @@ class Dataset:
 
     def in_memory(self) -> Dataset:
         """Return the same data set with its samples as one array in memory."""
-        return replace(self, inputs=np.asarray(self.inputs)) if self.is_on_disk else self
+        return self if isinstance(self.inputs, np.ndarray) else replace(self, inputs=np.asarray(self.inputs))
 
     def without_missing(self) -> Dataset:
         """Return the data set with missing values replaced by the median of their column, to compare samples."""
         if self.encoding is None:
             return self
+        if isinstance(self.inputs, TableRows):
+            return replace(self, inputs=self.inputs.with_medians(), encoding=None)
         rows = np.array(self.inputs, np.float64)
         for column in rows.T:
             gone = np.isnan(column)
@@ -145,8 +149,8 @@ class UnlabeledSamples:
     """N samples without labels, checked like those of a `Dataset`.
 
     Attributes:
-        inputs: (N, H, W) images or (N, I) rows; uint8, float32 or float64; a NumPy array or
-            `OnDiskSamples`.
+        inputs: (N, H, W) images or (N, I) rows; uint8, float32 or float64; a NumPy array,
+            `OnDiskSamples` or `TableRows`.
         source: what messages call the source.
         notes: what a reader converted or left out, one sentence each.
         input_names: names of the columns, as in `Dataset`.
@@ -166,7 +170,7 @@ class UnlabeledSamples:
 
     def __post_init__(self) -> None:
         """Remove the axis of a single channel, and check the samples."""
-        if not isinstance(self.inputs, OnDiskSamples):
+        if not isinstance(self.inputs, OnDiskSamples | TableRows):
             inputs, dropped = without_channel(self.inputs)
             object.__setattr__(self, "inputs", inputs)
             object.__setattr__(self, "notes", (*self.notes, *dropped))
@@ -338,20 +342,27 @@ def checked_labels(labels: NDArray[Any], n_samples: int, class_names: Sequence[s
     return labels.astype(np.int64)
 
 
-def arrays_sha256(*arrays: NDArray[Any]) -> str:
+def arrays_sha256(*arrays: Any) -> str:
     """Return a digest of types, shapes and bytes, which identifies samples without a file."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
+        for _, block in _blocks(array):
+            digest.update(np.ascontiguousarray(block).data)
     return digest.hexdigest()
 
 
 def sample_digests(inputs: Any) -> Iterator[bytes]:
     """Yield a digest of the values of each sample; equal values of any type give equal digests."""
-    for row in np.asarray(inputs).reshape(len(inputs), -1):
-        values = row.astype(np.float64) + 0.0  # so that -0.0 equals 0.0
-        yield hashlib.sha256(values.tobytes()).digest()
+    for _, block in _blocks(inputs):
+        for row in block.reshape(len(block), -1):
+            values = row.astype(np.float64) + 0.0  # so that -0.0 equals 0.0
+            yield hashlib.sha256(values.tobytes()).digest()
+
+
+def _blocks(inputs: Any) -> Iterable[tuple[int, NDArray[Any]]]:
+    """Yield samples in blocks, each with the position of its first sample; an array is one block."""
+    return inputs.blocks() if isinstance(inputs, OnDiskSamples | TableRows) else [(0, inputs)]
 
 
 def check_inputs(inputs: Any, source: str, *, may_be_missing: bool = False) -> None:
@@ -378,7 +389,7 @@ def check_inputs(inputs: Any, source: str, *, may_be_missing: bool = False) -> N
     if inputs.dtype not in (np.uint8, np.float32, np.float64):
         raise DataError(f"{source}: inputs must be uint8, float32 or float64, got {inputs.dtype}.")
     if inputs.dtype.kind == "f":
-        for start, block in inputs.blocks() if isinstance(inputs, OnDiskSamples) else [(0, inputs)]:
+        for start, block in () if isinstance(inputs, TableRows) else _blocks(inputs):  # those are finite or missing
             is_good = ~np.isinf(block) if may_be_missing else np.isfinite(block)
             bad = np.flatnonzero(~is_good.reshape(len(block), -1).all(axis=1))
             if bad.size:

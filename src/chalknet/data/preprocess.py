@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from chalknet.data.tables.rows import TableRows
 from chalknet.errors import ShapeError
 
 PIXEL_SCALE = 255.0
@@ -177,12 +178,16 @@ def _medians(inputs: Any, train: NDArray[np.int64], counts: NDArray[np.float64] 
     those above m have at most half of the weight each.
     """
     medians = np.zeros(inputs.shape[1])
-    weights = np.ones(len(train)) if counts is None else counts[train]
-    for at in range(len(medians)):
+    # What is derived from the columns of a table is never missing, and takes long to compute column by column.
+    for at in range(inputs.n_numbers if isinstance(inputs, TableRows) else len(medians)):
         column = np.asarray(inputs[train, at], np.float64)
         known = np.flatnonzero(~np.isnan(column))
         if not len(known):
             continue
+        if counts is None:
+            medians[at] = np.median(column[known])
+            continue
+        weights = counts[train]
         order = known[np.argsort(column[known], kind="stable")]
         below = np.cumsum(weights[order])
         half = below[-1] / 2
@@ -280,10 +285,12 @@ def _pieces(
     fill: NDArray[np.float64] | None = None,
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Yield the training samples as float64 rows in blocks, with the weight of each row."""
+    if isinstance(inputs, TableRows) and fill is not None:
+        inputs, fill = inputs.filled(fill), None
     for start in range(0, len(train), SAMPLES_AT_ONCE):
         some = train[start : start + SAMPLES_AT_ONCE]
         yield (
-            filled(flatten(inputs[some]).astype(np.float64), fill),
+            filled(flatten(inputs[some]).astype(np.float64, copy=False), fill),
             np.ones(len(some)) if counts is None else counts[some],
         )
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from chalknet.data.dataset import ARRAYS, Dataset, IntArray, check_input_names, nfc, sample_digests
 from chalknet.data.on_disk import OnDiskSamples
+from chalknet.data.tables.rows import TableRows, joined_rows
 from chalknet.errors import ConfigError, DataError
 
 
@@ -125,6 +126,8 @@ def _joined(inputs: list[Any]) -> Any:
     """Concatenate samples, in memory or on disk."""
     if isinstance(inputs[0], OnDiskSamples):
         return OnDiskSamples([array for one in inputs for array in one.arrays])
+    if any(isinstance(one, TableRows) for one in inputs):
+        return joined_rows(inputs)
     joined: NDArray[Any] = np.concatenate(inputs)
     return joined
 

@@ -76,6 +76,12 @@ class Callback:
     def on_train_begin(self, context: RunContext) -> None:
         """Prepare for a training; called once for each network of an ensemble."""
 
+    def on_update(self, n_samples: int) -> None:
+        """Receive how many samples of the current epoch have been trained on; called about every second.
+
+        Networks that train in one stack do not call it.
+        """
+
     def on_epoch_end(self, record: EpochRecord) -> None:
         """Receive the record of a finished epoch."""
 
@@ -120,19 +126,32 @@ def as_callbacks(callbacks: EpochCallback | Sequence[EpochCallback] | None) -> l
     return [one if isinstance(one, Callback) else FunctionCallback(one) for one in given]
 
 
-@contextmanager
-def running_callbacks(callbacks: Sequence[Callback], context: RunContext) -> Iterator[EpochCallback]:
-    """Start callbacks, and end them when the block is left.
+class AllCallbacks(Callback):
+    """A callback that passes what it receives on to several, in their order."""
 
-    Yields a function that passes a record to all callbacks in their order.
-    """
+    def __init__(self, callbacks: Sequence[Callback]) -> None:
+        """Create the callback."""
+        self._callbacks = tuple(callbacks)
 
-    def send(record: EpochRecord) -> None:
-        for callback in callbacks:
+    def on_update(self, n_samples: int) -> None:
+        """Pass the number on."""
+        for callback in self._callbacks:
+            callback.on_update(n_samples)
+
+    def on_epoch_end(self, record: EpochRecord) -> None:
+        """Pass the record on."""
+        for callback in self._callbacks:
             callback.on_epoch_end(record)
 
+
+@contextmanager
+def running_callbacks(callbacks: Sequence[Callback], context: RunContext) -> Iterator[Callback]:
+    """Start callbacks, and end them when the block is left.
+
+    Yields a callback that passes what it receives to all of them.
+    """
     with ExitStack() as stack:
         for callback in callbacks:
             stack.push(lambda _kind, error, _trace, end=callback.on_train_end: end(error))
             callback.on_train_begin(context)
-        yield send
+        yield AllCallbacks(callbacks)

@@ -21,6 +21,8 @@ from chalknet.data.image_facts import ImageFacts, image_facts
 from chalknet.data.on_disk import OnDiskSamples, OnDiskSplit
 from chalknet.data.preprocess import Scaling, fit_scaling, flatten
 from chalknet.data.splits import Splits
+from chalknet.data.tables.rows import TableRows
+from chalknet.engines.batches import batch_size
 from chalknet.engines.engine import (
     Batch,
     Engine,
@@ -44,7 +46,7 @@ from chalknet.network.model import Ensemble, Network
 from chalknet.network.objective import Objective
 from chalknet.network.optimizers import AVERAGE, Step, optimizer_for
 from chalknet.records import SPLITS, EpochRecord, Scores
-from chalknet.training.callbacks import Callback
+from chalknet.training.callbacks import AllCallbacks, Callback
 from chalknet.training.callbacks import EpochCallback as EpochCallback  # an export too
 from chalknet.training.divergence import (
     MAX_SAMPLES,
@@ -59,6 +61,8 @@ from chalknet.training.stopping import EarlyStopping
 
 if TYPE_CHECKING:
     from chalknet.engines.torch_engine import StackedEngine, TorchStack
+
+REPORT_SECONDS = 1.0  # between two reports of the progress within an epoch
 
 ENGINES: dict[str, EngineFactory] = {"numpy": NumpyEngine, "reference": ReferenceEngine}
 
@@ -209,6 +213,8 @@ class Trainer:
         last: the engine's snapshot after the last finished epoch; None before `epochs` is called.
         best: number and snapshot of the best epoch, set by `BestWeights`; None without it.
         should_stop: set to True by a callback to end the training.
+        on_update: called about every `REPORT_SECONDS` with the number of samples of the current epoch that
+            have been trained on; or None.
         earlier_epochs: number of epochs of a training that this one continues with other samples.
             Batch orders continue from there; learning rate schedules start anew.
         earlier_updates: number of updates of that training. Update numbers continue from there.
@@ -281,6 +287,7 @@ class Trainer:
         self.last: Snapshot = None
         self.best: tuple[int, Snapshot] | None = None
         self.should_stop = False
+        self.on_update: Callable[[int], None] | None = None
         self.earlier_epochs = self.earlier_updates = 0
 
     def epochs(self) -> Iterator[EpochRecord]:
@@ -347,6 +354,20 @@ class Trainer:
                 decay, dropout = (regularization_multiplier(one, number, n_updates) for one in schedules)
                 multipliers = decay, dropout
             yield Update(batch, Step(self.earlier_updates + number + 1, rate * factor, *multipliers))
+
+    def reported_updates(self, epoch: int) -> Iterator[Update]:
+        """Yield the updates of an epoch, and report how many samples they had to `on_update`."""
+        report = self.on_update
+        if report is None:
+            yield from self.updates(epoch)
+            return
+        n_samples, next_report = 0, time.perf_counter() + REPORT_SECONDS
+        for update in self.updates(epoch):
+            yield update
+            n_samples += batch_size(update.batch)
+            if time.perf_counter() >= next_report:
+                report(n_samples)
+                next_report = time.perf_counter() + REPORT_SECONDS
 
     @property
     def next_epoch(self) -> int:
@@ -561,7 +582,7 @@ class Trainer:
         if isinstance(inputs, OnDiskSamples):
             small = np.min_scalar_type(self.data.n_classes - 1)  # labels are held whatever the number of samples
             return SplitData(OnDiskSplit(inputs, index, self.recipe.training.shuffle_window), labels.astype(small))
-        return SplitData(flatten(inputs)[index], labels)
+        return SplitData(inputs.take(index) if isinstance(inputs, TableRows) else flatten(inputs)[index], labels)
 
     def _reference_engine(self, update: Update) -> ReferenceEngine:
         """Return a float64 reference engine with at most `MAX_SAMPLES` samples of an update."""
@@ -592,7 +613,7 @@ def train_epochs(
     active = [trainer for trainer in trainers if not trainer.is_finished]
     while active:
         started = time.perf_counter()
-        updates = [trainer.updates(trainer.next_epoch) for trainer in active]
+        updates = [trainer.reported_updates(trainer.next_epoch) for trainer in active]
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # Trainer.finish_epoch reports a loss that overflows
                 trained = [active[0].engine.train_epoch(updates[0])] if stack is None else stack.train_epoch(updates)
@@ -644,7 +665,10 @@ def run_trainers(
         ConfigError: early stopping is on, and there are no validation samples.
     """
     best = {trainer: BestWeights(trainer) for trainer in trainings}
-    for trainer in trainings:
+    for trainer, callbacks in trainings.items():
+        receivers = [one for one in callbacks if isinstance(one, Callback)]
+        if stack is None and receivers:
+            trainer.on_update = AllCallbacks(receivers).on_update
         if trainer.is_finished:
             on_end(trainer, best[trainer].run())
     for trainer, record in train_epochs(list(trainings), stack):

@@ -19,7 +19,7 @@ from chalknet.config import Recipe
 from chalknet.data.audit import Audit, WorstPair
 from chalknet.data.dataset import Dataset, IntArray, sample_digests
 from chalknet.data.load import BUILTIN, load_data
-from chalknet.data.readers.table import number_columns
+from chalknet.data.readers.table import column_summaries
 from chalknet.data.splits import Splits, split_by_recipe
 from chalknet.data.tables.columns import ColumnSummary
 from chalknet.errors import ConfigError, DataError, OutputError
@@ -104,7 +104,7 @@ def describe(data: Dataset) -> DataInfo:
         dtype=str(data.inputs.dtype),
         value_range=_value_range(data),
         class_counts={name: int(n) for name, n in zip(data.class_names, data.class_counts, strict=True)},
-        columns=data.columns or number_columns(data),
+        columns=column_summaries(data),
         n_groups=None if data.groups is None else len(np.unique(data.groups)),
         n_provided_test=0 if data.provided_test is None else len(data.provided_test),
         notes=data.notes,

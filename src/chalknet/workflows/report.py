@@ -14,7 +14,7 @@ from chalknet.config import CUSTOM_SPLIT, DataConfig, Recipe
 from chalknet.data.audit import audit
 from chalknet.data.folds import member_splits
 from chalknet.data.open_data import open_data
-from chalknet.data.readers.table import number_columns
+from chalknet.data.readers.table import column_summaries
 from chalknet.data.splits import split_by_recipe
 from chalknet.errors import ChalknetError, StoreError
 from chalknet.machine.facts import machine_facts
@@ -143,7 +143,7 @@ def _samples(spec: StudySpec, config: DataConfig, source: str | None, recipe: Re
             more = {"whole": split_by_recipe(recipe, data)}
             splits = member_splits(data, more["whole"], recipe)[0]
         found = audit(data.in_memory(), splits)
-        columns = data.columns or number_columns(data.in_memory())
+        columns = column_summaries(data)
     except (ChalknetError, OSError) as error:
         gone = f"The samples could not be read again: {escape(str(error))}"
         return {"data": None, "splits": None, "data_missing_reason": gone}

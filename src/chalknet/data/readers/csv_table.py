@@ -23,6 +23,7 @@ from chalknet.data.readers.labels import (
     INTEGER,
     LABEL_NAMES,
     MISSING,
+    NUMBER_PATTERN,
     LabelTexts,
     column_text,
     is_number,
@@ -35,6 +36,7 @@ from chalknet.data.readers.table_file import read_text_table
 from chalknet.data.row_numbers import row_numbers
 from chalknet.data.tables.columns import ID_NAME, check_unique
 from chalknet.data.tables.encoding import TableEncoding, category_names
+from chalknet.data.tables.texts import are_codes, different_texts
 from chalknet.errors import DataError
 from chalknet.formatting import capitalized, count_of, quoted
 
@@ -149,14 +151,16 @@ def read_csv(
     rows = _Rows(file, delimiter=options.delimiter)
     columns = _find_columns(rows, label_column, options.header, encoding)
     notes = columns.notes()
-    table = None if encoding is not None or options.concern_columns else _read_numbers(rows, columns, image_size)
+    assert columns.label is not None, "it has been found"
+    texts = {columns.names[columns.label], *options.categorical, *category_names(encoding)}
+    frame, table = _read_frame(rows, columns, texts), None
+    if encoding is None and not options.concern_columns:
+        table = _read_numbers(rows, columns, image_size, frame)
     if table is None:
         if image_size is not None:
             raise DataError(f"{file.name}: images of image_size (--image-size) need a table of numbers alone.")
-        assert columns.label is not None, "it has been found"
-        texts = {columns.names[columns.label], *options.categorical, *category_names(encoding)}
         return dataset_from_frame(
-            _read_cells(rows, columns, texts),
+            _named(frame, rows, columns),
             file.name,
             label_column=columns.label,
             class_names=class_names,
@@ -168,6 +172,7 @@ def read_csv(
             notes=notes,
             budget=rows.file.budget,
         )
+    frame = None  # its memory is needed
     labels, names = number_labels(table.labels, class_names, f"{file.name}", columns.names[columns.label or 0], notes)
     inputs = _as_images(table.features, image_size, file.name, notes)
     if inputs.ndim == 2:
@@ -194,7 +199,7 @@ def read_csv_samples(
     names = header if is_headed else _numbered_for(encoding, len(header), file.name)
     columns = _Columns(names, None, has_header=is_headed)
     texts = {*category_names(encoding), *filter(None, [id_column])}
-    frame = _read_cells(rows, columns, texts)
+    frame = _named(_read_frame(rows, columns, texts), rows, columns)
     return samples_from_frame(frame, file.name, encoding, options=options, id_column=id_column, budget=file.budget)
 
 
@@ -282,7 +287,9 @@ def read_csv_rows(
         has_header = has_header if options.header is None else options.header
         columns = _Columns(header if has_header else _numbered_columns(len(header)), None, has_header)
         notes = columns.notes()
-    return _read_table(rows, columns).features, notes, columns.input_names
+    frame = _read_frame(rows, columns, set())
+    table = None if frame is None else _numbers_of(frame, rows, columns, may_be_codes=False)
+    return (table or _read_table(rows, columns)).features, notes, columns.input_names
 
 
 def _surplus(header: Sequence[str], names: Sequence[str]) -> str:
@@ -312,6 +319,7 @@ class _Rows:
         file: the table.
         min_columns: the smallest number of columns that is accepted.
         first_two: the first two rows, without line numbers.
+        first_line: the line on which the first row ends.
         delimiter: the character between two cells; None to find it.
         names_delimiter: whether the first line only names the delimiter, as Excel writes it.
         to_number: parses the cells of the row that was yielded last. Python's float also accepts
@@ -322,6 +330,7 @@ class _Rows:
     file: SourceFile
     min_columns: int = 2
     first_two: list[list[str]] = field(init=False)
+    first_line: int = field(init=False)
     names_delimiter: bool = field(init=False, default=False)
     to_number: Callable[[str], float] = float
     delimiter: str | None = None
@@ -335,7 +344,8 @@ class _Rows:
         if self.delimiter is None:
             named = EXCEL_DELIMITER.fullmatch(first)
             self.delimiter = named[1] if named else max(DELIMITERS, key=lambda mark: _n_columns(first, mark))
-        self.first_two = [row for _, row in islice(self, 2)]
+        numbered = list(islice(self, 2))
+        self.first_line, self.first_two = numbered[0][0] if numbered else 0, [row for _, row in numbered]
         if not self.first_two or len(self.first_two[0]) < self.min_columns:
             raise DataError(
                 f"{self.file.name}: expected a label column and at least one number column, "
@@ -558,10 +568,7 @@ def _read_table(rows: _Rows, columns: _Columns) -> _Table:
         except ValueError:
             raise _bad_cell(row, f"{source}: line {line}", columns) from None
         if len(lines) > MAX_CLASSES:
-            raise DataError(
-                f"{source}: {column_text(columns.names[at or 0])} holds {len(lines)} different labels, more than "
-                f"{MAX_CLASSES}. Is another column the label? {GIVE_LABEL}."
-            )
+            raise _too_many_labels(rows, columns, len(lines))
     if not n_rows:
         raise DataError(f"{source}: no samples; the table has a header and no rows.")
     features = np.frombuffer(values, np.float64).reshape(n_rows, len(columns.features))
@@ -620,35 +627,122 @@ def _rounded_columns(features: NDArray[np.float64], columns: _Columns) -> list[s
     ]
 
 
-def _read_numbers(rows: _Rows, columns: _Columns, image_size: tuple[int, int] | None) -> _Table | None:
-    """Return the values of a table of numbers; None if another cell is in it, or a column numbers the rows."""
-    try:
-        table = _read_table(rows, columns)
-    except _NotANumberError:
+def _read_numbers(
+    rows: _Rows, columns: _Columns, image_size: tuple[int, int] | None, frame: pl.DataFrame | None
+) -> _Table | None:
+    """Return the values of a table of numbers; None if another cell is in it, or a column numbers the rows.
+
+    Args:
+        rows: the table.
+        columns: the meaning of its columns.
+        image_size: (H, W) of the images in the rows, or None.
+        frame: the table as `_read_frame` returns it.
+    """
+    can_have_ids = image_size is None and columns.has_header and not _is_counted(columns.names)
+    if can_have_ids and (any(map(ID_NAME.fullmatch, columns.features)) or "" in columns.features):
         return None
-    if image_size is not None or not columns.has_header or _is_counted(columns.names):
-        return table
-    is_identity = any(map(ID_NAME.fullmatch, columns.features)) or "" in columns.features
-    return None if is_identity or row_numbers(table.features, columns.features) else table
+    if frame is not None:
+        table = _numbers_of(frame, rows, columns, may_be_codes=image_size is None)
+    else:
+        try:
+            table = _read_table(rows, columns)
+        except _NotANumberError:
+            return None
+    return None if table is None or (can_have_ids and row_numbers(table.features, columns.features)) else table
 
 
-def _read_cells(rows: _Rows, columns: _Columns, texts: Collection[str]) -> pl.DataFrame:
-    """Return a table as columns of texts and numbers.
+def _numbers_of(frame: pl.DataFrame, rows: _Rows, columns: _Columns, *, may_be_codes: bool) -> _Table | None:
+    """Return the values of a frame of numbers and a label; None if another cell is in it.
+
+    Args:
+        frame: the table as `_read_frame` returns it.
+        rows: its rows, for the lines of labels.
+        columns: the meaning of its columns.
+        may_be_codes: whether a column of codes such as 01234 holds no numbers.
+
+    Raises:
+        DataError: there are too many different labels.
+    """
+    import polars as pl
+
+    numbers = []
+    for at, series in enumerate(frame.get_columns()):
+        if at != columns.label:
+            found = _plain_numbers(series, may_be_codes=may_be_codes)
+            if found is None:
+                return None
+            numbers.append(found)
+    rows.file.budget.take(8 * len(frame) * len(numbers))
+    features = pl.DataFrame(numbers).to_numpy(order="c").reshape(len(frame), len(numbers))
+    if columns.label is None:
+        return _Table(features, LabelTexts(np.zeros(0, np.int64), (), str))
+    each = different_texts(frame.to_series(columns.label).fill_null(""))
+    texts = each.texts.map_elements(str.strip, return_dtype=pl.String)
+    distinct = texts.unique(maintain_order=True).to_list()
+    if len(distinct) > MAX_CLASSES:
+        raise _too_many_labels(rows, columns, len(distinct))
+    codes = texts.replace_strict(distinct, list(range(len(distinct))), return_dtype=pl.Int64)
+    indices = each.of_rows(codes).to_numpy()
+
+    def place(label: int) -> str:
+        return f"line {rows.line_of(int(np.argmax(indices == label)) + columns.has_header)}"
+
+    return _Table(features, LabelTexts(indices, tuple(distinct), place))
+
+
+def _plain_numbers(series: pl.Series, *, may_be_codes: bool) -> pl.Series | None:
+    """Return a column as float64; None if a cell is no number, or missing, or not finite."""
+    import polars as pl
+
+    if series.null_count():
+        return None
+    if series.dtype == pl.String:
+        if not is_number(series[0]) or (may_be_codes and are_codes(series)):
+            return None
+        texts = series.str.strip_chars()
+        if not texts.str.contains(f"^(?:{NUMBER_PATTERN})$").all():  # polars reads 1_000 and others too
+            return None
+        series = texts
+    elif not series.dtype.is_numeric():
+        return None
+    numbers = series.cast(pl.Float64, strict=False)
+    return None if numbers.null_count() or not numbers.is_finite().all() else numbers
+
+
+def _too_many_labels(rows: _Rows, columns: _Columns, n: int) -> DataError:
+    return DataError(
+        f"{rows.file.name}: {column_text(columns.names[columns.label or 0])} holds {n} different labels, more than "
+        f"{MAX_CLASSES}. Is another column the label? {GIVE_LABEL}."
+    )
+
+
+def _read_frame(rows: _Rows, columns: _Columns, texts: Collection[str]) -> pl.DataFrame | None:
+    """Return a table as columns of texts and numbers without names; None if it must be read row by row.
 
     Args:
         rows: the table.
         columns: the meaning of its columns.
         texts: names of columns that are read as texts.
+    """
+    skipped = int(rows.names_delimiter) + columns.has_header
+    if rows.first_line != 1 + rows.names_delimiter:  # blank lines before the header, or line breaks in it
+        return None
+    as_texts = {at for at, name in enumerate(columns.names) if name in texts}
+    frame = read_text_table(rows.file, rows.delimiter or ",", skipped, len(columns.names), as_texts)
+    return None if frame is None or not len(frame) else frame
+
+
+def _named(frame: pl.DataFrame | None, rows: _Rows, columns: _Columns) -> pl.DataFrame:
+    """Return a frame of `_read_frame` with the names of its columns.
 
     Raises:
-        DataError: rows have different lengths; the message names the line.
+        DataError: two columns have one name; or rows have different lengths, and the message names the
+            line.
     """
     check_unique(columns.names, rows.file.name)
-    skipped = int(rows.names_delimiter) + columns.has_header
-    frame = read_text_table(rows.file, rows.delimiter or ",", skipped, columns.names, texts)
-    if frame is None or not len(frame):
+    if frame is None:
         return _texts_by_row(rows, columns)
-    return frame
+    return frame.rename(dict(zip(frame.columns, columns.names, strict=True)))
 
 
 def _texts_by_row(rows: _Rows, columns: _Columns) -> pl.DataFrame:

@@ -16,9 +16,8 @@ GIVE_LABEL = "Give --label-column (in Python: load_data(..., label_column=...))"
 LABEL_NAMES = ("label", "class", "target", "y")
 CLASS_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # 007, +7 and numbers beyond int64 are names
 INTEGER = re.compile(r"[+-]?[0-9]+")
-NUMBER = re.compile(
-    r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*|\s*[+-]?(?:nan|inf|infinity)\s*", re.I | re.A
-)
+NUMBER_PATTERN = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+NUMBER = re.compile(rf"\s*{NUMBER_PATTERN}\s*|\s*[+-]?(?:nan|inf|infinity)\s*", re.I | re.A)
 MISSING_LABELS = ("nan", "na", "n/a", "null", "none", "nil", "?")
 MISSING = (*MISSING_LABELS, "missing", "-", ".")
 

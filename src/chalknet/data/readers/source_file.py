@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,24 @@ from chalknet.errors import DataError
 from chalknet.files import Budget, open_regular, reading
 
 GZIP_MAGIC = b"\x1f\x8b"
+CHUNK_BYTES = 2**24
+# Processor time of polars for a decompressed byte. Its threads cannot be interrupted, so it is counted before.
+SECONDS_PER_BYTE = 2e-8
+
+
+class _Digest:
+    """The SHA-256 of bytes, computed by a thread of its own while they are read as a table."""
+
+    def __init__(self, content: bytes) -> None:
+        """Start the thread."""
+        self._sha256 = hashlib.sha256()
+        self._thread = threading.Thread(target=self._sha256.update, args=(content,), daemon=True)
+        self._thread.start()
+
+    def value(self) -> bytes:
+        """Wait for the digest, and return it."""
+        self._thread.join()
+        return self._sha256.digest()
 
 
 class SourceFile:
@@ -32,6 +51,7 @@ class SourceFile:
             name, file.seek(0, io.SEEK_END), "Give a part of it; if it is compressed, save it uncompressed."
         )
         file.seek(0)
+        self._digest: _Digest | None = None
 
     @contextmanager
     def unpacked(self) -> Iterator[IO[bytes]]:
@@ -53,8 +73,31 @@ class SourceFile:
         with self.unpacked() as stream:
             return stream.read(n_bytes)
 
+    def content(self) -> bytes:
+        """Return all bytes, decompressed if they are gzipped, within the budget of reading.
+
+        The digest of a file that is not gzipped is computed from these bytes, by another thread.
+        """
+        with self.unpacked() as stream:
+            if stream is not self.file:
+                unpacked = io.BytesIO()
+                while chunk := stream.read(CHUNK_BYTES):
+                    self.budget.spend(SECONDS_PER_BYTE * len(chunk))
+                    self.budget.take(len(chunk))
+                    unpacked.write(chunk)
+                return unpacked.getvalue()
+        size = self.file.seek(0, io.SEEK_END)
+        self.budget.spend(SECONDS_PER_BYTE * size)
+        self.budget.take(size)
+        self.file.seek(0)
+        content = self.file.read(size)  # what is appended meanwhile is neither read nor in the digest
+        self._digest = _Digest(content)
+        return content
+
     def digest(self) -> bytes:
         """Return the SHA-256 of the file as it is on disk."""
+        if self._digest is not None:
+            return self._digest.value()
         self.file.seek(0)
         return hashlib.file_digest(self.file, "sha256").digest()  # type: ignore[arg-type]
 

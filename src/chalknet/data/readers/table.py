@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chalknet.config import USUAL_TABLE, TableOptions
 from chalknet.data.dataset import MAX_CLASSES, Dataset, UnlabeledSamples, with_known
@@ -20,6 +22,8 @@ from chalknet.data.readers.labels import (
 )
 from chalknet.data.tables.columns import UNREADABLE, ColumnFinder, ColumnSummary, as_texts, is_unreadable
 from chalknet.data.tables.encoding import TableEncoding
+from chalknet.data.tables.rows import MAX_DENSE_BYTES, TableRows
+from chalknet.data.tables.texts import different_texts
 from chalknet.errors import DataError
 from chalknet.files import Budget
 from chalknet.formatting import quoted
@@ -85,9 +89,10 @@ def dataset_from_frame(
         _check_size(encoding, source)
         found += finder.notes
         summaries = tuple(finder.summaries)
-    inputs, more = (encoding if like is None else like.for_file(options)).encode(frame, source, budget)
+    encoder, prepared = (encoding, finder.prepared) if like is None else (like.for_file(options), None)
+    rows, more = encoder.encode_rows(frame, source, budget, prepared)
     return Dataset(
-        inputs=inputs,
+        inputs=dense_if_small(rows, budget),
         labels=labels,
         class_names=with_known(names, known_classes),
         source=source,
@@ -135,8 +140,19 @@ def samples_from_frame(
             raise DataError(f"{source}: column {id_column!r} cannot name rows, because it holds {UNREADABLE}.")
         names = tuple(as_texts(frame[id_column]).fill_null("").to_list())
         frame = frame if id_column in encoding.names else frame.drop(id_column)
-    inputs, more = encoding.for_file(options).encode(frame, source, budget)
-    return UnlabeledSamples(inputs, source, (*notes, *more), encoding.input_names, encoding, names)
+    rows, more = encoding.for_file(options).encode_rows(frame, source, budget)
+    return UnlabeledSamples(
+        dense_if_small(rows, budget), source, (*notes, *more), encoding.input_names, encoding, names
+    )
+
+
+def dense_if_small(rows: TableRows, budget: Budget | None) -> TableRows | NDArray[np.float64]:
+    """Return the inputs of rows as an array if they take at most `MAX_DENSE_BYTES`, and the rows otherwise."""
+    if rows.nbytes > MAX_DENSE_BYTES:
+        return rows
+    if budget is not None:
+        budget.take(rows.nbytes)
+    return rows[:]
 
 
 def _check_size(encoding: TableEncoding, source: str) -> None:
@@ -192,25 +208,50 @@ def _label_texts(series: Any, source: str, place: Callable[[int], str]) -> Label
 
     if is_unreadable(series.dtype):
         raise DataError(f"{source}: column {series.name!r} holds {UNREADABLE}, which cannot be labels. {GIVE_LABEL}.")
-    texts = as_texts(series.fill_nan(None) if series.dtype.is_float() else series).str.strip_chars().fill_null("")
+    values = series.fill_nan(None) if series.dtype.is_float() else series
+    each = different_texts(values if values.dtype == pl.String else as_texts(values))
+    texts = as_texts(each.texts).str.strip_chars().fill_null("")
     distinct = texts.unique(maintain_order=True)
     if len(distinct) > MAX_CLASSES:
         raise DataError(
             f"{source}: column {series.name!r} holds {len(distinct):,} different labels, more than {MAX_CLASSES}. Is "
             f"another column the label? {GIVE_LABEL}."
         )
-    index = texts.replace_strict(distinct.to_list(), list(range(len(distinct))), return_dtype=pl.Int64).to_numpy()
-    _, first = np.unique(index, return_index=True)
-    return LabelTexts(index.astype(np.int64), tuple(distinct.to_list()), lambda at: place(int(first[at])))
+    codes = texts.replace_strict(distinct.to_list(), list(range(len(distinct))), return_dtype=pl.Int64)
+    index = each.of_rows(codes).to_numpy()
+    return LabelTexts(index, tuple(distinct.to_list()), lambda at: place(int(np.argmax(index == at))))
 
 
-def number_columns(data: Dataset) -> tuple[ColumnSummary, ...]:
-    """Return summaries of the columns of a table of numbers; () for images and rows without names."""
+def column_summaries(data: Dataset) -> tuple[ColumnSummary, ...]:
+    """Return summaries of the columns of a table; () for images and rows without names.
+
+    Different numbers of large tables, which reading does not count, are counted here.
+    """
+    if not data.columns:
+        return _number_columns(data)
+    encoding = data.encoding
+    at = {} if encoding is None else {name: place for place, name in enumerate(encoding.number_names)}
+    return tuple(
+        replace(one, n_distinct=_n_distinct(data.inputs[:, at[one.name]])) if one.n_distinct is None else one
+        for one in data.columns
+    )
+
+
+def _number_columns(data: Dataset) -> tuple[ColumnSummary, ...]:
+    """Return summaries of the columns of a table of numbers."""
     if data.is_images or not data.input_names:
         return ()
     summaries = []
-    for name, column in zip(data.input_names, data.inputs.T, strict=True):
-        n, values = len(np.unique(column)), f"{column.min():g} to {column.max():g}"
+    for at, name in enumerate(data.input_names):
+        column = np.asarray(data.inputs[:, at])
+        n, values = _n_distinct(column), f"{column.min():g} to {column.max():g}"
         kind, use = ("number", "as it is") if n > 1 else ("constant", "ignored: it has one value")
         summaries.append(ColumnSummary(name, kind, 0, n, values, use))
     return tuple(summaries)
+
+
+def _n_distinct(column: NDArray[Any]) -> int:
+    """Return how many different values of a column are not missing."""
+    import polars as pl
+
+    return pl.Series(column).fill_nan(None).drop_nulls().n_unique()

@@ -8,7 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from chalknet.config import TableOptions
+from chalknet.config import USUAL_TABLE, TableOptions
+from chalknet.data.tables.texts import (
+    ColumnTexts,
+    PreparedColumns,
+    column_texts,
+    means_missing,
+    parsed_numbers,
+    without_marks,
+)
 from chalknet.errors import DataError
 from chalknet.files import Budget
 from chalknet.formatting import count_of, quoted
@@ -21,39 +29,14 @@ KINDS = (NUMBER, CATEGORY, DATE)
 MAX_EXACT = 2**53  # float64 rounds larger integers
 MAX_CATEGORIES = 256  # rarer ones are encoded as unknown
 MAX_CATEGORY_LENGTH = 1_000  # characters of a category, which model files store
-# Texts that mean "missing" in any column, in any case, and those that do so among numbers only.
-MISSING_TEXTS = ("", "nan", "na", "n/a", "#n/a", "null", "?")
-# The same with capital letters as they are usual, so that texts need not be changed to compare them.
-NULL_TEXTS = tuple(sorted({form for text in MISSING_TEXTS for form in (text, text.upper(), text.title(), "NaN")}))
-MISSING_AMONG_NUMBERS = ("none", "nil", "missing", "-", ".", "nat")
+DAY = 86_400.0
 FIRST_DAY, LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31, in days since 1970
+MAX_COUNTED = 2**16  # rows of which different numbers are counted at once, because it takes long
 MIN_NUMERIC = 0.9  # with this fraction of numbers, the other texts of a column are errors and not categories
 MIN_ROWS = 10  # fewer rows can be different, or numbered, by chance
 MAX_TEXT_SHARE = 0.5  # with more different texts per row, and more than MIN_TEXTS, a column holds free text
 MIN_TEXTS = 20
-YEARS = (1000, 9999)  # that a date which is a text can have
-DATE_FORMATS = (
-    "%Y-%m-%d",
-    "%Y/%m/%d",
-    "%Y-%m-%d %H:%M:%S",
-    "%Y-%m-%dT%H:%M:%S",
-    "%Y-%m-%d %H:%M",
-    "%Y-%m-%dT%H:%M",
-    "%Y-%m-%d %H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%S%.fZ",
-    "%d-%b-%Y",
-    "%d.%m.%Y",
-    "%d.%m.%Y %H:%M",
-    "%m/%d/%Y",
-    "%d/%m/%Y",
-    "%m/%d/%Y %H:%M",
-    "%d/%m/%Y %H:%M",
-)
-# A number with a decimal comma. A point in it separates groups of three digits, and nothing else.
-COMMA_NUMBER = r"^[+-]?([1-9][0-9]{0,2}(\.[0-9]{3})+|[0-9]*)(,[0-9]*)?([eE][+-]?[0-9]+)?$"
 DECIMAL_COMMA = r"^[+-]?[0-9]*,[0-9]+$"
-DATE_START = re.compile(r"(?=.{0,40}[0-9]).{1,10}[-/. ]")  # how all of DATE_FORMATS begin
 UNREADABLE = "lists, records or bytes"
 MAX_DAYS = 999_999_999  # of a duration, in Python
 ID_NAME = re.compile(r"(.*[^a-z])?(id|uuid|guid|index|row|rownames|unnamed: \d+)", re.I)
@@ -88,7 +71,8 @@ class ColumnSummary:
         name: name of the column.
         kind: "number", "category", "date", "text", "id" or "constant".
         n_missing: number of missing values.
-        n_distinct: number of different values.
+        n_distinct: number of different values; None for numbers and dates of more than `MAX_COUNTED`
+            rows, which `column_summaries` counts.
         values: the range of numbers and dates, or the most frequent values.
         use: what is done with the column.
     """
@@ -96,7 +80,7 @@ class ColumnSummary:
     name: str
     kind: str
     n_missing: int
-    n_distinct: int
+    n_distinct: int | None
     values: str
     use: str
 
@@ -111,6 +95,7 @@ class ColumnFinder:
         source: what messages call the table.
         place: returns what messages call a row, such as "line 3" for row 1.
         budget: the time that reading may take; None for a table in memory.
+        prepared: the columns of the table as they are examined.
         notes: what was assumed, one sentence each.
         summaries: one summary per column.
     """
@@ -120,8 +105,13 @@ class ColumnFinder:
     source: str
     place: Callable[[int], str] = "row {}".format
     budget: Budget | None = None
+    prepared: PreparedColumns = field(init=False)
     notes: list[str] = field(default_factory=list)
     summaries: list[ColumnSummary] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Create the prepared columns."""
+        self.prepared = PreparedColumns(self.frame, self.options)
 
     def find(self) -> tuple[Column, ...]:
         """Return the columns that are used for training, in the order of the table.
@@ -131,6 +121,7 @@ class ColumnFinder:
                 column can be used.
         """
         self._check_names()
+        self.prepared.prepare()
         found = [self._column(self.frame[name]) for name in self.frame.columns]
         columns = tuple(column for column in found if column is not None)
         if not columns:
@@ -170,38 +161,50 @@ class ColumnFinder:
             return None
         check_text(name, f"{self.source}: the column name {name[:40]!r}")
         check_dates(series, self.source)
-        values = with_nulls(series, options)
-        n_missing, present = values.null_count(), values.drop_nulls()
-        n_distinct = present.n_unique()
-        about = _About(name, n_missing, n_distinct)
-        if not len(present):
-            self._summarize(about, "constant", "every value is missing", "left out")
-            return None
-        is_text = values.dtype == pl.String
         is_category = name in options.categorical or series.dtype in (pl.Categorical, pl.Enum)
-        numbers = None if is_category else as_numbers(values, options)
-        if is_text and not is_category:
-            self._check_decimal_mark(values)
-        if is_text and numbers is not None:
-            numbers = self._checked_numbers(values, numbers)
-        if values.dtype.is_temporal() and numbers is None and not is_category:
-            return self._date(about, values, "")
+        if holds_texts(series.dtype):
+            return self._of_texts(self.prepared.texts(name, may_be_dates=not is_category), is_category)
+        values = with_nulls(series, options)
+        about = _About(name, values.null_count(), 0)
+        if about.n_missing == len(values):
+            self._summarize(replace(about, n_distinct=0), "constant", "every value is missing", "left out")
+            return None
+        numbers = None if is_category else as_numbers(values)
         if numbers is not None:
-            return self._number(replace(about, n_missing=numbers.null_count()), numbers)
-        if name in options.numeric:
-            raise DataError(
-                f"{self.source}: column {name!r} holds no numbers, but values such as {str(present[0])[:40]!r}. Take "
-                "it out of numeric (--numeric)."
-            )
-        formats = date_formats(present) if is_text and not is_category else []
+            return self._number(about, numbers, values)
+        if values.dtype.is_temporal() and not is_category:
+            return self._date(replace(about, n_distinct=n_different(values)), values, "")
+        return self._of_texts(column_texts(category_texts(values), USUAL_TABLE), is_category)
+
+    def _of_texts(self, texts: ColumnTexts, is_category: bool) -> Column | None:
+        """Return a column of texts, or None if it is left out."""
+        name, present = texts.texts.name, texts.texts.drop_nulls()
+        about = _About(name, texts.n_missing, n_different(present))
+        if about.n_missing == len(texts):
+            self._summarize(replace(about, n_distinct=0), "constant", "every value is missing", "left out")
+            return None
+        if is_category:
+            return self._category(about, texts, True)
+        is_numeric = name in self.options.numeric
+        # No text of a date is a number, so the order of the two questions does not matter.
+        formats = [] if is_numeric else texts.date_formats
         if formats:
             if {"%m/%d", "%d/%m"} <= {one[:5] for one in formats}:
                 self.notes.append(
                     f"Column {name!r}: dates such as {present[0]} are read as month/day/year. If they are "
                     "day/month/year, write them as year-month-day."
                 )
-            return self._date(about, as_dates(values, formats[0]), formats[0])
-        return self._category(about, category_texts(values), is_category)
+            return self._date(about, texts.of_rows(texts.dates(formats[0])), formats[0])
+        self._check_decimal_mark(texts)
+        if texts.numbers.null_count() < len(texts.numbers) and self._are_numbers(texts):
+            numbers = texts.of_rows(texts.numbers)
+            return self._number(_About(name, numbers.null_count(), None), numbers, texts.texts)
+        if is_numeric:
+            raise DataError(
+                f"{self.source}: column {name!r} holds no numbers, but values such as {str(present[0])[:40]!r}. Take "
+                "it out of numeric (--numeric)."
+            )
+        return self._category(about, texts, False)
 
     def _leave_out(self, series: pl.Series) -> None:
         """Add the summary and the note of a column that cannot be read.
@@ -216,67 +219,75 @@ class ColumnFinder:
         self.notes.append(f"Column {name!r} holds {UNREADABLE} and is left out.")
         self._summarize(about, "other", "", f"left out: it holds {UNREADABLE}")
 
-    def _check_decimal_mark(self, values: pl.Series) -> None:
+    def _check_decimal_mark(self, texts: ColumnTexts) -> None:
         """Raise DataError if a column holds numbers with decimal commas, and points are expected."""
-        present = values.drop_nulls()
-        has_comma = present.str.contains(DECIMAL_COMMA)
-        if self.options.decimal == "," or not has_comma.any():
+        values = texts.texts
+        if self.options.decimal == "," or not (has_comma := values.str.contains(DECIMAL_COMMA).fill_null(False)).any():
             return
-        n_numbers = as_numbers(present.str.replace(",", ".", literal=True), self.options)
-        if n_numbers is not None and len(n_numbers) - n_numbers.null_count() >= MIN_NUMERIC * len(present):
-            at = int((values.str.contains(DECIMAL_COMMA)).fill_null(False).arg_max() or 0)
-            thousands = present.filter(has_comma).str.contains(r"^[+-]?[1-9][0-9]{0,2},[0-9]{3}$").all()
+        with_points = parsed_numbers(values.str.replace(",", ".", literal=True), ".")
+        if texts.n_rows(with_points.is_not_null()) >= MIN_NUMERIC * (len(texts) - texts.n_missing):
+            at = texts.first_row(has_comma)
+            text = values.filter(has_comma)[0]
+            thousands = values.filter(has_comma).str.contains(r"^[+-]?[1-9][0-9]{0,2},[0-9]{3}$").all()
             advice = " If it separates thousands, remove it." if thousands else ""
             raise DataError(
-                f"{self.source}: {self.place(at)}, column {values.name!r}: {values[at][:40]!r} is not a number. If its "
+                f"{self.source}: {self.place(at)}, column {values.name!r}: {text[:40]!r} is not a number. If its "
                 f"comma is a decimal comma, give decimal=',' (--decimal ,).{advice}"
             )
 
-    def _checked_numbers(self, values: pl.Series, numbers: pl.Series) -> pl.Series | None:
-        """Return the numbers of a column of texts, or None if it is no column of numbers.
+    def _are_numbers(self, texts: ColumnTexts) -> bool:
+        """Return whether a column of texts, of which some are numbers, is a column of numbers.
 
         Raises:
-            DataError: most values are numbers and some are not, or a number is not finite.
+            DataError: most values are numbers and some are not.
         """
-        is_bad = values.is_not_null() & numbers.is_null()
-        n_bad, n_numbers = int(is_bad.sum()), len(numbers) - numbers.null_count()
+        values = texts.texts
+        is_bad = values.is_not_null() & texts.numbers.is_null()
+        n_bad, n_numbers = texts.n_rows(is_bad), texts.n_rows(texts.numbers.is_not_null())
         if n_bad:
-            bad = values.filter(is_bad).str.strip_chars()
-            if means_missing(bad).all() and n_numbers:
+            bad = values.filter(is_bad)
+            if means_missing(bad).all():
                 self.notes.append(
                     f"Column {values.name!r}: {quoted(sorted(bad.unique().to_list()))} "
                     f"({count_of(n_bad, 'value')}) among numbers is read as missing."
                 )
-                return numbers
+                return True
             if values.name not in self.options.numeric and n_numbers < MIN_NUMERIC * (n_bad + n_numbers):
-                return None
-            raise DataError(self._bad_number(values, is_bad, n_numbers))
-        return numbers
+                return False
+            raise DataError(self._bad_number(texts, is_bad, n_numbers))
+        return True
 
-    def _bad_number(self, values: pl.Series, is_bad: pl.Series, n_numbers: int) -> str:
-        at = int(is_bad.arg_max() or 0)
-        text = values[at]
+    def _bad_number(self, texts: ColumnTexts, is_bad: pl.Series, n_numbers: int) -> str:
+        name, text = texts.texts.name, texts.texts.filter(is_bad)[0]
+        others = f"{count_of(n_numbers, 'other value')} of the column {'is' if n_numbers == 1 else 'are'}"
         return (
-            f"{self.source}: {self.place(at)}, column {values.name!r}: {text[:40]!r} is not a number, but "
-            f"{count_of(n_numbers, 'other value')} of the column {'is' if n_numbers == 1 else 'are'}. Correct it. If "
-            f"it marks missing values, give missing (--missing {text[:40]!r}); if the column holds categories, give "
-            f"categorical (--categorical {values.name})."
+            f"{self.source}: {self.place(texts.first_row(is_bad))}, column {name!r}: {text[:40]!r} is not a number, "
+            f"but {others}. Correct it. If it marks missing values, give missing (--missing {text[:40]!r}); if the "
+            "column holds categories, give "
+            f"categorical (--categorical {name})."
         )
 
-    def _number(self, about: _About, numbers: pl.Series) -> Column | None:
-        """Return a column of numbers, or None if it numbers the rows."""
-        finite = numbers.drop_nulls()
-        if not finite.is_finite().all():
+    def _number(self, about: _About, numbers: pl.Series, given: pl.Series) -> Column | None:
+        """Return a column of numbers, or None if it numbers the rows.
+
+        Args:
+            about: name and number of missing values.
+            numbers: (N,) float64.
+            given: the different values, or all, before they were rounded to float64.
+        """
+        if not numbers.is_finite().all():  # ignores missing values
             at = int((numbers.is_not_null() & ~numbers.is_finite()).arg_max() or 0)
             raise DataError(
                 f"{self.source}: {self.place(at)}, column {about.name!r}: {numbers[at]} is not a finite number. "
                 "Correct it, or leave the row out."
             )
-        low, high = float(finite.min()), float(finite.max())  # type: ignore[arg-type]
+        self.prepared.numbers[about.name] = numbers
+        low, high = float(numbers.min()), float(numbers.max())  # type: ignore[arg-type]
         values = f"{low:g} to {high:g}"
         is_wanted = about.name in (*self.options.keep, *self.options.numeric)
-        if not is_wanted and len(finite) >= MIN_ROWS and _numbers_rows(finite, low, high, about):
+        if not is_wanted and len(numbers) - about.n_missing >= MIN_ROWS and _numbers_rows(numbers, given, about):
             self.notes.append(f"Column {about.name!r} numbers the rows and is left out. To use it, give keep (--keep).")
+            about = replace(about, n_distinct=len(numbers))
             self._summarize(about, "id", values, "left out: it numbers the rows")
             return None
         if max(high, -low) > MAX_EXACT:
@@ -284,17 +295,19 @@ class ColumnFinder:
                 f"Column {about.name!r} holds numbers beyond 2^53, which are rounded. If it is an identity, "
                 "leave it out with drop (--drop)."
             )
-        if about.n_distinct < 2 and not about.n_missing:
-            self._summarize(about, "constant", values, "ignored: it has one value")
+        if low == high and not about.n_missing:
+            self._summarize(replace(about, n_distinct=1), "constant", values, "ignored: it has one value")
             return Column(about.name, NUMBER)
         text = "as it is" if not about.n_missing else "median where missing, and a column of whether it is missing"
-        self._summarize(about, NUMBER, values, text)
+        self._summarize(replace(about, n_distinct=n_different(numbers)), NUMBER, values, text)
         return Column(about.name, NUMBER, has_missing=about.n_missing > 0)
 
     def _date(self, about: _About, dates: pl.Series, date_format: str) -> Column:
         """Return a column of dates."""
-        seconds = as_seconds(dates).drop_nulls()
-        has_time = bool((seconds % 86_400).n_unique() > 1)
+        seconds = as_seconds(dates)
+        self.prepared.numbers[about.name] = seconds / DAY
+        of_day = seconds % DAY
+        has_time = of_day.min() != of_day.max()
         self._summarize(
             about,
             DATE,
@@ -303,25 +316,28 @@ class ColumnFinder:
         )
         return Column(about.name, DATE, (), about.n_missing > 0, date_format, has_time)
 
-    def _category(self, about: _About, texts: pl.Series, is_given: bool) -> Column | None:
+    def _category(self, about: _About, texts: ColumnTexts, is_given: bool) -> Column | None:
         """Return a column of categories, or None if it holds identities or free text."""
-        present = texts.drop_nulls()
-        counts = present.value_counts(sort=True)
+        import polars as pl
+
+        each = pl.DataFrame({"name": category_texts(texts.texts), "times": texts.counts}).drop_nulls()
+        counts = each.group_by("name").agg(pl.col("times").sum()).filter(pl.col("times") > 0)
         # Ties in the counts are ordered by name, so that equal tables give equal columns.
-        counts = counts.sort(["count", about.name], descending=[True, False])
-        names, numbers = counts[about.name].to_list(), counts["count"].to_list()
+        counts = counts.sort(["times", "name"], descending=[True, False])
+        names, numbers = counts["name"].to_list(), counts["times"].to_list()
+        about, n_present = replace(about, n_distinct=len(names)), len(texts) - texts.n_missing
         top = ", ".join(f"{name[:20]} ({n:,})" for name, n in zip(names[:3], numbers, strict=False))
         top += ", ..." if len(names) > 3 else ""
         is_wanted = is_given or about.name in self.options.keep
-        if not is_wanted and len(present) >= MIN_ROWS and len(names) == len(present):
+        if not is_wanted and n_present >= MIN_ROWS and len(names) == n_present:
             self.notes.append(
                 f"Column {about.name!r} has another text in every row and is left out. To use it, give keep (--keep)."
             )
             self._summarize(about, "id", top, "left out: another text in every row")
             return None
-        if not is_wanted and len(names) > max(MIN_TEXTS, MAX_TEXT_SHARE * len(present)):
+        if not is_wanted and len(names) > max(MIN_TEXTS, MAX_TEXT_SHARE * n_present):
             self.notes.append(
-                f"Column {about.name!r} has {len(names):,} different texts in {count_of(len(present), 'row')} and is "
+                f"Column {about.name!r} has {len(names):,} different texts in {count_of(n_present, 'row')} and is "
                 "left out. To use it as categories, give keep (--keep)."
             )
             self._summarize(about, "text", top, "left out: too many different texts")
@@ -355,7 +371,7 @@ class ColumnFinder:
 class _About:
     name: str
     n_missing: int
-    n_distinct: int
+    n_distinct: int | None
 
 
 def encoding_text(n_categories: int, has_missing: bool) -> str:
@@ -372,15 +388,7 @@ def with_nulls(series: pl.Series, options: TableOptions) -> pl.Series:
     if series.dtype in (pl.Categorical, pl.Enum):
         series = series.cast(pl.String)
     if series.dtype == pl.String:
-        given = (text.strip() for text in options.missing)
-        missing = [*NULL_TEXTS, *(form for text in given for form in (text, text.upper(), text.lower()))]
-        cell = pl.col(series.name).str.strip_chars()
-        return (
-            series.to_frame()
-            .select(pl.when(cell.is_in(missing)).then(None).otherwise(cell))
-            .to_series()
-            .alias(series.name)
-        )
+        return without_marks(series, options)
     if series.dtype.is_float():
         return series.fill_nan(None)
     if series.dtype == pl.Null:
@@ -388,33 +396,25 @@ def with_nulls(series: pl.Series, options: TableOptions) -> pl.Series:
     return series
 
 
-def means_missing(texts: pl.Series) -> pl.Series:
-    """Return which texts mean a missing value among numbers."""
-    return texts.str.to_lowercase().is_in(MISSING_AMONG_NUMBERS)
-
-
-def as_numbers(values: pl.Series, options: TableOptions) -> pl.Series | None:
-    """Return a column as float64, null where a text is no number; None if it holds no number."""
+def as_numbers(values: pl.Series) -> pl.Series | None:
+    """Return a column of numbers, durations or times of day as float64; None for other types."""
     import polars as pl
 
-    if values.dtype == pl.String:
-        numbers = parsed_numbers(values, options)
-        return numbers if len(numbers) > numbers.null_count() else None
     if values.dtype in (pl.Duration, pl.Time):
         return as_seconds(values)
-    if values.dtype.is_numeric():
-        return values.cast(pl.Float64)
-    return None
+    return values.cast(pl.Float64) if values.dtype.is_numeric() else None
 
 
-def parsed_numbers(texts: pl.Series, options: TableOptions) -> pl.Series:
-    """Return texts as float64, null where a text is no number."""
+def n_different(values: pl.Series) -> int | None:
+    """Return the number of different values that are not missing; None if there are too many values to count."""
+    return values.drop_nulls().n_unique() if len(values) <= MAX_COUNTED else None
+
+
+def holds_texts(dtype: Any) -> bool:
+    """Return whether a column of a type is examined as texts."""
     import polars as pl
 
-    if options.decimal == ",":
-        texts = texts.set(~texts.str.contains(COMMA_NUMBER).fill_null(False), None)
-        texts = texts.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
-    return texts.cast(pl.Float64, strict=False).fill_nan(None)
+    return dtype in (pl.String, pl.Categorical, pl.Enum, pl.Boolean)
 
 
 def as_texts(values: pl.Series) -> pl.Series:
@@ -446,14 +446,6 @@ def is_unreadable(dtype: Any) -> bool:
     return bool(dtype.is_nested() or dtype in (pl.Object, pl.Binary))
 
 
-def as_dates(values: pl.Series, date_format: str) -> pl.Series:
-    """Return texts as dates with times, null where a text has another format."""
-    import polars as pl
-
-    dates = values.str.strptime(pl.Datetime("us"), date_format, strict=False, exact=True)
-    return dates.set(~dates.dt.year().is_between(*YEARS).fill_null(False), None)  # 1.3.7 is a version
-
-
 def as_seconds(dates: pl.Series) -> pl.Series:
     """Return dates or times of day as seconds since 1970, or since midnight."""
     import polars as pl
@@ -465,15 +457,6 @@ def as_seconds(dates: pl.Series) -> pl.Series:
     if dates.dtype == pl.Duration:
         return dates.dt.total_microseconds().cast(pl.Float64) / 1e6
     return dates.dt.replace_time_zone(None).dt.timestamp("us").cast(pl.Float64) / 1e6
-
-
-def date_formats(present: pl.Series) -> list[str]:
-    """Return the formats that all texts of a column have; none if these are no dates."""
-    if not len(present) or DATE_START.match(present[0]) is None:  # spares most columns a dozen calls of polars
-        return []
-    first = present.head(100)
-    fitting = [one for one in DATE_FORMATS if not as_dates(first, one).null_count()]
-    return [one for one in fitting if not as_dates(present, one).null_count()]
 
 
 def check_text(text: str, what: str) -> None:
@@ -504,14 +487,14 @@ def check_dates(series: pl.Series, source: str) -> None:
         raise DataError(f"{source}: column {series.name!r} holds a date outside of the years 1 to 9999. Correct it.")
 
 
-def _numbers_rows(numbers: pl.Series, low: float, high: float, about: _About) -> bool:
+def _numbers_rows(numbers: pl.Series, given: pl.Series, about: _About) -> bool:
     """Return whether a column holds different integers that number the rows, or identities by its name."""
-    n = len(numbers)
-    if about.n_missing or about.n_distinct != n or not (numbers == numbers.floor()).all():
-        return False
+    n, low, high = len(numbers), float(numbers.min()), float(numbers.max())  # type: ignore[arg-type]
     is_nameless = not about.name or about.name.startswith("Unnamed: ")
     counts = math.isclose(high - low, n - 1) or (is_nameless and high - low >= n)
-    return bool(counts or ID_NAME.fullmatch(about.name))
+    if about.n_missing or not (counts or ID_NAME.fullmatch(about.name)):
+        return False
+    return bool((numbers == numbers.floor()).all() and given.n_unique() == n)
 
 
 def check_unique(names: Sequence[Any], source: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,37 +14,30 @@ from chalknet.config import USUAL_TABLE, TableOptions
 from chalknet.data.tables.columns import (
     CATEGORY,
     DATE,
-    DATE_FORMATS,
+    DAY,
     KINDS,
     MAX_CATEGORIES,
     NUMBER,
     UNREADABLE,
     Column,
     ColumnFinder,
-    as_dates,
     as_numbers,
     as_seconds,
     category_texts,
     check_dates,
-    date_formats,
+    holds_texts,
     is_unreadable,
-    means_missing,
-    parsed_numbers,
     with_nulls,
 )
 from chalknet.data.tables.frames import as_frame, is_frame
+from chalknet.data.tables.rows import CODE_TYPE, UNKNOWN, InputGroup, TableRows, input_groups
+from chalknet.data.tables.texts import DATE_FORMATS, ColumnTexts, PreparedColumns, column_texts, means_missing
 from chalknet.errors import DataError
 from chalknet.files import Budget
 from chalknet.formatting import count_of, quoted
 
 if TYPE_CHECKING:
     import polars as pl
-
-DAY = 86_400.0
-ROWS_AT_ONCE = 512
-# Cycles of a date: name, length in days, and the day at which a cycle begins (days since
-# 1970-01-01, which was a Thursday). The year is the mean year of the Gregorian calendar.
-CYCLES = (("time of year", 365.2425, 0.0), ("day of week", 7.0, 4.0), ("time of day", 1.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -94,9 +85,14 @@ class TableEncoding:
         return len(self.input_names)
 
     @cached_property
+    def number_names(self) -> tuple[str, ...]:
+        """The names of the columns of numbers and dates, in the order of the first inputs."""
+        return tuple(column.name for column in self.columns if column.kind != CATEGORY)
+
+    @property
     def n_numbers(self) -> int:
         """How many of the inputs, the first ones, are numbers and days."""
-        return sum(column.kind != CATEGORY for column in self.columns)
+        return len(self.number_names)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -120,7 +116,14 @@ class TableEncoding:
     def encode(
         self, frame: pl.DataFrame, source: str, budget: Budget | None = None
     ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-        """Return the rows of a table as inputs, and notes.
+        """Return the rows of a table as (N, I) float64 inputs, and notes; see `encode_rows`."""
+        rows, notes = self.encode_rows(frame, source, budget)
+        return rows[:], notes
+
+    def encode_rows(
+        self, frame: pl.DataFrame, source: str, budget: Budget | None = None, prepared: PreparedColumns | None = None
+    ) -> tuple[TableRows, tuple[str, ...]]:
+        """Return the rows of a table, and notes.
 
         Columns are found by name, in any order.
 
@@ -128,9 +131,10 @@ class TableEncoding:
             frame: the table; with other columns too.
             source: what messages call it.
             budget: the memory and time that reading may take; None for a table in memory.
+            prepared: the columns of the table if a `ColumnFinder` has prepared them, or None.
 
         Returns:
-            (N, I) float64, NaN where a number is missing, and notes on columns that are not used, on
+            (N, I) rows, NaN where a number is missing, and notes on columns that are not used, on
             categories that are not known and on values that are missing.
 
         Raises:
@@ -143,9 +147,8 @@ class TableEncoding:
                 f"{source}: has no column {quoted(lacking)}; its columns are {quoted(frame.columns)}. Give a table "
                 "with all columns of the training table."
             )
-        if budget is not None:
-            budget.take(8 * len(frame) * self.n_inputs)
-        notes, values = [], np.empty((len(frame), self.n_inputs))
+        prepared = prepared or PreparedColumns(frame, TableOptions(missing=self.missing, decimal=self.decimal))
+        notes = []
         known = {*self.names, *self.ignored, self.label}
         extra = [name for name in frame.columns if name not in known]
         if extra:
@@ -153,30 +156,25 @@ class TableEncoding:
             notes.append(
                 f"{count_of(len(extra), 'column')} that the model does not know {verb} ignored: {quoted(extra)}."
             )
-        options = TableOptions(missing=self.missing, decimal=self.decimal)
-        series = {}
+        n_coded = len(self.columns) - self.n_numbers
+        if budget is not None:
+            budget.take(len(frame) * (8 * self.n_numbers + CODE_TYPE.itemsize * n_coded))
+        numbers, codes = list[NDArray[np.float64]](), list[NDArray[np.int16]]()
         for column in self.columns:
             if budget is not None:
                 budget.check_time()
-            given = frame[column.name]
-            if is_unreadable(given.dtype):
-                raise DataError(f"{source}: column {column.name!r} holds {UNREADABLE}, not a {column.kind}.")
-            check_dates(given, source)
-            series[column.name], found = _values(with_nulls(given, options), column, options, source)
+            known_numbers = prepared.numbers.get(column.name)
+            if known_numbers is not None and column.kind != CATEGORY:
+                numbers.append(known_numbers.to_numpy())  # a missing value is NaN
+                continue
+            values, found = _values(frame[column.name], column, prepared, source)
+            (codes if column.kind == CATEGORY else numbers).append(values)
             notes += found
-        for start in range(0, len(values), ROWS_AT_ONCE):  # so few rows that they stay in the cache
-            rows, at = slice(start, start + ROWS_AT_ONCE), 0
-            for group in self._groups:
-                group.fill(series[group.column][rows], values[rows, at : at + len(group.names)])
-                at += len(group.names)
-        return values, tuple(notes)
+        return TableRows(len(frame), numbers, codes, self._groups), tuple(notes)
 
     @cached_property
-    def _groups(self) -> tuple[_InputGroup, ...]:
-        numbers = [
-            _InputGroup(one.name, (_days_name(one),), _fill_values) for one in self.columns if one.kind != CATEGORY
-        ]
-        return (*numbers, *(group for column in self.columns for group in _derived_groups(column)))
+    def _groups(self) -> tuple[InputGroup, ...]:
+        return input_groups(self.columns)
 
     def as_table(self) -> dict[str, Any]:
         """Return the encoding as model files store it."""
@@ -219,128 +217,97 @@ def find_encoding(table: Any, options: TableOptions = USUAL_TABLE) -> tuple[Tabl
     return encoding, tuple(finder.notes)
 
 
-@dataclass(frozen=True)
-class _InputGroup:
-    """Some inputs that are computed from one column.
-
-    Attributes:
-        column: name of the column.
-        names: names of the inputs.
-        fill: writes the inputs (N, n) of the column's values (N,).
-    """
-
-    column: str
-    names: tuple[str, ...]
-    fill: Callable[[NDArray[Any], NDArray[np.float64]], None]
-
-
-def _days_name(column: Column) -> str:
-    return column.name if column.kind == NUMBER else f"{column.name} in days"
-
-
-def _derived_groups(column: Column) -> list[_InputGroup]:
-    """Return the inputs of a column besides its number."""
-    name, groups = column.name, []
-    if column.kind == DATE:
-        cycles = CYCLES if column.has_time else CYCLES[:-1]
-        names = tuple(f"{name}: {function} of {cycle}" for cycle, _, _ in cycles for function in ("sine", "cosine"))
-        groups.append(_InputGroup(name, names, _fill_cycles))
-    if column.kind == CATEGORY:
-        n = len(column.categories)
-        if n == 2 and not column.has_missing:
-            return [_InputGroup(name, (f"{name}: {column.categories[1]}",), _fill_binary)]
-        names = (*(f"{name}: {one}" for one in column.categories), *([f"{name}: missing"] * column.has_missing))
-        return [_InputGroup(name, names, _fill_one_hot)]
-    if column.has_missing:
-        groups.append(_InputGroup(name, (f"{name}: missing",), _fill_missing))
-    return groups
-
-
-# The values of numbers and dates are numbers, NaN where one is missing. Those of categories are
-# positions in the list of categories: the number of categories for a missing value, -1 for unknown.
-UNKNOWN = -1
-
-
-def _fill_values(values: NDArray[Any], out: NDArray[np.float64]) -> None:
-    out[:, 0] = values
-
-
-def _fill_missing(values: NDArray[Any], out: NDArray[np.float64]) -> None:
-    out[:, 0] = np.isnan(values)
-
-
-def _fill_cycles(days: NDArray[Any], out: NDArray[np.float64]) -> None:
-    for at in range(out.shape[1] // 2):
-        _, length, start = CYCLES[at]
-        angle = 2 * math.pi * np.nan_to_num((days - start) % length) / length
-        known = ~np.isnan(days)
-        out[:, 2 * at], out[:, 2 * at + 1] = np.sin(angle) * known, np.cos(angle) * known
-
-
-def _fill_binary(codes: NDArray[Any], out: NDArray[np.float64]) -> None:
-    out[:, 0] = np.select([codes == 0, codes == 1], [-1.0, 1.0], 0.0)
-
-
-def _fill_one_hot(codes: NDArray[Any], out: NDArray[np.float64]) -> None:
-    out[:] = codes[:, None] == np.arange(out.shape[1])
-
-
-def _values(values: pl.Series, column: Column, options: TableOptions, source: str) -> tuple[NDArray[Any], list[str]]:
-    """Return the values of a column as numbers, and notes."""
-    import polars as pl
-
-    if column.kind == NUMBER and values.dtype == pl.String:
-        values = values.set(means_missing(values).fill_null(True), None)
-    name, n_missing = column.name, values.null_count()
+def _values(given: pl.Series, column: Column, table: PreparedColumns, source: str) -> tuple[NDArray[Any], list[str]]:
+    """Return the values of a column as numbers, or as positions of categories; and notes."""
+    if is_unreadable(given.dtype):
+        raise DataError(f"{source}: column {column.name!r} holds {UNREADABLE}, not a {column.kind}.")
+    check_dates(given, source)
+    texts = _texts_of(given, column, table)
+    if texts is not None and column.kind == NUMBER and texts.numbers.null_count() > texts.texts.null_count():
+        texts = texts.changed(texts.texts.set(means_missing(texts.texts).fill_null(True), None))
+    values = with_nulls(given, table.options) if texts is None else texts.texts
+    n_missing = values.null_count() if texts is None else texts.n_missing
     notes = []
     if n_missing and not column.has_missing:
         then = "are encoded as unknown" if column.kind == CATEGORY else "get the median of the training samples"
+        name = column.name
         notes.append(f"Column {name!r} has {count_of(n_missing, 'missing value')}, and training had none. They {then}.")
     if column.kind == CATEGORY:
-        codes, n_unknown = _codes(category_texts(values), column)
+        assert texts is not None, "categories are texts"
+        codes, n_unknown = _codes(texts, column)
         if n_unknown:
             notes.append(
-                f"Column {name!r} has {count_of(n_unknown, 'value')} of categories that training did not have."
+                f"Column {column.name!r} has {count_of(n_unknown, 'value')} of categories that training did not have."
             )
         return codes, notes
-    if column.kind == DATE:
-        dates = values
-        if values.dtype == pl.String:  # the format of dates that were no texts in training is found here
-            formats = [column.date_format] if column.date_format else date_formats(values.drop_nulls())
-            dates = as_dates(values, formats[0]) if formats else values
-        if not dates.dtype.is_temporal():
-            raise _wrong_kind(values, dates.is_null(), column, source, "a date")
-        numbers = as_seconds(dates) / DAY
-    else:
-        found = parsed_numbers(values, options) if values.dtype == pl.String else as_numbers(values, options)
-        numbers = values.cast(pl.Float64, strict=False) if found is None else found
-    is_bad = values.is_not_null() & numbers.is_null()
+    found = _dates(values, texts, column, source) if column.kind == DATE else _numbers(values, texts)
+    is_bad = values.is_not_null() & found.is_null()
     if is_bad.any():
-        raise _wrong_kind(values, is_bad, column, source, "a date" if column.kind == DATE else "a number")
-    floats = numbers.cast(pl.Float64).to_numpy().astype(np.float64)
+        at = int(is_bad.arg_max() or 0) if texts is None else texts.first_row(is_bad)
+        raise _wrong_kind(values.filter(is_bad)[0], at, column, source)
+    numbers = found if texts is None else texts.of_rows(found)
+    floats = numbers.to_numpy()  # a missing value is NaN
     if np.isinf(floats).any():
         at = int(np.argmax(np.isinf(floats)))
-        raise DataError(f"{source}: row {at} (from 0), column {name!r}: {floats[at]} is not a finite number.")
+        raise DataError(f"{source}: row {at} (from 0), column {column.name!r}: {floats[at]} is not a finite number.")
     return floats, notes
 
 
-def _codes(texts: pl.Series, column: Column) -> tuple[NDArray[np.int64], int]:
-    """Return the position of each text in the categories, and how many texts are unknown."""
+def _texts_of(given: pl.Series, column: Column, table: PreparedColumns) -> ColumnTexts | None:
+    """Return a column as texts if it holds texts, or is one of categories; None for others."""
+    import polars as pl
+
+    if holds_texts(given.dtype) and (given.dtype != pl.Boolean or column.kind != NUMBER):
+        return table.texts(column.name, may_be_dates=column.kind != CATEGORY)
+    if column.kind == CATEGORY:
+        return column_texts(category_texts(with_nulls(given, table.options)), USUAL_TABLE)
+    return None
+
+
+def _dates(values: pl.Series, texts: ColumnTexts | None, column: Column, source: str) -> pl.Series:
+    """Return dates as days since 1970, null where a value is no date."""
+    import polars as pl
+
+    if values.null_count() == len(values):
+        return values.cast(pl.String).cast(pl.Float64)
+    if texts is not None:  # the format of dates that were no texts in training is found here
+        formats = [column.date_format] if column.date_format else texts.date_formats
+        values = texts.dates(formats[0]) if formats else values
+    if not values.dtype.is_temporal():
+        is_bad = values.is_not_null()
+        at = int(is_bad.arg_max() or 0) if texts is None else texts.first_row(is_bad)
+        raise _wrong_kind(values.filter(is_bad)[0], at, column, source)
+    return as_seconds(values) / DAY
+
+
+def _numbers(values: pl.Series, texts: ColumnTexts | None) -> pl.Series:
+    """Return values as float64, null where a value is no number."""
+    import polars as pl
+
+    if texts is not None:
+        return texts.numbers
+    found = as_numbers(values)
+    return values.cast(pl.Float64, strict=False) if found is None else found
+
+
+def _codes(texts: ColumnTexts, column: Column) -> tuple[NDArray[np.int16], int]:
+    """Return the position of each row's text in the categories, and how many rows have an unknown one."""
     import polars as pl
 
     known = {name: at for at, name in enumerate(column.categories)}
     missing = len(known) if column.has_missing else UNKNOWN
-    codes = texts.replace_strict(list(known), list(known.values()), default=UNKNOWN - 1, return_dtype=pl.Int64)
-    numbers = pl.select(pl.when(texts.is_null()).then(missing).otherwise(codes)).to_series().to_numpy()
-    is_unknown = numbers == UNKNOWN - 1
-    return np.where(is_unknown, UNKNOWN, numbers), int(is_unknown.sum())
+    named = category_texts(texts.texts)
+    codes = named.replace_strict(list(known), list(known.values()), default=UNKNOWN, return_dtype=pl.Int16)
+    n_unknown = texts.n_rows((codes == UNKNOWN) & named.is_not_null())
+    codes = codes.set(named.is_null(), missing)
+    return texts.of_rows(codes).to_numpy(), n_unknown
 
 
-def _wrong_kind(values: pl.Series, is_bad: pl.Series, column: Column, source: str, kind: str) -> DataError:
-    at = int((is_bad & values.is_not_null()).arg_max() or 0)
+def _wrong_kind(value: Any, at: int, column: Column, source: str) -> DataError:
+    kind = "a date" if column.kind == DATE else "a number"
     expected = f" of the format {column.date_format}" if column.date_format else ""
     return DataError(
-        f"{source}: row {at} (from 0), column {column.name!r}: {str(values[at])[:40]!r} is not {kind}{expected}, as "
+        f"{source}: row {at} (from 0), column {column.name!r}: {str(value)[:40]!r} is not {kind}{expected}, as "
         "the column was in training. Correct the value, or leave it empty."
     )
 

@@ -1,0 +1,253 @@
+"""The texts of a column: each different text once, so that most columns are examined in a moment."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.config import TableOptions
+
+if TYPE_CHECKING:  # takes a third of a second to import
+    import polars as pl
+
+# Texts that mean "missing" in any column, in any case, and those that do so among numbers only.
+MISSING_TEXTS = ("", "nan", "na", "n/a", "#n/a", "null", "?")
+# The same with capital letters as they are usual, so that texts need not be changed to compare them.
+NULL_TEXTS = tuple(sorted({form for text in MISSING_TEXTS for form in (text, text.upper(), text.title(), "NaN")}))
+MISSING_AMONG_NUMBERS = ("none", "nil", "missing", "-", ".", "nat")
+# A number with a decimal comma. A point in it separates groups of three digits, and nothing else.
+COMMA_NUMBER = r"^[+-]?([1-9][0-9]{0,2}(\.[0-9]{3})+|[0-9]*)(,[0-9]*)?([eE][+-]?[0-9]+)?$"
+DIGITS = r"^[0-9]+$"
+YEARS = (1000, 9999)  # that a date which is a text can have
+DATE_FORMATS = (
+    "%Y-%m-%d",
+    "%Y/%m/%d",
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%dT%H:%M:%S",
+    "%Y-%m-%d %H:%M",
+    "%Y-%m-%dT%H:%M",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.fZ",
+    "%d-%b-%Y",
+    "%d.%m.%Y",
+    "%d.%m.%Y %H:%M",
+    "%m/%d/%Y",
+    "%d/%m/%Y",
+    "%m/%d/%Y %H:%M",
+    "%d/%m/%Y %H:%M",
+)
+DATE_START = re.compile(r"(?=.{0,40}[0-9]).{1,10}[-/. ]")  # how all of DATE_FORMATS begin
+FIRST_TEXTS = 100  # that a format of dates must fit before it is tried on all
+SAMPLED_ROWS = 10_000  # in which different texts are counted first
+MIN_SHARED = 2**16  # rows from which threads share the columns
+MAX_DIFFERENT = 2**16  # different texts up to which each is held once
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnTexts:
+    """The texts of a column.
+
+    Attributes:
+        texts: (M,) the different texts in the order of their first rows, and null for missing values. With
+            blanks around some of them, a text can occur twice.
+        index: (N,) the position in texts of each row's text; None if texts has the text of every row.
+        decimal: the decimal mark of numbers.
+    """
+
+    texts: pl.Series
+    index: NDArray[np.uint32] | None
+    decimal: str = "."
+    _dates: dict[str, pl.Series] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return the number of rows, N."""
+        return len(self.texts) if self.index is None else len(self.index)
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """Return (M,) the number of rows with each text."""
+        n = len(self.texts)
+        return np.ones(n, np.int64) if self.index is None else np.bincount(self.index, minlength=n)
+
+    @cached_property
+    def n_missing(self) -> int:
+        """Return the number of rows without a value."""
+        return self.n_rows(self.texts.is_null()) if self.texts.null_count() else 0
+
+    def n_rows(self, selected: pl.Series) -> int:
+        """Return the number of rows whose text is selected by (M,) truth values."""
+        return int(self.counts[selected.to_numpy()].sum())
+
+    def first_row(self, selected: pl.Series) -> int:
+        """Return the first row whose text is selected by (M,) truth values; at least one must be."""
+        if self.index is None:
+            return int(selected.arg_max() or 0)
+        return int(np.argmax(selected.to_numpy()[self.index]))
+
+    def of_rows(self, values: pl.Series) -> pl.Series:
+        """Return the value of each row, from the value of each text."""
+        return values if self.index is None else values.gather(self.index)
+
+    def changed(self, texts: pl.Series) -> ColumnTexts:
+        """Return the column with (M,) other texts."""
+        return ColumnTexts(texts, self.index, self.decimal)
+
+    @cached_property
+    def numbers(self) -> pl.Series:
+        """Return (M,) the texts as float64, null where a text is no number."""
+        return parsed_numbers(self.texts, self.decimal)
+
+    def dates(self, date_format: str) -> pl.Series:
+        """Return (M,) the texts as dates with times, null where a text has another format."""
+        if date_format not in self._dates:
+            self._dates[date_format] = as_dates(self.texts, date_format)
+        return self._dates[date_format]
+
+    @cached_property
+    def date_formats(self) -> list[str]:
+        """Return the format of dates that all texts have; a second one if days and months can be exchanged."""
+        n_missing, found = self.texts.null_count(), list[str]()
+        for one in possible_formats(self.texts):
+            is_other_order = bool(found) and {found[0][:5], one[:5]} == {"%m/%d", "%d/%m"}
+            if (not found or is_other_order) and self.dates(one).null_count() == n_missing:
+                found.append(one)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedColumns:
+    """The columns of a table, each prepared once for all who examine and encode it.
+
+    Attributes:
+        frame: the table.
+        options: the texts for missing values, and the decimal mark.
+        numbers: (N,) finite float64 by name, null where one is missing: columns that were found to be
+            numbers, and dates in days.
+    """
+
+    frame: pl.DataFrame
+    options: TableOptions
+    numbers: dict[str, pl.Series] = field(default_factory=dict)
+    _texts: dict[str, ColumnTexts] = field(default_factory=dict)
+
+    def prepare(self) -> None:
+        """Prepare all columns of texts, on two threads: polars uses one for most of what is done."""
+        import polars as pl
+
+        names = [name for name, dtype in self.frame.schema.items() if dtype in (pl.String, pl.Boolean)]
+        if len(self.frame) < MIN_SHARED or not names:
+            return
+        with ThreadPoolExecutor(2) as pool:
+            for _ in pool.map(lambda name: self.texts(name, may_be_dates=name not in self.options.categorical), names):
+                pass
+
+    def texts(self, name: str, *, may_be_dates: bool) -> ColumnTexts:
+        """Return the texts of a column; the arguments are those of `column_texts`."""
+        if name not in self._texts:
+            self._texts[name] = column_texts(self.frame[name], self.options, may_be_dates=may_be_dates)
+        return self._texts[name]
+
+
+def column_texts(series: pl.Series, options: TableOptions, *, may_be_dates: bool = False) -> ColumnTexts:
+    """Return a column of texts or truth values, with null in place of missing values and without blanks around.
+
+    Args:
+        series: the column.
+        options: the texts for missing values, and the decimal mark.
+        may_be_dates: whether blanks around texts may stay if all texts are dates.
+    """
+    import polars as pl
+
+    decimal = options.decimal or "."
+    if series.dtype == pl.Boolean and series.any() and not series.all():
+        index = series.cast(pl.UInt32).fill_null(2).to_numpy()
+        return ColumnTexts(pl.Series(series.name, ["false", "true", None]), index, decimal)
+    texts = series if series.dtype == pl.String else series.cast(pl.String)
+    each = different_texts(texts)
+    if each.index is not None:
+        return ColumnTexts(without_marks(each.texts, options), each.index, decimal)
+    as_they_are = ColumnTexts(texts, None, decimal)
+    if may_be_dates and not options.missing and as_they_are.date_formats:  # spares columns of times two passes
+        return as_they_are
+    return ColumnTexts(without_marks(texts, options), None, decimal)
+
+
+def different_texts(texts: pl.Series) -> ColumnTexts:
+    """Return a column of texts as they are, each once if there are few different ones."""
+    import polars as pl
+
+    sample = texts.head(SAMPLED_ROWS)
+    if sample.n_unique() > len(sample) // 2:
+        return ColumnTexts(texts, None)
+    different = texts.unique(maintain_order=True)
+    if len(different) > MAX_DIFFERENT:
+        return ColumnTexts(texts, None)
+    known = different.drop_nulls()
+    index = texts.cast(pl.Enum(known)).to_physical().cast(pl.UInt32).fill_null(len(known)).to_numpy()
+    every = known if len(known) == len(different) else known.extend(pl.Series([None], dtype=pl.String))
+    return ColumnTexts(every.alias(texts.name), index)
+
+
+def without_marks(texts: pl.Series, options: TableOptions) -> pl.Series:
+    """Return texts without blanks around, with null in place of every text that means a missing value."""
+    import polars as pl
+
+    given = (text.strip() for text in options.missing)
+    missing = [*NULL_TEXTS, *(form for text in given for form in (text, text.upper(), text.lower()))]
+    cell = pl.col(texts.name).str.strip_chars()
+    return (
+        texts.to_frame().select(pl.when(cell.is_in(missing)).then(None).otherwise(cell)).to_series().alias(texts.name)
+    )
+
+
+def means_missing(texts: pl.Series) -> pl.Series:
+    """Return which texts mean a missing value among numbers."""
+    return texts.str.to_lowercase().is_in(MISSING_AMONG_NUMBERS)
+
+
+def parsed_numbers(texts: pl.Series, decimal: str) -> pl.Series:
+    """Return texts as float64, null where a text is no number."""
+    import polars as pl
+
+    if decimal == ",":
+        texts = texts.set(~texts.str.contains(COMMA_NUMBER).fill_null(False), None)
+        texts = texts.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
+    return texts.cast(pl.Float64, strict=False).fill_nan(None)
+
+
+def as_dates(values: pl.Series, date_format: str) -> pl.Series:
+    """Return texts as dates with times, null where a text has another format."""
+    import polars as pl
+
+    # Without a cache, which costs more than it saves: equal texts are held once.
+    dates = values.str.strptime(pl.Datetime("us"), date_format, strict=False, exact=True, cache=False)
+    is_usual = dates.dt.year().is_between(*YEARS)
+    return dates if is_usual.all() else dates.set(~is_usual.fill_null(False), None)  # 1.3.7 is a version
+
+
+def possible_formats(texts: pl.Series) -> list[str]:
+    """Return the formats of dates that the first texts have."""
+    first = texts.drop_nulls().head(FIRST_TEXTS)
+    if not len(first) or DATE_START.match(first[0]) is None:  # spares most columns a dozen calls of polars
+        return []
+    return [one for one in DATE_FORMATS if not as_dates(first, one).null_count()]
+
+
+def may_be_codes(texts: pl.Series) -> bool:
+    """Return whether texts can be codes of digits, such as 01234: all have the same number of two or more digits."""
+    present = texts.drop_nulls()
+    if not len(present) or len(present[0]) < 2:
+        return False
+    return bool((present.str.len_bytes() == len(present[0])).all() and present.str.contains(DIGITS).all())
+
+
+def are_codes(texts: pl.Series) -> bool:
+    """Return whether texts are codes of digits: they may be, and some begin with 0."""
+    return may_be_codes(texts) and bool(texts.str.starts_with("0").any())
