@@ -4,6 +4,7 @@ import gzip
 import struct
 
 import numpy as np
+import polars as pl
 import pytest
 
 from chalknet.artifacts.dataset_files import WRITERS
@@ -145,3 +146,16 @@ def test_invalid_files_give_one_line(tmp_path):
         load_inputs(tmp_path / "nowhere", 2)
     with pytest.raises(ConfigError, match=r"label_column has no meaning for an \.npz file"):
         load_inputs(tmp_path / "a.npz", 72, label_column="x")
+
+
+def test_a_parquet_file_is_read_for_a_model_of_plain_rows(tmp_path):
+    frame = pl.DataFrame({"b": [1, 2], "a": [0.5, 1.5], "label": ["x", "y"]})
+    frame.write_parquet(tmp_path / "t.parquet")
+    found = load_inputs(tmp_path / "t.parquet", 2, names=("a", "b"))
+    assert found.inputs.tolist() == [[0.5, 1.0], [1.5, 2.0]]
+    assert found.input_names == ("a", "b")
+    frame.with_columns(pl.lit(None, pl.Float64).alias("a")).write_parquet(tmp_path / "gap.parquet")
+    with pytest.raises(DataError, match=r"gap\.parquet: column 'a' has values that are missing or no finite numbers\."):
+        load_inputs(tmp_path / "gap.parquet", 2, names=("a", "b"))
+    with pytest.raises(DataError, match="has 3 columns; expected 5, or 6 with a label"):
+        load_inputs(tmp_path / "t.parquet", 5)

@@ -18,7 +18,7 @@ from chalknet.data.readers.folder import read_folder
 from chalknet.data.readers.image import FITS
 from chalknet.data.readers.npz import read_npz, read_npz_inputs
 from chalknet.data.readers.source_file import SourceFile, open_source
-from chalknet.data.readers.table import dataset_from_frame, samples_from_frame
+from chalknet.data.readers.table import dataset_from_frame, rows_of_numbers, samples_from_frame
 from chalknet.data.readers.table_file import JSON_SUFFIXES, read_typed_table, typed_format
 from chalknet.data.tables.encoding import TableEncoding
 from chalknet.data.tables.frames import as_frame, column_labels, is_frame
@@ -240,9 +240,9 @@ def load_inputs(
             if encoding is not None and kind in TABLE_KINDS:
                 return _encoded_samples(file, kind, encoding, options, id_column)
             if kind == "typed table":
-                raise DataError(
-                    f"{name}: is {typed_format(file)}, but the model was trained on plain rows. Save it as CSV."
-                )
+                frame = read_typed_table(file, typed_format(file))
+                rows, heads = rows_of_numbers(frame, name, n_values, label_column, names, file.budget)
+                return UnlabeledSamples(rows, name, (), heads)
             if kind == "npz":
                 inputs, notes = read_npz_inputs(file)
                 return UnlabeledSamples(inputs, name, tuple(notes))

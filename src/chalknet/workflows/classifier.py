@@ -15,9 +15,9 @@ from chalknet.checked import short
 from chalknet.config import COLUMN_CHOICES, USUAL_TABLE, Recipe, TableOptions
 from chalknet.data.preprocess import Scaling
 from chalknet.data.splits import Splits
-from chalknet.data.tables.columns import with_nulls
 from chalknet.data.tables.encoding import TableEncoding, find_encoding
 from chalknet.data.tables.frames import as_frame, is_frame
+from chalknet.data.tables.texts import with_nulls
 from chalknet.errors import ConfigError, DataError, MissingExtraError, ShapeError
 from chalknet.formatting import count_of, listed, quoted
 from chalknet.network.arrays import FloatArray

@@ -406,7 +406,7 @@ def test_samples_for_prediction_need_no_label(tmp_path):
     for name in ("t.csv", "t.parquet"):
         samples = load_inputs(tmp_path / name, encoding.n_inputs, encoding=encoding)
         np.testing.assert_array_equal(samples.inputs, load_data(frame()).inputs)
-    with pytest.raises(DataError, match=r"the model was trained on plain rows\. Save it as CSV"):
+    with pytest.raises(DataError, match="has 4 columns; expected 3, or 4 with a label"):
         load_inputs(tmp_path / "t.parquet", 3)
 
 
@@ -451,3 +451,25 @@ def test_plain_numbers_in_a_frame_need_no_encoding():
     assert find_encoding(pl.DataFrame({"a": [1, 2], "b": [0.5, 1.5]})) == (None, ())
     assert find_encoding(np.zeros((3, 2))) == (None, ())
     assert isinstance(find_encoding(frame().drop("label"))[0], TableEncoding)
+
+
+def test_codes_that_begin_with_0_are_categories(tmp_path):
+    codes = ["01234", "98765", "01234", "55555"]
+    lines = "\n".join(f"{code},{at},{'ab'[at % 2]}" for at, code in enumerate(codes * 5))
+    (tmp_path / "t.csv").write_text(f"zip,n,label\n{lines}\n")
+    data = load_data(tmp_path / "t.csv", keep=["n"])
+    assert data.encoding.columns[0].categories == ("01234", "55555", "98765")
+    assert "--numeric zip" in "".join(data.notes)
+    again = load_data(tmp_path / "t.csv", like=data)
+    assert np.array_equal(again.inputs, data.inputs)
+    numbers = load_data(tmp_path / "t.csv", numeric=["zip"], keep=["n"])
+    assert numbers.inputs[:2, 0].tolist() == [1234.0, 98765.0]
+
+
+@pytest.mark.parametrize("codes", [["12345", "98765"], ["012", "98765"], ["1.50", "0.25"], ["0", "1"]])
+def test_other_numbers_are_no_codes(tmp_path, codes):
+    lines = "\n".join(f"{codes[at % 2]},{at % 5},{'ab'[at % 2]}" for at in range(12))
+    (tmp_path / "t.csv").write_text(f"c,n,label\n{lines}\n")
+    data = load_data(tmp_path / "t.csv")
+    assert data.encoding is None
+    assert data.inputs[:2, 0].tolist() == [float(code) for code in codes]

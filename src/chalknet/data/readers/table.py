@@ -146,6 +146,50 @@ def samples_from_frame(
     )
 
 
+def rows_of_numbers(
+    frame: pl.DataFrame,
+    source: str,
+    n_values: int,
+    label_column: str | int | None,
+    names: Sequence[str],
+    budget: Budget,
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Return the rows of a table for a model of plain rows, and the names of the columns.
+
+    Args:
+        frame: the table, with or without its label.
+        source: what messages call it.
+        n_values: I, the number of values of a row.
+        label_column: name or index of a column to leave out, or None.
+        names: the expected names of the columns, or (); with them, columns are found by name.
+        budget: that of reading the file.
+
+    Raises:
+        DataError: the table has other columns, or a value is missing or no finite number.
+    """
+    import polars as pl
+
+    if label_column is not None:
+        frame = frame.drop(find_label(frame.columns, label_column, source))
+    if names and set(names) <= set(frame.columns):
+        frame = frame.select(names)
+    elif len(frame.columns) == n_values + 1:
+        frame = frame.select(name for name in frame.columns if name.casefold() not in LABEL_NAMES)
+    if len(frame.columns) != n_values:
+        raise DataError(
+            f"{source}: has {len(frame.columns)} columns; expected {n_values}, or {n_values + 1} with a label."
+        )
+    budget.take(8 * len(frame) * n_values)
+    for series in frame.get_columns():
+        is_number = series.dtype.is_numeric() and not series.null_count()
+        if not is_number or not series.cast(pl.Float64).is_finite().all():
+            raise DataError(
+                f"{source}: column {series.name!r} has values that are missing or no finite numbers. The model was "
+                "trained on a table of numbers alone. Fill the gaps, or leave the rows out."
+            )
+    return frame.select(pl.all().cast(pl.Float64)).to_numpy(order="c"), tuple(frame.columns)
+
+
 def dense_if_small(rows: TableRows, budget: Budget | None) -> TableRows | NDArray[np.float64]:
     """Return the inputs of rows as an array if they take at most `MAX_DENSE_BYTES`, and the rows otherwise."""
     if rows.nbytes > MAX_DENSE_BYTES:

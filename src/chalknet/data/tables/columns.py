@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any
 from chalknet.config import USUAL_TABLE, TableOptions
 from chalknet.data.tables.texts import (
     ColumnTexts,
+    Floats,
     PreparedColumns,
+    are_codes,
+    as_numbers,
+    as_seconds,
     column_texts,
     means_missing,
     parsed_numbers,
-    without_marks,
+    with_nulls,
 )
 from chalknet.errors import DataError
 from chalknet.files import Budget
@@ -164,16 +168,18 @@ class ColumnFinder:
         is_category = name in options.categorical or series.dtype in (pl.Categorical, pl.Enum)
         if holds_texts(series.dtype):
             return self._of_texts(self.prepared.texts(name, may_be_dates=not is_category), is_category)
-        values = with_nulls(series, options)
+        floats = self.prepared.floats(name) if series.dtype.is_numeric() else None
+        values = with_nulls(series, options) if floats is None else floats.values
         about = _About(name, values.null_count(), 0)
         if about.n_missing == len(values):
             self._summarize(replace(about, n_distinct=0), "constant", "every value is missing", "left out")
             return None
-        numbers = None if is_category else as_numbers(values)
-        if numbers is not None:
-            return self._number(about, numbers, values)
+        if floats is None and not is_category and (numbers := as_numbers(values)) is not None:
+            floats = Floats(values, numbers, numbers.min(), numbers.max())
+        if floats is not None and not is_category:
+            return self._number(about, floats)
         if values.dtype.is_temporal() and not is_category:
-            return self._date(replace(about, n_distinct=n_different(values)), values, "")
+            return self._date(replace(about, n_distinct=n_different(values)), ColumnTexts(values, None), values, "")
         return self._of_texts(column_texts(category_texts(values), USUAL_TABLE), is_category)
 
     def _of_texts(self, texts: ColumnTexts, is_category: bool) -> Column | None:
@@ -194,11 +200,18 @@ class ColumnFinder:
                     f"Column {name!r}: dates such as {present[0]} are read as month/day/year. If they are "
                     "day/month/year, write them as year-month-day."
                 )
-            return self._date(about, texts.of_rows(texts.dates(formats[0])), formats[0])
+            return self._date(about, texts, texts.dates(formats[0]), formats[0])
+        if not is_numeric and are_codes(present):
+            self.notes.append(
+                f"Column {name!r} holds codes such as {present[0]}, of which some begin with 0, so it is read as "
+                f"categories. If they are numbers, give numeric (--numeric {name})."
+            )
+            return self._category(about, texts, False)
         self._check_decimal_mark(texts)
         if texts.numbers.null_count() < len(texts.numbers) and self._are_numbers(texts):
             numbers = texts.of_rows(texts.numbers)
-            return self._number(_About(name, numbers.null_count(), None), numbers, texts.texts)
+            floats = Floats(texts.texts, numbers, texts.numbers.min(), texts.numbers.max())
+            return self._number(_About(name, numbers.null_count(), None), floats)
         if is_numeric:
             raise DataError(
                 f"{self.source}: column {name!r} holds no numbers, but values such as {str(present[0])[:40]!r}. Take "
@@ -267,25 +280,19 @@ class ColumnFinder:
             f"categorical (--categorical {name})."
         )
 
-    def _number(self, about: _About, numbers: pl.Series, given: pl.Series) -> Column | None:
-        """Return a column of numbers, or None if it numbers the rows.
-
-        Args:
-            about: name and number of missing values.
-            numbers: (N,) float64.
-            given: the different values, or all, before they were rounded to float64.
-        """
-        if not numbers.is_finite().all():  # ignores missing values
+    def _number(self, about: _About, floats: Floats) -> Column | None:
+        """Return a column of numbers, or None if it numbers the rows; its values can be the different ones alone."""
+        numbers, low, high = floats.numbers, float(floats.low), float(floats.high)
+        if math.isinf(low) or math.isinf(high):
             at = int((numbers.is_not_null() & ~numbers.is_finite()).arg_max() or 0)
             raise DataError(
                 f"{self.source}: {self.place(at)}, column {about.name!r}: {numbers[at]} is not a finite number. "
                 "Correct it, or leave the row out."
             )
         self.prepared.numbers[about.name] = numbers
-        low, high = float(numbers.min()), float(numbers.max())  # type: ignore[arg-type]
         values = f"{low:g} to {high:g}"
         is_wanted = about.name in (*self.options.keep, *self.options.numeric)
-        if not is_wanted and len(numbers) - about.n_missing >= MIN_ROWS and _numbers_rows(numbers, given, about):
+        if not is_wanted and len(numbers) - about.n_missing >= MIN_ROWS and _numbers_rows(floats, about):
             self.notes.append(f"Column {about.name!r} numbers the rows and is left out. To use it, give keep (--keep).")
             about = replace(about, n_distinct=len(numbers))
             self._summarize(about, "id", values, "left out: it numbers the rows")
@@ -302,10 +309,17 @@ class ColumnFinder:
         self._summarize(replace(about, n_distinct=n_different(numbers)), NUMBER, values, text)
         return Column(about.name, NUMBER, has_missing=about.n_missing > 0)
 
-    def _date(self, about: _About, dates: pl.Series, date_format: str) -> Column:
-        """Return a column of dates."""
+    def _date(self, about: _About, column: ColumnTexts, dates: pl.Series, date_format: str) -> Column:
+        """Return a column of dates.
+
+        Args:
+            about: name and number of missing values.
+            column: which value each row has.
+            dates: the different values, or all, as dates.
+            date_format: how they are written, or "".
+        """
         seconds = as_seconds(dates)
-        self.prepared.numbers[about.name] = seconds / DAY
+        self.prepared.numbers[about.name] = column.of_rows(seconds / DAY)
         of_day = seconds % DAY
         has_time = of_day.min() != of_day.max()
         self._summarize(
@@ -381,30 +395,6 @@ def encoding_text(n_categories: int, has_missing: bool) -> str:
     return f"{n_categories + has_missing} columns of 0 and 1" + (", one for missing" if has_missing else "")
 
 
-def with_nulls(series: pl.Series, options: TableOptions) -> pl.Series:
-    """Return a column with null in place of every missing value, and texts without blanks around them."""
-    import polars as pl
-
-    if series.dtype in (pl.Categorical, pl.Enum):
-        series = series.cast(pl.String)
-    if series.dtype == pl.String:
-        return without_marks(series, options)
-    if series.dtype.is_float():
-        return series.fill_nan(None)
-    if series.dtype == pl.Null:
-        return series.cast(pl.String)
-    return series
-
-
-def as_numbers(values: pl.Series) -> pl.Series | None:
-    """Return a column of numbers, durations or times of day as float64; None for other types."""
-    import polars as pl
-
-    if values.dtype in (pl.Duration, pl.Time):
-        return as_seconds(values)
-    return values.cast(pl.Float64) if values.dtype.is_numeric() else None
-
-
 def n_different(values: pl.Series) -> int | None:
     """Return the number of different values that are not missing; None if there are too many values to count."""
     return values.drop_nulls().n_unique() if len(values) <= MAX_COUNTED else None
@@ -446,19 +436,6 @@ def is_unreadable(dtype: Any) -> bool:
     return bool(dtype.is_nested() or dtype in (pl.Object, pl.Binary))
 
 
-def as_seconds(dates: pl.Series) -> pl.Series:
-    """Return dates or times of day as seconds since 1970, or since midnight."""
-    import polars as pl
-
-    if dates.dtype == pl.Date:
-        return dates.cast(pl.Int64).cast(pl.Float64) * 86_400.0
-    if dates.dtype == pl.Time:
-        return dates.cast(pl.Int64).cast(pl.Float64) / 1e9
-    if dates.dtype == pl.Duration:
-        return dates.dt.total_microseconds().cast(pl.Float64) / 1e6
-    return dates.dt.replace_time_zone(None).dt.timestamp("us").cast(pl.Float64) / 1e6
-
-
 def check_text(text: str, what: str) -> None:
     """Raise DataError for a column name or category that a model file cannot store.
 
@@ -487,14 +464,16 @@ def check_dates(series: pl.Series, source: str) -> None:
         raise DataError(f"{source}: column {series.name!r} holds a date outside of the years 1 to 9999. Correct it.")
 
 
-def _numbers_rows(numbers: pl.Series, given: pl.Series, about: _About) -> bool:
+def _numbers_rows(floats: Floats, about: _About) -> bool:
     """Return whether a column holds different integers that number the rows, or identities by its name."""
-    n, low, high = len(numbers), float(numbers.min()), float(numbers.max())  # type: ignore[arg-type]
+    numbers, span = floats.numbers, float(floats.high) - float(floats.low)
+    n = len(numbers)
     is_nameless = not about.name or about.name.startswith("Unnamed: ")
-    counts = math.isclose(high - low, n - 1) or (is_nameless and high - low >= n)
+    counts = math.isclose(span, n - 1) or (is_nameless and span >= n)
     if about.n_missing or not (counts or ID_NAME.fullmatch(about.name)):
         return False
-    return bool((numbers == numbers.floor()).all() and given.n_unique() == n)
+    # Numbers beyond 2^53 can be equal as float64 and different before.
+    return bool((numbers == numbers.floor()).all() and floats.values.n_unique() == n)
 
 
 def check_unique(names: Sequence[Any], source: str) -> None:

@@ -21,17 +21,25 @@ from chalknet.data.tables.columns import (
     UNREADABLE,
     Column,
     ColumnFinder,
-    as_numbers,
-    as_seconds,
     category_texts,
     check_dates,
     holds_texts,
     is_unreadable,
-    with_nulls,
 )
 from chalknet.data.tables.frames import as_frame, is_frame
 from chalknet.data.tables.rows import CODE_TYPE, UNKNOWN, InputGroup, TableRows, input_groups
-from chalknet.data.tables.texts import DATE_FORMATS, ColumnTexts, PreparedColumns, column_texts, means_missing
+from chalknet.data.tables.texts import (
+    DATE_FORMATS,
+    MIN_SHARED,
+    ColumnTexts,
+    PreparedColumns,
+    as_numbers,
+    as_seconds,
+    column_texts,
+    means_missing,
+    on_threads,
+    with_nulls,
+)
 from chalknet.errors import DataError
 from chalknet.files import Budget
 from chalknet.formatting import count_of, quoted
@@ -159,15 +167,19 @@ class TableEncoding:
         n_coded = len(self.columns) - self.n_numbers
         if budget is not None:
             budget.take(len(frame) * (8 * self.n_numbers + CODE_TYPE.itemsize * n_coded))
-        numbers, codes = list[NDArray[np.float64]](), list[NDArray[np.int16]]()
-        for column in self.columns:
-            if budget is not None:
-                budget.check_time()
+        if budget is not None:
+            budget.check_time()
+
+        def values_of(column: Column) -> tuple[NDArray[Any], list[str]]:
             known_numbers = prepared.numbers.get(column.name)
             if known_numbers is not None and column.kind != CATEGORY:
-                numbers.append(known_numbers.to_numpy())  # a missing value is NaN
-                continue
-            values, found = _values(frame[column.name], column, prepared, source)
+                return known_numbers.to_numpy(), []  # a missing value is NaN
+            return _values(frame[column.name], column, prepared, source)
+
+        numbers, codes = list[NDArray[np.float64]](), list[NDArray[np.int16]]()
+        columns = self.columns
+        every = on_threads(values_of, columns) if len(frame) >= MIN_SHARED else map(values_of, columns)
+        for column, (values, found) in zip(columns, every, strict=True):
             (codes if column.kind == CATEGORY else numbers).append(values)
             notes += found
         return TableRows(len(frame), numbers, codes, self._groups), tuple(notes)
@@ -300,7 +312,8 @@ def _codes(texts: ColumnTexts, column: Column) -> tuple[NDArray[np.int16], int]:
     codes = named.replace_strict(list(known), list(known.values()), default=UNKNOWN, return_dtype=pl.Int16)
     n_unknown = texts.n_rows((codes == UNKNOWN) & named.is_not_null())
     codes = codes.set(named.is_null(), missing)
-    return texts.of_rows(codes).to_numpy(), n_unknown
+    of_texts = codes.to_numpy()
+    return of_texts if texts.index is None else of_texts[texts.index], n_unknown
 
 
 def _wrong_kind(value: Any, at: int, column: Column, source: str) -> DataError:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,10 @@ from chalknet.config import TableOptions
 if TYPE_CHECKING:  # takes a third of a second to import
     import polars as pl
 
+T = TypeVar("T")
+R = TypeVar("R")
+
+N_THREADS = 4  # that share the columns of a large table
 # Texts that mean "missing" in any column, in any case, and those that do so among numbers only.
 MISSING_TEXTS = ("", "nan", "na", "n/a", "#n/a", "null", "?")
 # The same with capital letters as they are usual, so that texts need not be changed to compare them.
@@ -24,7 +29,8 @@ MISSING_AMONG_NUMBERS = ("none", "nil", "missing", "-", ".", "nat")
 # A number with a decimal comma. A point in it separates groups of three digits, and nothing else.
 COMMA_NUMBER = r"^[+-]?([1-9][0-9]{0,2}(\.[0-9]{3})+|[0-9]*)(,[0-9]*)?([eE][+-]?[0-9]+)?$"
 DIGITS = r"^[0-9]+$"
-YEARS = (1000, 9999)  # that a date which is a text can have
+# Dates that are texts have the years 1000 to 9999; the times are microseconds since 1970.
+FIRST_MICROSECOND, LAST_MICROSECOND = -30_610_224_000_000_000, 253_402_300_799_999_999
 DATE_FORMATS = (
     "%Y-%m-%d",
     "%Y/%m/%d",
@@ -122,6 +128,23 @@ class ColumnTexts:
 
 
 @dataclass(frozen=True, eq=False)
+class Floats:
+    """A column of numbers.
+
+    Attributes:
+        values: (N,) the values as they are given, null where one is missing.
+        numbers: (N,) the same as float64.
+        low: the smallest number, or None if all are missing.
+        high: the largest number, likewise.
+    """
+
+    values: pl.Series
+    numbers: pl.Series
+    low: Any
+    high: Any
+
+
+@dataclass(frozen=True, eq=False)
 class PreparedColumns:
     """The columns of a table, each prepared once for all who examine and encode it.
 
@@ -136,23 +159,46 @@ class PreparedColumns:
     options: TableOptions
     numbers: dict[str, pl.Series] = field(default_factory=dict)
     _texts: dict[str, ColumnTexts] = field(default_factory=dict)
+    _floats: dict[str, Floats] = field(default_factory=dict)
 
     def prepare(self) -> None:
-        """Prepare all columns of texts, on two threads: polars uses one for most of what is done."""
+        """Prepare all columns of a large table on several threads."""
         import polars as pl
 
-        names = [name for name, dtype in self.frame.schema.items() if dtype in (pl.String, pl.Boolean)]
-        if len(self.frame) < MIN_SHARED or not names:
-            return
-        with ThreadPoolExecutor(2) as pool:
-            for _ in pool.map(lambda name: self.texts(name, may_be_dates=name not in self.options.categorical), names):
-                pass
+        def look_at(name: str) -> None:
+            dtype = self.frame.schema[name]
+            if dtype in (pl.String, pl.Boolean):
+                texts = self.texts(name, may_be_dates=name not in self.options.categorical)
+                _ = texts.counts, texts.date_formats
+            elif dtype.is_numeric():
+                self.floats(name)
+
+        if len(self.frame) >= MIN_SHARED:
+            on_threads(look_at, [name for name in self.frame.columns if name not in self.options.drop])
 
     def texts(self, name: str, *, may_be_dates: bool) -> ColumnTexts:
         """Return the texts of a column; the arguments are those of `column_texts`."""
         if name not in self._texts:
             self._texts[name] = column_texts(self.frame[name], self.options, may_be_dates=may_be_dates)
         return self._texts[name]
+
+    def floats(self, name: str) -> Floats:
+        """Return a column of numbers."""
+        if name not in self._floats:
+            values = with_nulls(self.frame[name], self.options)
+            numbers = as_numbers(values)
+            assert numbers is not None, "its type is that of numbers"
+            self._floats[name] = Floats(values, numbers, numbers.min(), numbers.max())
+        return self._floats[name]
+
+
+def on_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Return the results of a function that polars or NumPy compute, one for each item.
+
+    Most of what they do to a column uses one thread, and lets others run in the meantime.
+    """
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        return list(pool.map(function, items))
 
 
 def column_texts(series: pl.Series, options: TableOptions, *, may_be_dates: bool = False) -> ColumnTexts:
@@ -228,8 +274,9 @@ def as_dates(values: pl.Series, date_format: str) -> pl.Series:
 
     # Without a cache, which costs more than it saves: equal texts are held once.
     dates = values.str.strptime(pl.Datetime("us"), date_format, strict=False, exact=True, cache=False)
-    is_usual = dates.dt.year().is_between(*YEARS)
-    return dates if is_usual.all() else dates.set(~is_usual.fill_null(False), None)  # 1.3.7 is a version
+    numbers = dates.to_physical()
+    is_outside = (numbers < FIRST_MICROSECOND) | (numbers > LAST_MICROSECOND)
+    return dates.set(is_outside.fill_null(False), None) if is_outside.any() else dates  # 1.3.7 is a version
 
 
 def possible_formats(texts: pl.Series) -> list[str]:
@@ -251,3 +298,40 @@ def may_be_codes(texts: pl.Series) -> bool:
 def are_codes(texts: pl.Series) -> bool:
     """Return whether texts are codes of digits: they may be, and some begin with 0."""
     return may_be_codes(texts) and bool(texts.str.starts_with("0").any())
+
+
+def with_nulls(series: pl.Series, options: TableOptions) -> pl.Series:
+    """Return a column with null in place of every missing value, and texts without blanks around them."""
+    import polars as pl
+
+    if series.dtype in (pl.Categorical, pl.Enum):
+        series = series.cast(pl.String)
+    if series.dtype == pl.String:
+        return without_marks(series, options)
+    if series.dtype.is_float():
+        return series.fill_nan(None) if series.is_nan().any() else series
+    if series.dtype == pl.Null:
+        return series.cast(pl.String)
+    return series
+
+
+def as_numbers(values: pl.Series) -> pl.Series | None:
+    """Return a column of numbers, durations or times of day as float64; None for other types."""
+    import polars as pl
+
+    if values.dtype in (pl.Duration, pl.Time):
+        return as_seconds(values)
+    return values.cast(pl.Float64) if values.dtype.is_numeric() else None
+
+
+def as_seconds(dates: pl.Series) -> pl.Series:
+    """Return dates or times of day as seconds since 1970, or since midnight."""
+    import polars as pl
+
+    if dates.dtype == pl.Date:
+        return dates.cast(pl.Int64).cast(pl.Float64) * 86_400.0
+    if dates.dtype == pl.Time:
+        return dates.cast(pl.Int64).cast(pl.Float64) / 1e9
+    if dates.dtype == pl.Duration:
+        return dates.dt.total_microseconds().cast(pl.Float64) / 1e6
+    return dates.dt.replace_time_zone(None).dt.timestamp("us").cast(pl.Float64) / 1e6
