@@ -6,6 +6,7 @@ import hashlib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from reprlib import repr as short
 from typing import Any
@@ -94,6 +95,12 @@ class Dataset:
     def __len__(self) -> int:
         """Return the number of samples."""
         return len(self.inputs)
+
+    def with_origin(self, origin: DataConfig) -> Dataset:
+        """Return the same data set with its origin; the samples are not checked again."""
+        made = copy(self)
+        object.__setattr__(made, "origin", origin)
+        return made
 
     @property
     def n_classes(self) -> int:
@@ -191,6 +198,7 @@ def dataset_from_arrays(
     source: str = ARRAYS,
     sha256: str = "",
     notes: Sequence[str] = (),
+    input_names: Sequence[str] | None = None,
 ) -> Dataset:
     """Create a `Dataset` from arrays, lists or frames in memory.
 
@@ -209,6 +217,7 @@ def dataset_from_arrays(
         source: what messages call the samples.
         sha256: digest of the source; computed from the arrays by default.
         notes: notes of the reader.
+        input_names: names of the columns of rows; by default those of a frame.
 
     Raises:
         DataError: as `Dataset`, or an array holds objects or text.
@@ -228,7 +237,7 @@ def dataset_from_arrays(
         source=source,
         sha256=sha256,
         notes=(*notes, *dropped),
-        input_names=column_names(inputs) if numeric.ndim == 2 else (),
+        input_names=tuple(column_names(inputs) if input_names is None else input_names) if numeric.ndim == 2 else (),
     )
 
 

@@ -167,7 +167,7 @@ def load_data(
         place = str(path.absolute())  # valid from any working directory; messages show the source as it was given
     column = None if label_column is None else str(label_column)
     origin = DataConfig(place, data.sha256, names, column, size, image_fit=image_fit, table=options)
-    return replace(data, origin=origin)
+    return data.with_origin(origin)
 
 
 def _read(kind: str, path: Path, source: str, options: dict[str, Any]) -> Dataset:

@@ -177,10 +177,15 @@ def read_csv(
     inputs = _as_images(table.features, image_size, file.name, notes)
     if inputs.ndim == 2:
         notes += _rounded_columns(inputs, columns)
-    data = dataset_from_arrays(
-        inputs, labels, with_known(names, known_classes), source=file.name, sha256=file.digest().hex(), notes=notes
+    return dataset_from_arrays(
+        inputs,
+        labels,
+        with_known(names, known_classes),
+        source=file.name,
+        sha256=file.digest().hex(),
+        notes=notes,
+        input_names=columns.input_names,
     )
-    return data if data.is_images else replace(data, input_names=columns.input_names)
 
 
 def read_csv_samples(

@@ -125,7 +125,7 @@ class ColumnFinder:
                 column can be used.
         """
         self._check_names()
-        self.prepared.prepare()
+        self.prepared.prepare(self.budget)
         found = [self._column(self.frame[name]) for name in self.frame.columns]
         columns = tuple(column for column in found if column is not None)
         if not columns:

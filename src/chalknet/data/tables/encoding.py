@@ -178,7 +178,7 @@ class TableEncoding:
 
         numbers, codes = list[NDArray[np.float64]](), list[NDArray[np.int16]]()
         columns = self.columns
-        every = on_threads(values_of, columns) if len(frame) >= MIN_SHARED else map(values_of, columns)
+        every = on_threads(values_of, columns, budget) if len(frame) >= MIN_SHARED else map(values_of, columns)
         for column, (values, found) in zip(columns, every, strict=True):
             (codes if column.kind == CATEGORY else numbers).append(values)
             notes += found

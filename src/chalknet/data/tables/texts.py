@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.config import TableOptions
+from chalknet.files import Budget
 
 if TYPE_CHECKING:  # takes a third of a second to import
     import polars as pl
@@ -161,8 +163,8 @@ class PreparedColumns:
     _texts: dict[str, ColumnTexts] = field(default_factory=dict)
     _floats: dict[str, Floats] = field(default_factory=dict)
 
-    def prepare(self) -> None:
-        """Prepare all columns of a large table on several threads."""
+    def prepare(self, budget: Budget | None) -> None:
+        """Prepare all columns of a large table on several threads, whose time the budget counts."""
         import polars as pl
 
         def look_at(name: str) -> None:
@@ -174,7 +176,7 @@ class PreparedColumns:
                 self.floats(name)
 
         if len(self.frame) >= MIN_SHARED:
-            on_threads(look_at, [name for name in self.frame.columns if name not in self.options.drop])
+            on_threads(look_at, [name for name in self.frame.columns if name not in self.options.drop], budget)
 
     def texts(self, name: str, *, may_be_dates: bool) -> ColumnTexts:
         """Return the texts of a column; the arguments are those of `column_texts`."""
@@ -192,13 +194,29 @@ class PreparedColumns:
         return self._floats[name]
 
 
-def on_threads(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+def on_threads(function: Callable[[T], R], items: Iterable[T], budget: Budget | None) -> list[R]:
     """Return the results of a function that polars or NumPy compute, one for each item.
 
     Most of what they do to a column uses one thread, and lets others run in the meantime.
+
+    Args:
+        function: the function.
+        items: its arguments.
+        budget: counts the processor time of the threads, or None.
     """
+
+    def timed(item: T) -> tuple[R, float]:
+        start = time.thread_time()
+        return function(item), time.thread_time() - start
+
+    results = []
     with ThreadPoolExecutor(N_THREADS) as pool:
-        return list(pool.map(function, items))
+        for result, seconds in pool.map(timed, items):
+            results.append(result)
+            if budget is not None:
+                budget.spend(seconds)
+                budget.check_time()
+    return results
 
 
 def column_texts(series: pl.Series, options: TableOptions, *, may_be_dates: bool = False) -> ColumnTexts:
