@@ -10,10 +10,10 @@ DEFAULT, FAST = PLANS["default"], PLANS["fast"]
 @pytest.mark.parametrize(
     ("plan", "n_rows", "batch_size", "epochs"),
     [
-        (DEFAULT, 100, 128, 400),  # 80 rows train a network: one update per epoch, and at least 400 updates
-        (DEFAULT, 1_000, 128, 58),  # 7 updates per epoch
-        (DEFAULT, 10_000, 128, 32),  # 63 updates per epoch
-        (DEFAULT, 50_000, 256, 15),  # 157 updates per epoch, and at most 2,500 updates
+        (DEFAULT, 100, 128, 600),  # 80 rows train a network: one update per epoch, and at least 600 updates
+        (DEFAULT, 1_000, 128, 86),  # 7 updates per epoch
+        (DEFAULT, 10_000, 128, 40),  # 63 updates per epoch
+        (DEFAULT, 50_000, 256, 19),  # 157 updates per epoch, and at most 3,000 updates
         (FAST, 1_000_000, 1_024, 1),  # 782 updates per epoch, and at most 1,000
         (FAST, 10_000_000, 1_024, 1),  # one epoch even if it has more updates
     ],

@@ -72,8 +72,8 @@ class RowsPlan:
 
 PLANS = {
     "fast": RowsPlan((64, 64), False, 5, 16, 200, 1_000),
-    "default": RowsPlan((128, 128), True, 5, 32, 400, 2_500),
-    "best": RowsPlan((128, 128), True, 20, 64, 800, 10_000),
+    "default": RowsPlan((128, 128), True, 5, 40, 600, 3_000),
+    "best": RowsPlan((128, 128), True, 20, 80, 1_600, 10_000),
 }
 
 
