@@ -214,7 +214,7 @@ TABLE = "age,city,sex,day,bought\n" + "".join(
 
 def test_the_report_of_a_table_says_what_its_columns_are(tmp_path):
     (tmp_path / "t.csv").write_text(TABLE, encoding="utf-8")
-    run = chalknet.train(tmp_path / "t.csv", label_column="bought", out=tmp_path / "run", epochs=2)
+    run = chalknet.train(tmp_path / "t.csv", "strong-rows", label_column="bought", out=tmp_path / "run", epochs=2)
     document = report(run.folder).document
     words = "\n".join(texts(document))
     (table,) = [b.table for b in document.blocks() if isinstance(b, TableBlock) and b.name == "columns"]
@@ -233,6 +233,15 @@ def test_the_report_of_a_table_says_what_its_columns_are(tmp_path):
     for bad in ("blank", "gray", "groups", "images", "printed loss", "study", "seeds", "etworks", "test scores"):
         assert bad not in said, bad
     assert "Weights of the first layer" not in [section.title for section in document.sections]
+
+
+def test_the_report_of_a_bag_names_its_folds_and_scaling(tmp_path):
+    (tmp_path / "t.csv").write_text(TABLE, encoding="utf-8")
+    run = chalknet.train(tmp_path / "t.csv", label_column="bought", out=tmp_path / "run", epochs=2)
+    words = "\n".join(texts(report(run.folder).document))
+    assert "scaled by the median and the quartiles of the training samples" in words
+    assert "samples are divided at random with seed 0 into 5 folds with the same class proportions" in words
+    assert f"The logits are divided by the temperature {run.temperature:.3g}" in words
 
 
 NOISY = {"input_dropout": 0.2, "schedule": "one_cycle", "optimizer": "adamw", "batch_size": 40}

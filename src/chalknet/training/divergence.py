@@ -83,7 +83,7 @@ def divergence_error(
 def suggestion(step: LastFiniteUpdate, recipe: Recipe) -> str:
     """Return what to change: input scaling, then weight decay, then the learning rate."""
     optimizer, rate = recipe.optimizer, step.learning_rate
-    if not step.largest_input <= LARGE_INPUT and recipe.network.input_scaling != "standard":
+    if not step.largest_input <= LARGE_INPUT and recipe.network.input_scaling in ("pixels", "auto"):
         return f"Inputs are as large as {step.largest_input:.3g}: try input_scaling standard."
     slow = _slower(step, recipe)
     slower = f"learning_rate {slow:.1g}"

@@ -52,6 +52,15 @@ GROUP_FOLD_WORDS = (
     "fold. " + _FOLDS
 )
 
+_STANDARD = "Each input is scaled to mean 0 and standard deviation 1 on the training samples. "
+# Scaling of table rows -> what the report says of it.
+SCALING_TEXTS = {
+    "pixels": "",
+    "standard": _STANDARD,
+    "auto": _STANDARD,
+    "robust": "Each input is scaled by the median and the quartiles of the training samples. ",
+}
+
 
 def data_section(report_data: ReportData, number: str, title: str = "The data") -> Section:
     """Show the samples and their splits, and images and an audit if the samples could be read again."""
@@ -125,9 +134,7 @@ def _columns(report_data: ReportData) -> str:
     encoding = report_data.data.encoding if report_data.data is not None else None
     if encoding is not None and encoding.label:
         text += f"The class is in column {code(encoding.label)}. "
-    if report_data.recipe.network.input_scaling != "pixels":
-        text += "Each input is scaled to mean 0 and standard deviation 1 on the training samples. "
-    return text
+    return text + SCALING_TEXTS[report_data.recipe.network.input_scaling]
 
 
 def _of_seed(report_data: ReportData) -> str:

@@ -255,7 +255,7 @@ def test_scores_of_unseen_tables_are_not_printed(tmp_path, monkeypatch, capsys):
 def test_every_method_is_created_by_its_name():
     assert isinstance(create("logistic", 0), Prepared)
     assert create("logistic", 0).convert is as_matrix
-    assert {"chalknet-0.1", "realmlp-bag", "tabm"} <= set(METHODS)
+    assert {"chalknet-default", "realmlp-bag", "tabm"} <= set(METHODS)
 
 
 # The summary and the page
