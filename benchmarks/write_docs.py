@@ -25,6 +25,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 ALL_CORES, ONE_CORE, OTHER_KERNELS = "baselines-2-cores.json", "baselines-1-core.json", "baselines-2-cores-avx2.json"
 SCALING, STARTUP, CLASSIFIER, TUNED = "scaling.json", "startup.json", "classifier.json", "classifier-tuned.json"
 TORCH_ENGINE, GPU, ROWS_STEP, TABLES = "torch_engine.json", "gpu.json", "rows_step.json", "tables.json"
+LARGE_TABLE = "large_table.json"
 # Target: the speed of one update of the plain network for table rows against PyTorch.
 MIN_ROWS_SPEEDUP = 2.5
 # Targets: the speed of a study in one stack on a GPU against one by one; the seconds of the write-up's
@@ -105,6 +106,7 @@ def page() -> str:
         tables(load(CLASSIFIER)),
         tuned(load(TUNED)),
         tables_section(load(TABLES), paragraph),
+        large_table(load(LARGE_TABLE)),
         startup(start),
     ]
     return "\n".join(line for section in sections for line in section)
@@ -649,6 +651,27 @@ def tuned_rows(name: str, rows: dict[str, Any]) -> list[str]:
             f"| {search} | {shown[0]} | {shown[1]} |"
         )
     return lines
+
+
+def large_table(result: dict[str, Any]) -> list[str]:
+    """Return the section on a table of a million rows."""
+    if not result:
+        return []
+    seconds = {reader: statistics.median(one["seconds"]) for reader, one in result["reading"].items()}
+    peaks = {reader: max(one["peak_bytes"]) / 1e9 for reader, one in result["reading"].items()}
+    training, n = result["training"], len(result["reading"]["polars"]["seconds"])
+    return [
+        "## A large table",
+        "",
+        *paragraph(
+            f"`python benchmarks/large_table.py` makes a CSV file of {result['rows']:,} rows with 50 mixed columns and",
+            f"a label ({result['table_bytes'] / 1e6:,.0f} MB) and reads it in processes of their own, {n} rounds in",
+            f"turns. `polars.read_csv` takes {seconds['polars']:.1f} s and {peaks['polars']:.2f} GB at most,",
+            f"`chalknet.load_data` {seconds['load_data']:.1f} s and {peaks['load_data']:.2f} GB, which is",
+            f"{result['ratio_of_medians']:.1f} times as long (target: 1.5). `chalknet train --budget fast` on this",
+            f"file takes {training['seconds']:,.0f} s and {training['peak_bytes'] / 1e9:.2f} GB (target: 4).",
+        ),
+    ]
 
 
 def startup(result: dict[str, Any]) -> list[str]:
