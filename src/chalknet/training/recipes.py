@@ -117,7 +117,7 @@ def adapt_to_data(
     validation split, all other samples are trained on, and folds of the recipe are dropped; the
     strong recipes also use all samples if the data has its own test split. With fewer than `MIN_VALID`
     validation samples early stopping is off. The samples of all folds count. The folds of "rows" choose
-    an epoch with fewer samples too, which docs/recipes/rows.md measures.
+    an epoch with fewer samples too, because all samples validate and five choices are averaged.
 
     Args:
         chosen: a named recipe without changes.
