@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from harness.turns import request
 
 from chalknet.machine.product_rate import FLOP, INPUTS, SAMPLES
 from chalknet.machine.product_rate import UNITS as COLUMNS
@@ -302,20 +303,11 @@ def work(row: str) -> None:
 
 
 def start_worker(row: str, source: Path) -> subprocess.Popen[str]:
-    """Start the process of a row, whose chalknet is the one in this folder."""
+    """Start the process of a row, which imports chalknet from this folder."""
     kept = {key: value for key, value in os.environ.items() if key not in VARIABLES}
     environment = {**kept, **THREADS, "PYTHONPATH": str(source.resolve())}
     command = [sys.executable, __file__, "--work", row]
     return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def request(worker: subprocess.Popen[str], name: str) -> float:
-    """Return the seconds that one update of a workload takes a worker."""
-    assert worker.stdin is not None
-    assert worker.stdout is not None
-    worker.stdin.write(f"{name}\n")
-    worker.stdin.flush()
-    return float(worker.stdout.readline())
 
 
 def measured(sources: dict[str, Path], names: list[str], rounds: int) -> Iterator[tuple[str, dict[str, list[float]]]]:

@@ -44,7 +44,7 @@ THREAD_VARIABLES = (
 # These choose slower kernels, and are not passed to a run.
 KERNEL_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 MAX_ERROR_LETTERS = 300
-# Distributions whose versions are stored with a summary.
+# A summary stores the versions of these distributions.
 PACKAGES = ("chalknet", "scikit-learn", "lightgbm", "catboost", "pytabkit", "torch", "numpy")
 
 

@@ -18,6 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from harness.turns import request
+
 N_TRAIN, N_INPUTS = 15_000, 784
 SECONDS = 0.7  # duration of a turn
 
@@ -95,15 +97,6 @@ def start_worker(source: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(Path(source).resolve())}
     command = [sys.executable, __file__, "--work"]
     return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def request(worker: subprocess.Popen[str], name: str) -> float:
-    """Return the seconds that one repetition of a workload takes a worker."""
-    assert worker.stdin is not None
-    assert worker.stdout is not None
-    worker.stdin.write(f"{name}\n")
-    worker.stdin.flush()
-    return float(worker.stdout.readline())
 
 
 def compare(old: str, new: str, names: list[str], rounds: int) -> dict[str, Any]:
