@@ -298,3 +298,8 @@ def test_a_budget_needs_a_recipe_with_plans(small_images):
             ConfigError, match=r"budget \(--budget\) changes one of the recipes rows, strong or strong-rows"
         ):
             chalknet.train(small_images, recipe, budget="fast")
+
+
+def test_the_note_of_a_budget_shows_the_settings_of_the_user():
+    run = chalknet.train(rows_of(np.arange(90) % 3), epochs=1, batch_size="full")
+    assert "5 networks with 128 x 128 hidden units, 1 epoch each, full batches." in run.notes

@@ -69,7 +69,7 @@ DATA_TEXT = (
     "subfolder of images per class."
 )
 
-# The recipes whose values the help shows: for images, for tables, and the write-up's.
+# The help shows the values of these recipes: for images, for tables, and the write-up's.
 TRAINING_RECIPES = (DEFAULT_RECIPE, ROWS_RECIPE, "writeup")
 STUDY_RECIPES = (DEFAULT_RECIPE, SINGLE_ROWS_RECIPE, "writeup")  # a run of a study is one network
 
@@ -525,8 +525,8 @@ def _defaults(name: str, recipes: Sequence[str], other: str | None = None) -> st
 
     Args:
         name: the field.
-        recipes: as in `recipe_options`. If the command starts from `DEFAULT_RECIPE`, it starts from
-            one of the recipes for rows for table rows.
+        recipes: as in `recipe_options`. If the command starts from `DEFAULT_RECIPE`, it uses the
+            second one for table rows.
         other: a further default.
     """
     default, *others = (_shown(name, RECIPES[recipe]) for recipe in recipes)

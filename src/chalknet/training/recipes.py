@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from chalknet.checked import is_integer
 from chalknet.config import CUSTOM_SPLIT, SHORT_FORM, AugmentationConfig, Recipe, near_match
 from chalknet.errors import ConfigError
 from chalknet.formatting import count_of
@@ -112,12 +113,12 @@ def adapt_to_data(
 ) -> tuple[Recipe, tuple[str, ...]]:
     """Return a named recipe with the user's settings, adapted to the data, and notes about it.
 
-    For table rows, "strong" becomes "rows", or "strong-rows" for one network or if the user sets
-    layers. The layers, epochs and batch size of "rows" are those of its budget for this table. If the data has its own
-    validation split, all other samples are trained on, and folds of the recipe are dropped; the
-    strong recipes also use all samples if the data has its own test split. With fewer than `MIN_VALID`
-    validation samples early stopping is off. The samples of all folds count. The folds of "rows" choose
-    an epoch with fewer samples too, because all samples validate and five choices are averaged.
+    For table rows, "strong" becomes "rows". For one network, or if the user sets layers, it becomes
+    "strong-rows". The budget sets the layers, epochs and batch size of "rows" for this table. If the
+    data has its own validation split, all other samples are trained on, and folds of the recipe are
+    dropped. The strong recipes also use all samples if the data has its own test split. With fewer
+    than `MIN_VALID` validation samples early stopping is off. The samples of all folds count. The folds
+    of "rows" choose an epoch with fewer samples too, because five choices are averaged.
 
     Args:
         chosen: a named recipe without changes.
@@ -142,7 +143,7 @@ def adapt_to_data(
     if budget is not None or chosen.name == ROWS_RECIPE:
         n_numbers = data.n_inputs if data.encoding is None else data.encoding.n_numbers
         n_train = _n_trained(chosen.with_settings(**_split_settings(settings)), data, splits)
-        chosen, note = with_budget(chosen, budget, n_train, data.n_inputs, data.n_classes, n_numbers)
+        chosen, note = with_budget(chosen, budget, n_train, data.n_inputs, data.n_classes, n_numbers, settings)
         notes.append(note)
     recipe, more = with_user_settings(chosen, settings)
     notes += more
@@ -173,21 +174,26 @@ def with_budget(
     n_inputs: int,
     n_classes: int,
     n_numbers: int | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> tuple[Recipe, str]:
-    """Return a named recipe with the settings of a budget, by default "default", and a note that lists them."""
+    """Return a named recipe with the settings of a budget, by default "default", and a note that lists them.
+
+    The note shows the values of the user's settings, which win.
+    """
     found = settings_for_budget(budget or DEFAULT_BUDGET, n_rows, n_inputs, n_classes, chosen.name, n_numbers)
     changed = chosen.with_settings(**found)
     shown = (
         "" if budget is None else f"budget {budget}: " if isinstance(budget, str) else f"budget of {budget:g} seconds: "
     )
+    used = {name: (settings or {}).get(name, value) for name, value in found.items()}
     if changed.network.layers:
         units = " x ".join(f"{one:,}" for one in changed.network.hidden)
-        training = changed.training
+        batches = f"batches of {used['batch_size']:,}" if is_integer(used["batch_size"]) else "full batches"
         return changed, (
-            f"{shown}{count_of(training.ensemble, 'network')} with {units} hidden units, {training.epochs} epochs "
-            f"each, batches of {training.batch_size:,}."
+            f"{shown}{count_of(used['ensemble'], 'network')} with {units} hidden units, "
+            f"{count_of(used['epochs'], 'epoch')} each, {batches}."
         )
-    words = ", ".join(f"{name}={value}" for name, value in found.items()) or "the recipe as it is"
+    words = ", ".join(f"{name}={value}" for name, value in used.items()) or "the recipe as it is"
     return changed, f"{shown}{words}."
 
 

@@ -46,6 +46,10 @@ class RowsPlan:
     least_updates: int
     most_updates: int
 
+    def n_embedded(self, n_numbers: int) -> int:
+        """Return how many of the numbers get embeddings: all of them, or none."""
+        return n_numbers if self.embeds and n_numbers <= MAX_EMBEDDED else 0
+
     def settings(self, n_rows: int, n_inputs: int, n_numbers: int) -> dict[str, Any]:
         """Return the fields of the recipe for a table.
 
@@ -54,7 +58,7 @@ class RowsPlan:
             n_inputs: I, the number of inputs.
             n_numbers: how many of them, the first ones, are numbers and not parts of categories.
         """
-        embedded = n_numbers if self.embeds and n_numbers <= MAX_EMBEDDED else 0
+        embedded = self.n_embedded(n_numbers)
         n_train = max(1, n_rows * (N_FOLDS - 1) // N_FOLDS)
         batch_size = batch_size_for(n_train)
         per_epoch = -(-n_train // batch_size)
@@ -103,7 +107,7 @@ def rows_layers(hidden: Sequence[int], embedded: int | None) -> list[Any]:
 def estimated_seconds(plan: RowsPlan, n_rows: int, n_inputs: int, n_numbers: int, n_classes: int) -> float:
     """Return roughly how many seconds of CPU time a training takes on one core."""
     found = plan.settings(n_rows, n_inputs, n_numbers)
-    embedded = n_numbers if plan.embeds and n_numbers <= MAX_EMBEDDED else 0
+    embedded = plan.n_embedded(n_numbers)
     widths = (n_inputs + EMBEDDING_OUTPUTS * embedded, *plan.hidden, n_classes)
     per_row = 6 * sum(one * other for one, other in pairwise(widths)) / PRODUCT_RATE
     per_row += HIDDEN_SECONDS * sum(widths) + FREQUENCY_SECONDS * FREQUENCIES * embedded

@@ -130,7 +130,7 @@ def classifier_recipe(
         base = recipe_named(recipe)
     notes: list[str] = []
     if (budget is not None or base.name == ROWS_RECIPE) and not isinstance(recipe, Recipe):
-        base, note = with_budget(base, budget, len(rows), rows.shape[1], n_classes, n_numbers)
+        base, note = with_budget(base, budget, len(rows), rows.shape[1], n_classes, n_numbers, given)
         notes += [note] if budget is not None else []
     if is_strong_rows:
         base = base.with_settings(**SMALL_ROWS_SETTINGS) if is_small else rows_recipe(base)
