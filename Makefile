@@ -38,7 +38,7 @@ test-ray: .venv-extras/.installed ## the tests that start a Ray cluster of two n
 
 .venv-extras/.installed: pyproject.toml constraints.txt
 	@test -x .venv-extras/bin/python || $(PYTHON) -m venv .venv-extras
-	.venv-extras/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,witness,ray]'
+	.venv-extras/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,witness,ray,serve,browser]'
 	@touch $@
 
 # What benchmarks/tables.py runs in. The packages with data pin other packages, and only their data are needed.

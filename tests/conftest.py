@@ -54,6 +54,47 @@ def needs(package: str):
 
 
 @pytest.fixture(scope="session")
+def chromium():
+    """Debian's Chromium, driven by Playwright, for tests of the group `extras`."""
+    sync_playwright = needs("playwright.sync_api").sync_playwright
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("Chromium is not here; on Debian: apt install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium):
+    """open_page(address, width=1280, height=800, **options): a page of Chromium.
+
+    Options are those of Playwright's new_context. The test fails if a page has an error or a warning on its console,
+    or asks another machine for something.
+    """
+    contexts, faults = [], []
+
+    def opened(address: str | Path, width: int = 1280, height: int = 800, **options):
+        contexts.append(chromium.new_context(viewport={"width": width, "height": height}, **options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda said: said.type in ("error", "warning") and faults.append(said.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda request: _is_local(request.url) or faults.append(f"asks for {request.url}"))
+        page.goto(address.resolve().as_uri() if isinstance(address, Path) else address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def _is_local(address: str) -> bool:
+    return address.startswith(("file:", "data:", "blob:", "about:", "http://127.0.0.1:", "http://localhost:"))
+
+
+@pytest.fixture(scope="session")
 def real_letters_file() -> Path:
     """The file of 6,000 real notMNIST images, if the shared folder exists."""
     path = SHARED / "data" / "notmnist-6000.npz"
