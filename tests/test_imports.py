@@ -13,15 +13,24 @@ from chalknet.workflows.study import study
 # Packages that take long to import or that an extra installs. A module imports them inside the functions that use them.
 HEAVY = {
     *("PIL", "jax", "jinja2", "joblib", "markupsafe", "matplotlib", "mlflow", "onnx", "onnxruntime", "optuna"),
+    *("fastapi", "httptools", "prometheus_client", "python_multipart", "swagger_ui_bundle", "uvicorn", "uvloop"),
+    *("orjson", "starlette"),
     *("ray", "rich", "safetensors", "scipy.stats", "sklearn", "tensorboardX", "threadpoolctl", "torch", "typst"),
 }
-IMPORT_EVERYTHING = """
+# These modules subclass what their extra defines: the scikit-learn estimator, the torch engine, the HTTP protocol of
+# uvicorn. Contracts say who loads them.
+APART = (
+    "chalknet.__main__",
+    "chalknet.workflows.classifier",
+    "chalknet.engines.torch_",
+    "chalknet.serving.server.protocol",
+)
+IMPORT_EVERYTHING = f"""
 import pkgutil, sys
 from importlib import import_module
 import chalknet
 for module in pkgutil.walk_packages(chalknet.__path__, "chalknet."):
-    # The scikit-learn estimator and the torch engine subclass what their extra defines. Contracts say who loads them.
-    if not module.name.startswith(("chalknet.__main__", "chalknet.workflows.classifier", "chalknet.engines.torch_")):
+    if not module.name.startswith({APART}):
         import_module(module.name)
 """
 
