@@ -147,5 +147,7 @@ def test_samples_in_memory_are_refused_as_a_source():
 
 @pytest.mark.parametrize("source", ["", None, 7])
 def test_a_source_that_is_no_path_is_refused(source):
-    with pytest.raises(ConfigError, match="source must be a path, a frame, a dict of columns or the name 'glyphs'"):
+    with pytest.raises(
+        ConfigError, match=r"source must be a path, a frame, a dict of columns, a tuple .* or the name 'glyphs'"
+    ):
         load_data(source)

@@ -1,5 +1,7 @@
 """Frames of pandas and Polars, with their column names and types, and estimators as models."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -56,3 +58,64 @@ def test_a_fitted_estimator_is_a_model(tmp_path):
     for call in (chalknet.save_model, chalknet.predict, chalknet.evaluate):
         with pytest.raises(ConfigError, match=r"Network, an Ensemble or a .*ChalkClassifier.*, got ChalkClassifier"):
             call(chalknet.ChalkClassifier(), tmp_path / "x")
+
+
+def rows_with_gaps(n=120):
+    """Rows whose class is the sign of the first column, half of them without their third value."""
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(n, 3))
+    labels = np.where(rows[:, 0] > 0, "yes", "no")
+    rows[::2, 2] = np.nan
+    return rows, labels
+
+
+def test_samples_and_labels_are_read_as_a_pair():
+    rows, labels = rows_with_gaps()
+    plain = chalknet.load_data((rows[:, :2], labels))
+    np.testing.assert_array_equal(plain.inputs, rows[:, :2])
+    assert plain.class_names == ("no", "yes")
+    frame = pd.DataFrame({"width": rows[:, 0], "place": labels})
+    data = chalknet.load_data((frame, pd.Series(np.arange(120) % 2, name="width")))
+    assert data.encoding.names == ("width", "place")
+    assert data.class_names == ("0", "1")
+    for pair, message in [
+        ((rows,), "must be (X, y), samples and labels, got a tuple of 1"),
+        ((frame, labels[1:]), "has 120 rows, but there are 119 labels"),
+        ((rows[:, :2], labels[1:]), "119 labels for 120 samples"),
+    ]:
+        with pytest.raises((ConfigError, DataError), match=re.escape(message)):
+            chalknet.load_data(pair)
+
+
+def test_train_evaluate_predict_and_study_take_pairs(tmp_path):
+    rows, labels = rows_with_gaps()
+    run = chalknet.train((rows[:80], labels[:80]), valid=(rows[80:], labels[80:]), hidden=[8], epochs=30, seed=0)
+    assert run.network.encoding.names == ("x0", "x1", "x2")
+    assert chalknet.evaluate(run.network, (rows[80:], labels[80:])).accuracy.value > 0.8
+    predictions = chalknet.predict(run.network, rows)
+    np.testing.assert_array_equal(predictions.probabilities, run.network.predict_proba(rows))
+    results = chalknet.study((rows, labels), {"hidden": [2, 4]}, seeds=1, epochs=1, out=tmp_path / "study")
+    assert len(results.complete_configurations) == 2
+    frame = pd.DataFrame(rows, columns=["a", "b", "c"]).assign(answer=labels)
+    assert chalknet.train(frame, label="answer", epochs=1).data.class_names == ("no", "yes")
+    with pytest.raises(ConfigError, match="label and label_column both name the label column"):
+        chalknet.train(frame, label="answer", label_column="answer")
+
+
+def test_an_estimator_takes_arrays_with_missing_values():
+    rows, labels = rows_with_gaps()
+    of_array = chalknet.ChalkClassifier(epochs=20, random_state=0).fit(rows, labels)
+    frame = pd.DataFrame(rows, columns=["x0", "x1", "x2"])
+    of_frame = chalknet.ChalkClassifier(epochs=20, random_state=0).fit(frame, labels)
+    np.testing.assert_array_equal(of_array.predict_proba(rows), of_frame.predict_proba(frame))
+    assert of_array.score(rows, labels) > 0.9
+    assert of_array.n_features_in_ == 3
+    with pytest.raises(ValueError, match="has 2 features, but ChalkClassifier is expecting 3"):
+        of_array.predict(rows[:, :2])
+    with pytest.raises(ValueError, match="infinity"):
+        of_array.predict(np.where(np.isnan(rows), np.inf, rows))
+    complete = chalknet.ChalkClassifier(epochs=1).fit(rows[:, :2], labels)
+    with pytest.raises(DataError, match="missing values in 'x1', and the training samples had none"):
+        complete.predict(rows[:, 1:])
+    with pytest.raises(ValueError, match="NaN"):  # an image without a pixel
+        chalknet.ChalkClassifier(image_shape=(1, 3)).fit(rows, labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from chalknet.config import USUAL_TABLE, DataConfig, TableOptions
-from chalknet.data.dataset import Dataset, UnlabeledSamples, numeric_array
+from chalknet.data.dataset import ARRAYS, Dataset, UnlabeledSamples, dataset_from_arrays, numeric_array, with_known
 from chalknet.data.readers import idx, npy
 from chalknet.data.readers.csv_table import read_csv, read_csv_rows, read_csv_samples
 from chalknet.data.readers.folder import read_folder
@@ -21,9 +21,12 @@ from chalknet.data.readers.source_file import SourceFile, open_source
 from chalknet.data.readers.table import dataset_from_frame, rows_of_numbers, samples_from_frame
 from chalknet.data.readers.table_file import JSON_SUFFIXES, read_typed_table, typed_format
 from chalknet.data.tables.encoding import TableEncoding
-from chalknet.data.tables.frames import as_frame, column_labels, is_frame
+from chalknet.data.tables.frames import Frame, as_frame, column_labels, columns_of_rows, has_missing, is_frame
 from chalknet.errors import ConfigError, DataError
 from chalknet.files import reading
+
+# What `load_data` reads: a path or "glyphs", a table in memory, or samples and labels (X, y).
+DataSource = str | Path | Frame | Mapping[str, Any] | tuple[Any, Any]
 
 BUILTIN = "glyphs"
 FRAME = "the table"  # what messages call a table in memory
@@ -44,6 +47,7 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "table": ("a table", ("class_names", "label_column", "image_size", "known_classes", "options", "encoding")),
     "typed table": ("a table", ("class_names", "label_column", "known_classes", "options", "encoding")),
     "frame": ("a table in memory", ("class_names", "label_column", "known_classes")),
+    "pair": ("samples and labels in memory", ("class_names", "known_classes")),
 }
 TABLE_KINDS = ("table", "typed table")
 NPY_MAGIC = b"\x93NUMPY"
@@ -78,7 +82,7 @@ class HasEncoding(Protocol):
 
 
 def load_data(
-    source: str | Path,
+    source: DataSource,
     *,
     class_names: Sequence[str] | None = None,
     label_column: str | int | None = None,
@@ -100,7 +104,8 @@ def load_data(
     docs/file_formats.md, "What is read", describes the formats.
 
     Args:
-        source: a path, "glyphs", or a table: a pandas or polars frame, or a dict of columns. Files:
+        source: a path, "glyphs", or a table: a pandas or polars frame, or a dict of columns; or a tuple
+            (X, y) of samples and labels in memory, of which X is an array or a table. Files:
             .npz, IDX (also gzipped, with its labels file beside it), CSV or TSV (also gzipped),
             Parquet, Arrow, Excel, JSON Lines, or .npy with its labels file beside it; .npy samples
             stay on disk and are read when they are needed. Folders: MNIST's IDX files, .npy files,
@@ -145,6 +150,9 @@ def load_data(
     if encoding is not None:
         reject_column_options(options)
     more: dict[str, Any] = {"known_classes": known_classes, "options": options, "encoding": encoding}
+    if isinstance(source, tuple):
+        _reject_unused_options("pair", FRAME, given)
+        return _read_pair(source, names, more)
     if is_frame(source):
         _reject_unused_options("frame", FRAME, given)
         if label_column in column_labels(source):  # a name, also if it is a number
@@ -168,6 +176,35 @@ def load_data(
     column = None if label_column is None else str(label_column)
     origin = DataConfig(place, data.sha256, names, column, size, image_fit=image_fit, table=options)
     return data.with_origin(origin)
+
+
+def _read_pair(pair: tuple[Any, ...], class_names: tuple[str, ...] | None, more: dict[str, Any]) -> Dataset:
+    """Return the samples of (X, y), of which X is a table or an array.
+
+    All columns of numbers of a table are used, because the caller has chosen the columns. Rows with
+    missing values are a table with columns x0, x1, ...
+    """
+    if len(pair) != 2:
+        raise ConfigError(f"samples in memory must be (X, y), samples and labels, got a tuple of {len(pair)}.")
+    values, labels = pair
+    encoding, options = more["encoding"], more["options"]
+    if not is_frame(values) and (has_missing(values) or (encoding is not None and np.ndim(values) == 2)):
+        values = columns_of_rows(np.asarray(values))
+    if not is_frame(values):
+        _reject_table_options("pair", ARRAYS, options)
+        data = dataset_from_arrays(values, labels, class_names)
+        return replace(data, class_names=with_known(data.class_names, more["known_classes"]))
+    frame = as_frame(values, FRAME)
+    name = str(getattr(labels, "name", None) or "label")
+    while name in frame.columns:
+        name += "_"
+    answers = as_frame({name: labels}, "the labels")
+    if len(answers) != len(frame):
+        raise DataError(f"{FRAME}: has {len(frame):,} rows, but there are {len(answers):,} labels.")
+    numbers = [column for column, dtype in zip(frame.columns, frame.dtypes, strict=True) if dtype.is_numeric()]
+    more = {**more, "options": replace(options, keep=(*options.keep, *numbers))}
+    labeled = frame.with_columns(answers[name])
+    return dataset_from_frame(labeled, FRAME, label_column=name, class_names=class_names, **more)
 
 
 def _read(kind: str, path: Path, source: str, options: dict[str, Any]) -> Dataset:
@@ -324,7 +361,7 @@ def _checked_size(image_size: tuple[int, int] | None) -> tuple[int, int] | None:
     return sides[0], sides[1]
 
 
-def existing_path(source: str | Path) -> Path:
+def existing_path(source: Any) -> Path:
     """Return source as the path of an existing file or folder.
 
     Raises:
@@ -336,7 +373,8 @@ def existing_path(source: str | Path) -> Path:
         given = f"{type(source).__name__} in memory" if is_table else repr(source)
         advice = " Use dataset_from_arrays(inputs, labels) for samples in memory." if is_table else ""
         raise ConfigError(
-            f"source must be a path, a frame, a dict of columns or the name {BUILTIN!r}, got {given[:100]}.{advice}"
+            "source must be a path, a frame, a dict of columns, a tuple (X, y) of samples and labels or the name "
+            f"{BUILTIN!r}, got {given[:100]}.{advice}"
         )
     path = Path(source)
     try:

@@ -14,7 +14,7 @@ from chalknet.data.dataset import check_class_names, check_input_names, column_n
 from chalknet.data.image_facts import ImageFacts
 from chalknet.data.preprocess import PIXEL_SCALE, Scaling, flatten
 from chalknet.data.tables.encoding import TableEncoding
-from chalknet.data.tables.frames import as_frame, is_frame
+from chalknet.data.tables.frames import as_frame, table_like
 from chalknet.errors import DataError, ShapeError
 from chalknet.formatting import quoted
 from chalknet.network.architecture import Architecture, check_parameters, forward
@@ -153,8 +153,9 @@ class Network(Classifier):
         Warns:
             UserWarning: the network was trained on values 0..255, and these are all at most 1.
         """
-        if self.encoding is not None and is_frame(inputs):
-            inputs = self._encoded(inputs)
+        table = None if self.encoding is None else table_like(inputs, self.encoding.names)
+        if table is not None:
+            inputs = self._encoded(table)
         else:
             check_input_names(column_names(inputs), self.input_names, "inputs", "the network")
         rows = self._rows(np.asarray(inputs))

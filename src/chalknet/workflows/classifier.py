@@ -16,7 +16,7 @@ from chalknet.config import COLUMN_CHOICES, USUAL_TABLE, Recipe, TableOptions
 from chalknet.data.preprocess import Scaling
 from chalknet.data.splits import Splits
 from chalknet.data.tables.encoding import TableEncoding, find_encoding
-from chalknet.data.tables.frames import as_frame, is_frame
+from chalknet.data.tables.frames import as_frame, columns_of_rows, has_missing, is_frame
 from chalknet.data.tables.texts import with_nulls
 from chalknet.errors import ConfigError, DataError, MissingExtraError, ShapeError
 from chalknet.formatting import count_of, listed, quoted
@@ -139,8 +139,9 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes_: (K,) labels, sorted.
         n_features_in_: as in scikit-learn.
         feature_names_in_: as in scikit-learn.
-        encoding_: the `TableEncoding` of a frame that has other columns than numbers, or missing values,
-            or is read with `table`; otherwise None.
+        encoding_: the `TableEncoding` of a frame that has other columns than numbers, or is read with
+            `table`, and of any samples with missing values; otherwise None. The columns of an array
+            have the names x0, x1, ... in it.
         network_: the `Network` or `Ensemble`, which `chalknet.save_model` writes; None if y has a single
             class, which is then always predicted.
         history_: one `EpochRecord` per epoch; of an ensemble the mean over its networks, up to the
@@ -210,15 +211,21 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.budget = budget
         self.table = table
 
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that samples may have missing values."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
     @_all_or_nothing
     def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None, sample_weight: Any = None) -> ChalkClassifier:
         """Train a network from new weights, or with warm_start from the current ones.
 
         Args:
-            X: (N, I) numbers: an array, a list of rows, a pandas or polars frame; not sparse. A frame can
-                also have columns of categories and dates, and missing values; see `encoding_`. All
-                columns of numbers are used. Columns of texts that are ids or free text are left out,
-                with a warning. An array cannot have missing values.
+            X: (N, I) numbers: an array, a list of rows, a pandas or polars frame; not sparse. NaN is a
+                missing value; images cannot have one. A frame can also have columns of categories and
+                dates; see `encoding_`. All columns of numbers are used. Columns of texts that are ids
+                or free text are left out, with a warning.
             y: (N,) labels: numbers, booleans or strings.
             X_val: validation samples for early stopping and `validation_curve_`, instead of a fraction
                 of X.
@@ -357,29 +364,29 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _validated(self, X: Any, y: Any = None, *, reset: bool = False) -> tuple[Any, Any]:
         """Return X as an array of numbers and y as an array, checked as scikit-learn checks them.
 
-        A frame with other columns than numbers is encoded.
+        A frame with other columns than numbers is encoded, and samples with missing values are.
 
         Args:
             X: as in fit.
             y: the labels, or None.
             reset: whether X determines the columns, as in fit.
         """
+        if not is_frame(X):
+            if not reset and self.encoding_ is not None and hasattr(self, "feature_names_in_"):
+                raise DataError(
+                    "X must be a frame with the columns of the training samples, "
+                    f"{quoted(self.encoding_.names)}, got {type(X).__name__}."
+                )
+            X, y = self._checked_arrays(X, y, reset)
         if reset:
             self._find_encoding(X)
         if self.encoding_ is None:
-            if is_frame(X) and not reset:
+            if not reset:
                 self._refuse_missing(X)
-            if y is None:
-                return validate_data(self, X, dtype=SAMPLE_TYPES, order="C", reset=reset), None
-            found: tuple[Any, Any] = validate_data(self, X, exact_labels(y), dtype=SAMPLE_TYPES, order="C", reset=reset)
-            return found
-        if not is_frame(X):
-            raise DataError(
-                f"X must be a frame with the columns of the training samples, {quoted(self.encoding_.names)}, got "
-                f"{type(X).__name__}."
-            )
-        validate_data(self, X, skip_check_array=True, reset=reset)
-        rows, notes = self.encoding_.encode(as_frame(X, "X"), "X")
+            return self._checked_arrays(X, y, reset) if is_frame(X) else (X, y)
+        if is_frame(X):
+            validate_data(self, X, skip_check_array=True, reset=reset)
+        rows, notes = self.encoding_.encode(as_frame(X if is_frame(X) else columns_of_rows(X), "X"), "X")
         for note in () if reset else notes:
             warnings.warn(note, stacklevel=4)
         if y is not None:
@@ -387,26 +394,41 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             check_consistent_length(rows, y)
         return rows, y
 
+    def _checked_arrays(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
+        """Return X as an array of numbers, in which NaN is a missing value, and y as an array."""
+        checks: dict[str, Any] = {"dtype": SAMPLE_TYPES, "order": "C", "reset": reset}
+        checks["ensure_all_finite"] = "allow-nan" if self.image_shape is None else True
+        if y is None:
+            return validate_data(self, X, **checks), None
+        found: tuple[Any, Any] = validate_data(self, X, exact_labels(y), **checks)
+        return found
+
     def _find_encoding(self, X: Any) -> None:
-        """Find how the columns of a frame become inputs, and warn of columns that are left out."""
+        """Find how the columns of samples become inputs, and warn of columns that are left out.
+
+        An array has an encoding if it has missing values.
+        """
         table = dict(self.table or {})
         unknown = next((name for name in table if name not in TABLE_PARAMETERS), None)
         if unknown is not None:
             raise ConfigError(f"table may have {listed(TABLE_PARAMETERS)}, got {short(unknown)}.")
         if table and not is_frame(X):
             raise ConfigError(f"table is for frames, but X is {type(X).__name__}. Leave it out.")
-        self.encoding_, self._table_notes = find_encoding(X, TableOptions(**table))
+        samples = columns_of_rows(X) if not is_frame(X) and has_missing(X) else X
+        self.encoding_, self._table_notes = find_encoding(samples, TableOptions(**table))
         if self._table_notes:
             warnings.warn(" ".join(self._table_notes), stacklevel=5)
 
     def _refuse_missing(self, X: Any) -> None:
-        """Raise DataError for missing values in a frame of numbers, if training had none."""
-        frame = as_frame(X, "X")
+        """Raise DataError for missing values in numbers, if training had none."""
+        if not is_frame(X) and not has_missing(X):
+            return
+        frame = as_frame(X if is_frame(X) else columns_of_rows(X), "X")
         names = [name for name in frame.columns if with_nulls(frame[name], USUAL_TABLE).null_count()]
         if names:
             raise DataError(
-                f"X has missing values in {quoted(names)}, and the training samples had none. Fill them, or fit on a "
-                "frame that has missing values."
+                f"X has missing values in {quoted(names)}, and the training samples had none. Fill them, or fit on "
+                "samples that have missing values."
             )
 
     def _store_fit(

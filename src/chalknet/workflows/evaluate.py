@@ -62,7 +62,7 @@ def evaluate(
 
     Args:
         model: a model file, a run folder, or a `Network` or `Ensemble`.
-        data: a `Dataset`, what `load_data` takes (a path, or a table as a frame or a dict of columns),
+        data: a `Dataset`, what `load_data` takes (a path, a table, or samples and labels (X, y)),
             or a `DataConfig` that also says how to read it. Images in a folder are resized as the
             training images were. Columns of a table are found by name. Classes are matched by name,
             or by position if the data's are numbers. If model is a run folder, the default is the data
@@ -115,6 +115,10 @@ def evaluate(
 
 def _source(data: Any, label_column: str | int | None, loaded: LoadedModel) -> Dataset | DataConfig:
     """Return data as a `Dataset`, or as what says how to read it."""
+    if isinstance(data, tuple):
+        return load_data(
+            data, label_column=label_column, like=loaded.classifier, known_classes=loaded.classifier.class_names
+        )
     if is_frame(data):
         return _read_frame(data, label_column, loaded.classifier)
     if isinstance(data, Dataset) and label_column is not None:

@@ -10,7 +10,7 @@ from chalknet.artifacts.atomic import write_bytes
 from chalknet.config import TableOptions
 from chalknet.data.dataset import Dataset, UnlabeledSamples, column_names, numeric_array
 from chalknet.data.readers.table import samples_from_frame
-from chalknet.data.tables.frames import as_frame, is_frame
+from chalknet.data.tables.frames import as_frame, table_like
 from chalknet.errors import ConfigError
 from chalknet.formatting import listed
 from chalknet.network.model import Classifier
@@ -81,18 +81,21 @@ def predict(
         return predict_files(loaded.classifier, [inputs], options, loaded.image_fit, loaded.delimiter)
     if _are_paths(inputs):
         return predict_files(loaded.classifier, inputs, options, loaded.image_fit, loaded.delimiter)
-    is_table = loaded.classifier.encoding is not None and is_frame(inputs)
+    encoding = loaded.classifier.encoding
+    table_inputs = None if encoding is None or isinstance(inputs, Dataset) else table_like(inputs, encoding.names)
+    is_table = table_inputs is not None
     given = {name: value for name, value in vars(options).items() if value is not None and name != "table"}
     unused = [name for name in (*given, *table.changed) if not is_table or name not in ("missing", "id_column")]
     if unused:
         raise ConfigError(
             f"{listed(unused)} says how files are read, but the inputs are samples in memory. Leave it out."
         )
-    encoding = loaded.classifier.encoding
     if isinstance(inputs, Dataset):
         samples = UnlabeledSamples(inputs.inputs, "inputs", input_names=inputs.input_names, encoding=inputs.encoding)
     elif encoding is not None and is_table:
-        samples = samples_from_frame(as_frame(inputs, "inputs"), "inputs", encoding, options=table, id_column=id_column)
+        samples = samples_from_frame(
+            as_frame(table_inputs, "inputs"), "inputs", encoding, options=table, id_column=id_column
+        )
     else:
         samples = UnlabeledSamples(
             numeric_array(inputs, "inputs", "inputs"), "inputs", input_names=column_names(inputs)

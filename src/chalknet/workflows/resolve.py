@@ -67,10 +67,11 @@ def _samples(options: TrainOptions, known: DataConfig) -> Dataset:
     if isinstance(main, DataConfig):
         return open_data(known.updated(main, is_same=options.resume is not None), is_training=True)
     for name, one in {"data": main, "valid": options.valid, "test": options.test}.items():
-        if not isinstance(one, (Dataset, str, Path)) and not is_frame(one) and (one is not None or name == "data"):
+        is_known = isinstance(one, (Dataset, str, Path, tuple)) or is_frame(one)
+        if not is_known and (one is not None or name == "data"):
             raise ConfigError(
-                f"{name} must be a Dataset, a path or a table, got {type(one).__name__}. "
-                "chalknet.dataset_from_arrays(inputs, labels) makes a Dataset of arrays."
+                f"{name} must be a Dataset, a path, a table or a tuple (X, y) of samples and labels, got "
+                f"{type(one).__name__}."
             )
     if options.read_with and isinstance(main, Dataset):
         raise ConfigError(

@@ -18,7 +18,7 @@ import tomli_w
 from chalknet.artifacts.atomic import new_folder, write_bytes
 from chalknet.config import DataConfig
 from chalknet.data.dataset import ARRAYS, Dataset
-from chalknet.data.load import load_data
+from chalknet.data.load import DataSource, load_data
 from chalknet.data.open_data import open_data
 from chalknet.errors import ConfigError, DataError, StoreError
 from chalknet.files import read_bytes
@@ -45,7 +45,7 @@ DEFAULT_FIT = "stretch"
 
 
 def run_study(
-    data: Dataset | DataConfig | str | Path,
+    data: Dataset | DataConfig | DataSource,
     request: StudyRequest,
     folder: Path,
     processes: WorkerProcesses,
@@ -125,7 +125,7 @@ def plan_study(
     return planner.plan(runs, timed=True)
 
 
-def _read(data: Dataset | DataConfig | str | Path) -> Dataset:
+def _read(data: Dataset | DataConfig | DataSource) -> Dataset:
     if isinstance(data, DataConfig):
         if data.source == ARRAYS:
             raise ConfigError(
@@ -133,7 +133,7 @@ def _read(data: Dataset | DataConfig | str | Path) -> Dataset:
                 "chalknet.study(data, vary, out=...)."
             )
         return open_data(data)
-    return load_data(data) if isinstance(data, (str, Path)) else data
+    return data if isinstance(data, Dataset) else load_data(data)
 
 
 def _check_image_fit(folder: Path, samples: Dataset) -> None:

@@ -18,6 +18,7 @@ from chalknet.workflows.resolve_study import StudyRequest, resolve_study
 
 if TYPE_CHECKING:
     from chalknet.data.dataset import Dataset
+    from chalknet.data.load import DataSource
     from chalknet.studies.execution_plan import Plan
     from chalknet.studies.results import StudyResults
     from chalknet.studies.runner.scheduler import ProgressCallback
@@ -26,7 +27,7 @@ MAX_JOBS = 1_024  # more is a typing error, and more than an operating system st
 
 
 def study(
-    data: Dataset | DataConfig | str | Path,
+    data: Dataset | DataConfig | DataSource,
     vary: Mapping[str, Any] | Sequence[str] | StudySpec | StudyRequest,
     *,
     out: str | Path,

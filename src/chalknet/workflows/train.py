@@ -22,8 +22,9 @@ from chalknet.artifacts.run_folder import (
 )
 from chalknet.config import Recipe
 from chalknet.data.dataset import Dataset
+from chalknet.data.load import DataSource
 from chalknet.data.splits import Splits
-from chalknet.errors import StoreError
+from chalknet.errors import ConfigError, StoreError
 from chalknet.training.callbacks import Callback, EpochCallback, as_callbacks
 from chalknet.training.notes import split_notes
 from chalknet.training.progress import NotebookProgress, in_notebook
@@ -37,12 +38,12 @@ from chalknet.workflows.train_options import READ_OPTIONS, TrainOptions
 
 
 def train(
-    data: Dataset | str | Path,
+    data: Dataset | DataSource,
     recipe: str | Recipe = DEFAULT_RECIPE,
     *,
     budget: str | float | None = None,
-    valid: Dataset | str | Path | None = None,
-    test: Dataset | str | Path | None = None,
+    valid: Dataset | DataSource | None = None,
+    test: Dataset | DataSource | None = None,
     splits: Splits | None = None,
     sample_weights: Any = None,
     out: str | Path | None = None,
@@ -84,8 +85,8 @@ def train(
             0.5 to 60, and checkpoints take at most 3 % of the time.
         checkpoint_epochs: take a checkpoint after this number of epochs too.
         **settings: recipe fields to change, such as hidden=[500], epochs=20, seed=7, train_size=4800.
-            If data is a path, also arguments of `load_data`: class_names, label_column, image_size
-            and image_fit.
+            If data is no Dataset, also arguments of `load_data`: class_names, label_column (label for
+            short), image_size, image_fit and those for tables.
 
     Returns:
         The `Run`: history, network, data, splits and recipe.
@@ -98,6 +99,10 @@ def train(
         OutputError: out cannot be written, or holds a run.
         MissingExtraError: shards without Ray; nothing is written.
     """
+    if "label" in settings:
+        if "label_column" in settings:
+            raise ConfigError("label and label_column both name the label column. Give one of them.")
+        settings["label_column"] = settings.pop("label")
     options = TrainOptions(
         data=data,
         read_with={name: settings.pop(name) for name in READ_OPTIONS if name in settings},
@@ -122,9 +127,9 @@ def train(
 def resume(
     folder: str | Path,
     *,
-    data: Dataset | str | Path | None = None,
-    valid: Dataset | str | Path | None = None,
-    test: Dataset | str | Path | None = None,
+    data: Dataset | DataSource | None = None,
+    valid: Dataset | DataSource | None = None,
+    test: Dataset | DataSource | None = None,
     splits: Splits | None = None,
     sample_weights: Any = None,
     callbacks: EpochCallback | Sequence[EpochCallback] | None = None,

@@ -17,6 +17,7 @@ from chalknet.training.recipes import recipe as recipe_named
 
 if TYPE_CHECKING:
     from chalknet.data.dataset import Dataset
+    from chalknet.data.load import DataSource
     from chalknet.data.splits import Splits
 
 READ_OPTIONS = READING_FIELDS  # of `load_data`
@@ -62,14 +63,14 @@ class TrainOptions:
         ConfigError: an invalid option, setting or config file.
     """
 
-    data: Dataset | DataConfig | str | Path | None = None
+    data: Dataset | DataConfig | DataSource | None = None
     read_with: Mapping[str, Any] = field(default_factory=dict)
     recipe: str | Recipe | None = None
     config: str | Path | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     budget: str | float | None = None
-    valid: Dataset | str | Path | None = None
-    test: Dataset | str | Path | None = None
+    valid: Dataset | DataSource | None = None
+    test: Dataset | DataSource | None = None
     splits: Splits | None = None
     sample_weights: Any = None
     out: str | Path | None = None

@@ -11,7 +11,7 @@ from typing import Any
 from chalknet.config import SECTION_OF_FIELD
 from chalknet.data.audit import audit
 from chalknet.data.dataset import Dataset
-from chalknet.data.load import load_data
+from chalknet.data.load import DataSource, load_data
 from chalknet.errors import ConfigError
 from chalknet.machine.facts import machine_facts
 from chalknet.reporting.documents import with_title_page, writeup_document
@@ -68,7 +68,7 @@ class Writeup(WrittenDocument):
 
 
 def writeup(
-    data: Dataset | str | Path = "glyphs",
+    data: Dataset | DataSource = "glyphs",
     *,
     out: str | Path,
     seeds: int | None = None,
@@ -110,7 +110,7 @@ def writeup(
         StoreError: out/study holds no study.
     """
     spec, folder = resolve_writeup(quick=quick, seeds=seeds, settings=settings), Path(out)
-    data = load_data(data) if isinstance(data, (str, Path)) else data
+    data = data if isinstance(data, Dataset) else load_data(data)
     if not data.is_images:
         raise ConfigError(
             f"{data.source}: the write-up needs images, but these samples are rows. Use chalknet study and "

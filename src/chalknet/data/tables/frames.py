@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from chalknet.data.tables.columns import check_unique
 from chalknet.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl
+    from numpy.typing import NDArray
+
+
+class Frame(Protocol):
+    """A frame of pandas or polars, or another with named columns."""
+
+    @property
+    def columns(self) -> Any:
+        """The names of the columns."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, number of columns)."""
 
 
 def is_frame(value: Any) -> bool:
@@ -20,6 +33,36 @@ def is_frame(value: Any) -> bool:
 def column_labels(table: Any) -> list[Any]:
     """Return the names of the columns of a table in memory as they are there, which may be numbers."""
     return list(table) if isinstance(table, Mapping) else list(table.columns)
+
+
+def columns_of_rows(rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return the columns of (N, I) rows as a table with the names x0, x1, ..."""
+    return {f"x{at}": rows[:, at] for at in range(rows.shape[1])}
+
+
+def table_like(values: Any, names: Sequence[str]) -> Any:
+    """Return values as a table if they are one, or rows for a model that was trained on such; else None.
+
+    Args:
+        values: a table, or samples in memory.
+        names: the columns that the model reads; x0, x1, ... if it was trained on rows with missing
+            values.
+    """
+    import numpy as np
+
+    if is_frame(values):
+        return values
+    rows = np.asarray(values)
+    columns = columns_of_rows(rows) if rows.ndim == 2 and rows.shape[1] == len(names) else {}
+    return columns if columns and tuple(columns) == tuple(names) else None
+
+
+def has_missing(values: Any) -> bool:
+    """Return whether values are (N, I) floating-point rows with a NaN, the mark of a missing value."""
+    import numpy as np
+
+    rows = np.asarray(values)
+    return rows.ndim == 2 and rows.dtype.kind == "f" and bool(np.isnan(rows).any())
 
 
 def as_frame(value: Any, source: str) -> pl.DataFrame:
