@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
 import cloup
 
 from chalknet.cli.command import command
 from chalknet.cli.options import out_option, overwrite_option, quiet_option
 from chalknet.cli.output import echo
-from chalknet.cli.parameters import FILE
+from chalknet.cli.parameters import FILE, FOLDER
 
 if TYPE_CHECKING:
     from chalknet.workflows.export import Export
@@ -17,14 +18,34 @@ if TYPE_CHECKING:
 
 @command()
 @cloup.argument("model", type=FILE, metavar="MODEL", help="A model file or the folder of a run.")
-@out_option("File to write: FILE.onnx or, with --numpy-only, FILE.py.", "FILE", required=True)
+@out_option("File to write: FILE.onnx or, with --numpy-only, FILE.py.", "FILE")
 @cloup.option("--numpy-only", is_flag=True, help="Write a Python file that needs only NumPy, instead of ONNX.")
+@cloup.option(
+    "--html", "page", type=FILE, metavar="FILE", help="Write an interactive page instead: FILE.html, for any browser."
+)
+@cloup.option("--title", metavar="TEXT", help="Title of the page.  [default: name of the model]")
+@cloup.option(
+    "--data", type=FOLDER, metavar="PATH", help="Where the samples of the run are now, if they have moved; for --html."
+)
 @overwrite_option("Replace FILE if it exists.")
 @quiet_option("Do not print what was written.")
-def export(model: str, out: str, numpy_only: bool, overwrite: bool, quiet: bool) -> None:
-    """Write a model as ONNX or as a Python file.
+def export(
+    model: str,
+    out: str | None,
+    numpy_only: bool,
+    page: str | None,
+    title: str | None,
+    data: str | None,
+    overwrite: bool,
+    quiet: bool,
+) -> None:
+    """Write a model as ONNX, as a Python file or as an interactive page.
 
-    The file predicts without chalknet. It takes raw samples and returns probabilities and class
+    The page (--html) shows how the network computes: draw an input, see every layer, follow one
+    gradient. It needs no server and no network connection. Give the folder of a run, so that the
+    page holds samples and states the accuracy.
+
+    An ONNX or Python file predicts without chalknet. It takes raw samples and returns probabilities and class
     numbers. Input scaling and all networks of an ensemble are included. Run an ONNX file with
     onnxruntime, and a Python file with `python FILE.py samples.npy`. ONNX needs an extra:
     pip install "chalknet[onnx]".
@@ -39,10 +60,14 @@ def export(model: str, out: str, numpy_only: bool, overwrite: bool, quiet: bool)
     Examples:
         chalknet export runs/first -o letters.onnx
         chalknet export model.safetensors --numpy-only -o predictor.py
+        chalknet export runs/first --html letters.html
     """
     from chalknet.workflows.export import export_model
 
-    done = export_model(model, out, "numpy" if numpy_only else "onnx", overwrite=overwrite)
+    if (out is None) == (page is None) or (page is not None and numpy_only):
+        raise click.UsageError("give one file to write: -o FILE.onnx, --numpy-only -o FILE.py or --html FILE.html.")
+    kind = "html" if page is not None else "numpy" if numpy_only else "onnx"
+    done = export_model(model, page or out or "", kind, overwrite=overwrite, title=title, data=data)
     if not quiet:
         echo("\n".join(_lines(done)))
 
@@ -64,5 +89,7 @@ def _lines(done: Export) -> list[str]:
     use = {
         "onnx": f"{inputs} -> probabilities (N, {len(model.class_names)}), label (N,)",
         "numpy": f"python {done.path} {example}",
+        "html": f"open {done.path} in a browser",
     }
-    return [f"written to {done.path}: {members}{model.architecture}, {done.size_bytes:,} bytes", use[done.kind]]
+    written = f"written to {done.path}: {members}{model.architecture}, {done.size_bytes:,} bytes"
+    return [written, *map(printable, done.notes), use[done.kind]]

@@ -81,7 +81,7 @@ def measure_image(image: NDArray[Any], low: float = 0.0, high: float = 255.0) ->
         low: the value of black.
         high: the value of white.
     """
-    return _measure_images(image[None], low, high)[0]
+    return measure_images(image[None], low, high)[0]
 
 
 def image_facts(images: Any, index: NDArray[np.int64], max_images: int = MAX_IMAGES) -> ImageFacts:
@@ -94,7 +94,7 @@ def image_facts(images: Any, index: NDArray[np.int64], max_images: int = MAX_IMA
     """
     some = images[index[:: -(-len(index) // max_images)]]
     low, high = (0.0, 255.0) if some.dtype == np.uint8 else (float(some.min()), float(some.max()))
-    measured = _measure_images(some, low, high)
+    measured = measure_images(some, low, high)
     means, fills = [one.mean for one in measured], [one.fill for one in measured]
     backgrounds = [background_of(one) for one in measured]
     return ImageFacts(
@@ -109,8 +109,8 @@ def image_facts(images: Any, index: NDArray[np.int64], max_images: int = MAX_IMA
     )
 
 
-def _measure_images(images: NDArray[Any], low: float, high: float) -> list[ImageMeasurements]:
-    """Measure each of n images (n, H, W)."""
+def measure_images(images: NDArray[Any], low: float, high: float) -> list[ImageMeasurements]:
+    """Measure each of n images (n, H, W), whose black is low and whose white is high."""
     height, width = images.shape[1:]
     step = -(-max(height, width) // MAX_SIDE)
     with np.errstate(all="ignore"):  # values beyond the range of float32 give measurements without meaning

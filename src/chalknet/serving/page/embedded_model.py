@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from chalknet.errors import ConfigError
 from chalknet.network.architecture import NamedLayer
+from chalknet.network.layer import Parameters
 from chalknet.network.model import Classifier, Ensemble, Network
 
 FLOAT16, INT8 = "float16", "int8"
@@ -115,7 +116,9 @@ class _ArrayWriter:
 
 def _embed_network(network: Network, number: int, writer: _ArrayWriter) -> Network:
     """Add the parameters of a network, and return it with the values that the page has."""
-    rounded = {name: writer.add_rounded(f"member{number}/{name}", value) for name, value in network.parameters.items()}
+    rounded: Parameters = {}
+    for name, value in network.parameters.items():
+        rounded[name] = writer.add_rounded(f"member{number}/{name}", value)
     return replace(network, parameters=rounded)
 
 
