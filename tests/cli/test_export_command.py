@@ -116,5 +116,7 @@ def test_a_failure_while_writing_leaves_nothing(model, tmp_path, monkeypatch):
 def test_export_model_takes_a_network(tmp_path):
     done = chalknet.export_model(made_network(), tmp_path / "p.py", kind="numpy")
     assert (done.path, done.kind, done.size_bytes) == (tmp_path / "p.py", "numpy", done.path.stat().st_size)
-    with pytest.raises(chalknet.ConfigError, match=r"kind must be one of onnx, numpy, got 'onx'\. Did you mean 'onnx'"):
+    with pytest.raises(
+        chalknet.ConfigError, match=r"kind must be one of onnx, numpy, html, got 'onx'\. Did you mean 'onnx'"
+    ):
         chalknet.export_model(made_network(), tmp_path / "p.onnx", kind="onx")

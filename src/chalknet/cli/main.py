@@ -23,7 +23,9 @@ COMMANDS = {
     "train": LazyCommand("chalknet.cli.train", "train", "Train a network on images or table rows.", TRAIN),
     "predict": LazyCommand("chalknet.cli.predict", "predict", "Predict classes for images or table rows.", TRAIN),
     "evaluate": LazyCommand("chalknet.cli.evaluate", "evaluate", "Measure a model on labeled data.", TRAIN),
-    "export": LazyCommand("chalknet.cli.export", "export", "Write a model as ONNX or as a Python file.", TRAIN),
+    "export": LazyCommand(
+        "chalknet.cli.export", "export", "Write a model as ONNX, as a Python file or as an interactive page.", TRAIN
+    ),
     "study": LazyCommand(
         "chalknet.cli.study", "study", "Compare configurations, each trained with several seeds.", STUDY
     ),
