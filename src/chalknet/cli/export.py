@@ -39,7 +39,7 @@ def export(
     overwrite: bool,
     quiet: bool,
 ) -> None:
-    """Write a model as ONNX, as a Python file or as an interactive page.
+    """Write a model as ONNX, Python file or web page.
 
     The page (--html) shows how the network computes: draw an input, see every layer, follow one
     gradient. It needs no server and no network connection. Give the folder of a run, so that the

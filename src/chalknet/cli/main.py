@@ -24,7 +24,7 @@ COMMANDS = {
     "predict": LazyCommand("chalknet.cli.predict", "predict", "Predict classes for images or table rows.", TRAIN),
     "evaluate": LazyCommand("chalknet.cli.evaluate", "evaluate", "Measure a model on labeled data.", TRAIN),
     "export": LazyCommand(
-        "chalknet.cli.export", "export", "Write a model as ONNX, as a Python file or as an interactive page.", TRAIN
+        "chalknet.cli.export", "export", "Write a model as ONNX, Python file or web page.", TRAIN
     ),
     "study": LazyCommand(
         "chalknet.cli.study", "study", "Compare configurations, each trained with several seeds.", STUDY
