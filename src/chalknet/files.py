@@ -107,7 +107,7 @@ class Budget:
 
     Memory is limited to half of the free memory when reading begins, and to 512 MiB plus 64 times
     the size of the source on disk. Time is limited to 4 seconds plus 2 for each megabyte on disk;
-    it counts the processor time of the thread that created the budget and what other threads
+    it counts the processor time of the thread that created the budget and what is reported to
     `spend`.
 
     Args:
@@ -115,20 +115,27 @@ class Budget:
         size: its size on disk in bytes.
         advice: what the user can do when the budget is exceeded; ends the message.
         error: the type of error to raise.
+        counts_thread: whether the processor time of this thread counts. If not, only what is reported
+            to `spend` does.
     """
 
     def __init__(
-        self, source: str, size: int, advice: str = "Give a part of it.", error: type[ChalknetError] = DataError
+        self,
+        source: str,
+        size: int,
+        advice: str = "Give a part of it.",
+        error: type[ChalknetError] = DataError,
+        counts_thread: bool = True,
     ) -> None:
         """Create a budget, and start its clock."""
         self.source, self._advice, self._error = source, advice, error
         self.max_bytes = min(free_memory() // 2, BASE_BYTES + BYTES_PER_BYTE * size)
         self.max_seconds = BASE_SECONDS + SECONDS_PER_MB * size / 1e6
         self.n_bytes, self._seconds = 0, 0.0
-        self._thread, self._start = threading.get_ident(), time.thread_time()
+        self._thread, self._start = threading.get_ident() if counts_thread else None, time.thread_time()
 
     def spend(self, seconds: float) -> None:
-        """Count processor time (in seconds) of a thread other than the budget's own."""
+        """Count processor time (in seconds) that the budget does not measure itself."""
         self._seconds += seconds
 
     def take(self, n_bytes: int) -> None:

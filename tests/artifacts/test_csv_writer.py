@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 import chalknet
@@ -56,3 +58,10 @@ def test_a_logged_epoch_must_be_equal_except_for_its_time(tmp_path):
     assert (tmp_path / "log.csv").read_text() == history_csv([record(1)])
     with pytest.raises(OutputError, match=r"log\.csv: holds another training: its row of epoch 1 differs"):
         again(EpochRecord(1, Scores(9.0, 0.5, 20.0), None, None, 0.125))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_as_log_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "log.csv")
+    with pytest.raises(OutputError, match=r"log\.csv: cannot be written: it is a pipe, a socket or a device and not"):
+        CsvWriter(tmp_path / "log.csv")

@@ -8,10 +8,11 @@ from conftest import lying_png
 from PIL import Image
 from small_models import LETTERS, SHAPE, ensemble, image_model, row_model
 
+from chalknet import files as files_module
 from chalknet.data.dataset import UnlabeledSamples
 from chalknet.data.on_disk import OnDiskSamples
 from chalknet.data.preprocess import Scaling
-from chalknet.data.readers.image import fitted, read_image
+from chalknet.data.readers.image import ReadImage, fitted, read_image
 from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import printable
 from chalknet.network.model import CHUNK_ROWS, Network
@@ -166,6 +167,18 @@ def test_a_folder_without_images_is_one_line(tmp_path):
         predict_files(image_model(), [tmp_path], PLAIN)
     saved(drawn(0), tmp_path / "A" / "a.png")
     with pytest.raises(DataError, match=r"found 'A'\. Subfolders are not searched"):
+        predict_files(image_model(), [tmp_path], PLAIN)
+
+
+def test_images_of_a_folder_have_one_budget_of_time(tmp_path, monkeypatch):
+    for name in ("a.png", "b.png", "c.png"):
+        saved(drawn(0), tmp_path / name)
+    monkeypatch.setattr(files_module, "BASE_SECONDS", 2.0)
+    clock = iter(range(100))
+    monkeypatch.setattr(inputs_module.time, "thread_time", lambda: float(next(clock)))  # one second for each image
+    image = ReadImage(np.zeros(SHAPE, np.uint8), "gray", SHAPE)
+    monkeypatch.setattr(inputs_module, "read_image", lambda *_: image)
+    with pytest.raises(DataError, match=r"takes more than the 2 seconds .* Give fewer images at once"):
         predict_files(image_model(), [tmp_path], PLAIN)
 
 

@@ -11,6 +11,7 @@ from typing import Self
 from chalknet.artifacts.history_file import COLUMNS, history_csv
 from chalknet.artifacts.log_writer import LogWriter, error_reason, warn
 from chalknet.errors import OutputError
+from chalknet.files import open_regular
 from chalknet.records import EpochRecord
 from chalknet.training.callbacks import RunContext
 
@@ -84,7 +85,10 @@ class CsvWriter(LogWriter):
 
     def _lines(self) -> list[str]:
         """Return the complete lines of the file, or none if it does not exist."""
-        text = self._path.read_text(encoding="utf-8") if self._path.exists() else ""
+        text = ""
+        if self._path.exists():
+            with open_regular(self._path) as file:
+                text = file.read().decode()
         lines = text[: text.rfind("\n") + 1].splitlines()
         if lines[:1] not in ([], [HEADER]) or not (HEADER + "\n").startswith(text[: len(HEADER) + 1]):
             raise self._wrong_table_error()

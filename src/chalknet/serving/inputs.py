@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from chalknet.data.preprocess import PIXEL_SCALE
 from chalknet.data.readers.image import SUFFIXES, GrayImage, ReadImage, looks_like_image, read_image
 from chalknet.data.tables.encoding import TableEncoding
 from chalknet.errors import ConfigError, DataError
+from chalknet.files import Budget
 from chalknet.formatting import count_of, quoted
 from chalknet.network.model import CHUNK_ROWS, Classifier
 from chalknet.serving.image_preparation import CLEARLY_EMPTY, ImagePreparation
@@ -126,8 +129,9 @@ class InputReader:
             except DataError as error:
                 self.unreadable.append(str(error))
                 continue
+            budget = self._budget_of(images or (), str(source))
             for path, name in images or ():
-                self._add_image(path, name)
+                self._add_image(path, name, budget)
                 if len(self._images) == CHUNK_ROWS:
                     yield self._image_batch()
             if samples is not None:
@@ -211,17 +215,29 @@ class InputReader:
             self.notes.append(f"{source}: {n} other than images left out: {quoted(others)}.")
         return [(folder / name, str(Path(source) / name)) for name in images]
 
-    def _add_image(self, path: Path, name: str) -> None:
+    def _budget_of(self, images: Sequence[tuple[Path, str]], source: str) -> Budget:
+        """Return the time that decoding the images of a source may take in all."""
+        size = 0
+        for path, _ in images:
+            with suppress(OSError):  # such as a broken link, which is listed as unreadable later
+                size += path.stat().st_size
+        return Budget(source, size, "Give fewer images at once.", counts_thread=False)
+
+    def _add_image(self, path: Path, name: str, budget: Budget) -> None:
         if self._prepare is None:
             raise DataError(
                 f"{name}: is an image, but the model was trained on rows of {self.model.architecture.n_inputs} values. "
                 "Give rows: a table, an .npz or a .npy file."
             )
+        start = time.thread_time()
         try:
             image = read_image(path, name)
         except DataError as error:
             self.unreadable.append(str(error))
             return
+        finally:
+            budget.spend(time.thread_time() - start)
+            budget.check_time()
         gray, done = self._prepare(image.gray, name)
         self._images.append((name, gray, self._how(image, gray, done)))
 
