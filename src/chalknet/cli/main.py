@@ -23,9 +23,7 @@ COMMANDS = {
     "train": LazyCommand("chalknet.cli.train", "train", "Train a network on images or table rows.", TRAIN),
     "predict": LazyCommand("chalknet.cli.predict", "predict", "Predict classes for images or table rows.", TRAIN),
     "evaluate": LazyCommand("chalknet.cli.evaluate", "evaluate", "Measure a model on labeled data.", TRAIN),
-    "export": LazyCommand(
-        "chalknet.cli.export", "export", "Write a model as ONNX, Python file or web page.", TRAIN
-    ),
+    "export": LazyCommand("chalknet.cli.export", "export", "Write a model as ONNX, Python file or web page.", TRAIN),
     "study": LazyCommand(
         "chalknet.cli.study", "study", "Compare configurations, each trained with several seeds.", STUDY
     ),

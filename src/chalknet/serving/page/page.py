@@ -34,8 +34,19 @@ SCRIPTS = (
     "embedded.js",
     "dom.js",
     "address.js",
+    "images.js",
+    "bars.js",
+    "strokes.js",
+    "drawing_area.js",
+    "layer_view.js",
+    "formulas.js",
+    "explanations.js",
+    "sample_bar.js",
     "app.js",
     "draw_tab.js",
+    "explain_tab.js",
+    "gradient_step.js",
+    "backpropagate_tab.js",
 )
 
 

@@ -20,6 +20,7 @@ chalk.App = class {
     this.shown = null;
     this.passes = [];
     this.tabs = chalk.tabs.filter((tab) => !tab.isAvailable || tab.isAvailable(this));
+    this.bar = new chalk.SampleBar(this);
   }
 
   /** The network of the chosen member. */
@@ -36,6 +37,13 @@ chalk.App = class {
   /** Return the probabilities (K,): the mean over the members (docs/derivation.md, M3). */
   probabilities() {
     const all = this.networks.map((_, member) => chalk.softmax(this.pass(member).logits));
+    return all[0].map((_, k) => all.reduce((sum, one) => sum + one[k], 0) / all.length);
+  }
+
+  /** Return the mean probabilities (K,) of the original networks for raw values. */
+  probabilitiesOf(raw) {
+    const x = chalk.scaled(this.scaling, raw);
+    const all = this.originals.map((network) => chalk.softmax(chalk.forward(network, x).logits));
     return all[0].map((_, k) => all.reduce((sum, one) => sum + one[k], 0) / all.length);
   }
 
@@ -61,6 +69,7 @@ chalk.App = class {
   /** Say that sample, member or parameters have changed, and show it. */
   changed(change) {
     if (change !== "member") this.passes = [];
+    this.bar.update();
     this.shown?.tab.update?.(this, change);
     this.saveAddress();
   }
@@ -76,6 +85,7 @@ chalk.App = class {
     }
     this.render(tab);
     this.shown = { tab };
+    this.bar.update();
     tab.update?.(this, "shown");
     this.saveAddress();
   }
@@ -145,7 +155,7 @@ chalk.sampleText = (sample) => {
 chalk.sampleOfText = (text, app) => {
   const [kind, rest] = [text.slice(0, 1), text.slice(1)];
   if (kind === "e") return app.samples && Number(rest) < app.samples.count ? chalk.embeddedSample(app, Number(rest)) : null;
-  if (kind === "d") return chalk.drawnSample(app, chalk.strokesOfText(rest));
+  if (kind === "d" && app.model.image_shape) return chalk.drawnSample(app, chalk.strokesOfText(rest));
   if (kind !== "n" && kind !== "b") return null;
   const raw = kind === "n" ? Float64Array.from(rest.split("_"), Number) : Float64Array.from(chalk.address.bytes(rest));
   return raw.length === app.model.n_inputs ? { kind: "raw", raw } : null;
@@ -183,6 +193,16 @@ chalk.buildTabs = (app) => {
   });
 };
 
+/** Write the summary of the network and the notes of the page. */
+chalk.describe = () => {
+  const { model, notes, version } = chalk.data;
+  const many = model.members > 1 ? `${model.members} networks ` : "";
+  const n = (model.n_parameters * model.members).toLocaleString("en");
+  document.getElementById("chalk-summary").textContent = `${many}${model.text}, ${n} parameters. Everything is computed in this page.`;
+  const lines = [...notes, `Formula labels such as (A1) refer to docs/derivation.md. Written by chalknet ${version}.`];
+  chalk.fill(document.getElementById("chalk-footer"), ...lines.map((one) => chalk.element("p", {}, one)));
+};
+
 /** Read the network and show the page. */
 chalk.start = async () => {
   const { networks, scaling } = await chalk.readNetworks();
@@ -192,6 +212,8 @@ chalk.start = async () => {
   if (samples) app.sample = chalk.embeddedSample(app, samples.n_train);
   document.getElementById("chalk-loading").remove();
   chalk.buildTabs(app);
+  chalk.fill(document.getElementById("chalk-bar"), app.bar.element);
+  chalk.describe();
   app.restore();
   addEventListener("hashchange", () => app.restore());
   document.documentElement.dataset.ready = "true"; // tests wait for it

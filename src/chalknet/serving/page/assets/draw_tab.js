@@ -1,23 +1,155 @@
-/** The tab "Draw": the input of the network, its hidden layers, logits and probabilities. */
-chalk.strokesText = (strokes) => JSON.stringify(strokes);
-chalk.strokesOfText = (text) => JSON.parse(text);
-chalk.drawnSample = (app) => ({ kind: "raw", raw: chalk.blankSample(app) });
+/** The tab "Draw": the input of the network, its layers, logits and probabilities. */
+chalk.DrawTab = class {
+  constructor(container, app) {
+    this.app = app;
+    this.probabilities = new chalk.Bars({
+      names: app.model.class_names,
+      label: "Probabilities",
+      format: chalk.percent,
+      onselect: (unit) => chalk.explain(app, { kind: "probability", unit }),
+    });
+    this.network = new chalk.NetworkView(app, (layer, unit) => chalk.explain(app, { kind: "unit", layer: layer.position, unit }));
+    const inputs = app.model.image_shape ? this.imageInputs() : this.rowInputs();
+    container.append(
+      chalk.element(
+        "div",
+        { class: "columns" },
+        chalk.element("div", { class: "side" }, ...inputs, this.sampleBox(), ...this.extraPanels()),
+        chalk.element(
+          "div",
+          { class: "wide" },
+          chalk.box("Probabilities", chalk.element("p", { class: "soft small" }, this.probabilityHint()), this.probabilities.element),
+          chalk.box("Layers", chalk.element("p", { class: "soft small" }, "Each cell is one unit. Choose a unit to see how its value comes about."), this.network.element),
+        ),
+      ),
+    );
+  }
+
+  probabilityHint() {
+    const n = this.app.networks.length;
+    return n > 1 ? `The mean of the probabilities of ${n} networks. Choose a class to see its formula.` : "Choose a class to see its formula.";
+  }
+
+  /** Return the boxes with the drawing area and with what the network sees. */
+  imageInputs() {
+    const { app } = this;
+    const { image_shape: shape } = app.model;
+    this.area = new chalk.DrawingArea(shape, (strokes) => app.setSample(chalk.drawnSample(app, strokes)));
+    const width = chalk.element("input", { type: "range", min: 4, max: 60, value: this.area.penWidth, oninput: () => (this.area.penWidth = Number(width.value)) });
+    this.seen = chalk.element("canvas", { class: "seen", role: "img", "aria-label": "What the network sees" });
+    return [
+      chalk.box(
+        "Draw here",
+        this.area.canvas,
+        chalk.element(
+          "div",
+          { class: "row" },
+          chalk.element("label", { class: "field grow" }, chalk.element("span", {}, "Width of the pen"), width),
+          chalk.button("Undo", () => this.area.undo()),
+          chalk.button("Clear", () => this.area.clear()),
+        ),
+      ),
+      chalk.box(
+        `What the network sees: ${shape[0]} × ${shape[1]} pixels`,
+        this.seen,
+        chalk.element("p", { class: "soft small" }, "A drawing is moved and scaled so that its margins are those of the training images."),
+      ),
+    ];
+  }
+
+  /** Return the box with one field for each column of a table. */
+  rowInputs() {
+    const { app } = this;
+    this.fields = Array.from({ length: app.model.n_inputs }, (_, at) => chalk.element("input", { type: "number", step: "any", inputmode: "decimal", oninput: () => this.readFields() }));
+    const labels = this.fields.map((field, at) => chalk.element("label", { class: "field" }, chalk.element("span", {}, chalk.inputName(app, at)), field));
+    this.problem = chalk.element("p", { class: "problem", role: "alert" });
+    return [chalk.box("Values", chalk.element("div", { class: "fields" }, ...labels), this.problem)];
+  }
+
+  readFields() {
+    const bad = this.fields.findIndex((field) => field.value.trim() === "" || !Number.isFinite(Number(field.value)));
+    this.problem.textContent = bad < 0 ? "" : `${chalk.inputName(this.app, bad)}: a number is expected.`;
+    if (bad < 0) this.app.setSample({ kind: "raw", raw: Float64Array.from(this.fields, (field) => Number(field.value)) });
+  }
+
+  /** Return the box with samples to choose from. */
+  sampleBox() {
+    const { app } = this;
+    if (!app.samples) return null;
+    const { n_train: train, n_held_out: held, count } = app.samples;
+    const show = (index) => app.setSample(chalk.embeddedSample(app, index));
+    const random = (from, n) => show(from + Math.floor(Math.random() * n));
+    const mistakes = Array.from({ length: count - train - held }, (_, k) => this.mistake(train + held + k, show));
+    return chalk.box(
+      "Samples",
+      chalk.element(
+        "div",
+        { class: "row" },
+        held ? chalk.button(`A ${app.samples.held_out === "test" ? "test" : "validation"} sample`, () => random(train, held)) : null,
+        train ? chalk.button("A training sample", () => random(0, train)) : null,
+      ),
+      mistakes.length ? chalk.element("h4", {}, "The most confident mistakes") : null,
+      mistakes.length ? chalk.element("div", { class: "thumbnails" }, ...mistakes) : null,
+    );
+  }
+
+  /** Return a button with a sample that the network gets wrong. */
+  mistake(index, show) {
+    const { app } = this;
+    const sample = chalk.embeddedSample(app, index);
+    const p = app.probabilitiesOf(sample.raw);
+    const names = app.model.class_names;
+    const text = `${names[sample.label]} as ${names[p.indexOf(Math.max(...p))]}`;
+    const picture = chalk.element("canvas", { class: "thumbnail" });
+    if (app.model.image_shape) chalk.drawGray(picture, sample.raw, app.model.image_shape);
+    return chalk.element(
+      "button",
+      { type: "button", class: "thumb", onclick: () => show(index) },
+      app.model.image_shape ? picture : null,
+      chalk.element("span", {}, text),
+    );
+  }
+
+  extraPanels() {
+    return chalk.panels.map((panel) => {
+      const box = chalk.box(panel.title);
+      panel.render(box, this.app);
+      return box;
+    });
+  }
+
+  update() {
+    const { app } = this;
+    const { sample, model } = app;
+    if (model.image_shape) {
+      chalk.drawGray(this.seen, sample.raw, model.image_shape);
+      if (sample.kind !== "drawing" && this.area.strokes.length) this.area.show([]);
+      else if (sample.kind === "drawing" && this.area.pointer == null && sample.strokes !== this.shownStrokes) this.area.show(sample.strokes);
+      this.shownStrokes = sample.strokes;
+    } else if (document.activeElement?.closest(".fields") === null || !this.fields.includes(document.activeElement)) {
+      this.fields.forEach((field, at) => (field.value = String(Number(sample.raw[at].toPrecision(7)))));
+      this.problem.textContent = "";
+    }
+    const p = app.probabilities();
+    this.probabilities.draw(p, p.indexOf(Math.max(...p)), 1);
+    this.network.draw(app.pass());
+  }
+};
+
+/** Return a box with a heading. */
+chalk.box = (title, ...children) => {
+  const box = chalk.element("section", { class: "box" }, chalk.element("h3", {}, title));
+  box.append(...children.filter((child) => child !== null));
+  return box;
+};
 
 chalk.addTab({
   id: "draw",
   title: "Draw",
   render(container, app) {
-    this.result = chalk.element("p", { "aria-live": "polite" });
-    container.append(chalk.element("h2", {}, "Draw"), this.result);
-    for (const panel of chalk.panels) {
-      const box = chalk.element("section", { class: "box" }, chalk.element("h3", {}, panel.title));
-      container.append(box);
-      panel.render(box, app);
-    }
+    this.view = new chalk.DrawTab(container, app);
   },
-  update(app) {
-    const p = app.probabilities();
-    const best = p.indexOf(Math.max(...p));
-    this.result.textContent = `${app.model.class_names[best]}: ${chalk.percent(p[best])}`;
+  update() {
+    this.view.update();
   },
 });

@@ -1,0 +1,258 @@
+/**
+ * The tab "Backpropagate": the backward pass step by step, the check of one gradient, and steps of
+ * an optimizer.
+ *
+ * The loss is that of this one sample, computed as in prediction: batch normalization uses its
+ * running statistics, and there is no dropout.
+ */
+chalk.BackpropagateTab = class {
+  constructor(container, app) {
+    this.app = app;
+    this.label = null;
+    this.step = 0;
+    this.parameter = { name: "output.weight", index: 0 };
+    this.settings = { optimizer: "gradient_descent", learning_rate: 0.1, momentum: 0.9 };
+    this.trail = []; // loss and probability after each step
+    this.view = chalk.element("section", { class: "box details", "aria-live": "polite", "aria-label": "Step of the backward pass" });
+    this.check = chalk.element("section", { class: "box" });
+    this.training = chalk.element("section", { class: "box" });
+    this.controls = chalk.element("div", { class: "row" });
+    this.buildControls();
+    this.buildTraining();
+    container.append(
+      this.controls,
+      chalk.element("div", { class: "columns" }, chalk.element("div", { class: "wide" }, this.view), chalk.element("div", { class: "side" }, this.check, this.training)),
+    );
+  }
+
+  buildControls() {
+    const names = this.app.model.class_names.map((name, k) => [String(k), name]);
+    const label = chalk.select("True class", names, "0", (k) => this.change({ label: Number(k) }));
+    this.labelSelect = label.querySelector("select");
+    this.back = chalk.button("← Back", () => this.change({ step: this.step - 1 }));
+    this.next = chalk.button("Next →", () => this.change({ step: this.step + 1 }), { class: "main" });
+    this.place = chalk.element("span", { role: "status" });
+    this.controls.append(label, this.back, this.next, this.place);
+  }
+
+  buildTraining() {
+    const { settings } = this;
+    const kinds = [["gradient_descent", "gradient descent"], ["momentum", "momentum"], ["nesterov", "Nesterov momentum"], ["adam", "Adam"]];
+    const optimizer = chalk.select("Optimizer", kinds, settings.optimizer, (kind) => this.setOptimizer({ optimizer: kind }));
+    this.optimizerSelect = optimizer.querySelector("select");
+    this.rateField = chalk.element("input", { type: "number", min: 0, step: "any", value: settings.learning_rate, onchange: () => this.setOptimizer({ learning_rate: Number(this.rateField.value) }) });
+    this.formula = chalk.element("div");
+    this.results = chalk.element("div", { "aria-live": "polite" });
+    this.training.append(
+      chalk.element("h3", {}, "Take a step"),
+      chalk.element("div", { class: "row" }, optimizer, chalk.element("label", { class: "field" }, chalk.element("span", {}, "Learning rate r"), this.rateField)),
+      this.formula,
+      chalk.element("div", { class: "row" }, chalk.button("Take one step", () => this.takeStep(), { class: "main" }), chalk.button("Reset the network", () => this.reset())),
+      this.results,
+    );
+  }
+
+  setOptimizer(changed) {
+    const rate = changed.learning_rate ?? this.settings.learning_rate;
+    Object.assign(this.settings, changed, { learning_rate: rate > 0 && Number.isFinite(rate) ? rate : 0.1 });
+    this.optimizerState = {};
+    this.change({});
+  }
+
+  /** Set some of label, step and parameter, and show them. */
+  change(changed) {
+    Object.assign(this, changed);
+    this.update();
+    this.app.saveAddress();
+  }
+
+  get layers() {
+    return chalk.actingLayers(this.app.network).reverse();
+  }
+
+  /** Return the true class: the chosen one, that of the sample, or else the predicted one. */
+  trueLabel() {
+    if (this.label !== null) return this.label;
+    if (this.app.sample.label !== undefined) return this.app.sample.label;
+    const p = this.app.probabilities();
+    return p.indexOf(Math.max(...p));
+  }
+
+  /** Return loss and gradients of the sample for the true class. */
+  compute() {
+    const { app } = this;
+    const label = this.trueLabel();
+    const pass = app.pass();
+    const { loss, gradLogits } = chalk.crossEntropy(pass.logits, [label]);
+    return { pass, loss, label, gradLogits, probabilities: chalk.softmax(pass.logits), ...pass.backward(gradLogits) };
+  }
+
+  update() {
+    const { app, layers } = this;
+    this.step = Math.min(Math.max(this.step, 0), layers.length);
+    const result = this.compute();
+    this.labelSelect.value = String(result.label);
+    this.back.disabled = this.step === 0;
+    this.next.disabled = this.step === layers.length;
+    this.place.textContent = `Step ${this.step + 1} of ${layers.length + 1}`;
+    const choose = (name, index) => this.change({ parameter: { name, index } });
+    const parts = this.step === 0 ? chalk.lossStep(app, result) : chalk.layerStep(app, layers[this.step - 1], result, choose);
+    chalk.fill(this.view, ...parts);
+    chalk.fill(this.check, ...this.checkParts(result));
+    this.showTraining(result);
+  }
+
+  /** Return the analytic gradient of the chosen parameter beside the central difference. */
+  checkParts(result) {
+    const { math } = chalk;
+    const { app } = this;
+    if (!result.gradients[this.parameter.name]) this.parameter = { name: "output.weight", index: 0 };
+    const { name } = this.parameter;
+    const gradient = result.gradients[name];
+    const index = Math.min(Math.max(0, this.parameter.index), gradient.length - 1);
+    const { numeric, above, below, delta } = chalk.centralDifference(app.network, chalk.scaled(app.scaling, app.sample.raw), result.label, name, index);
+    const analytic = gradient[index];
+    const names = Object.keys(result.gradients).map((one) => [one, one]);
+    const field = chalk.element("input", { type: "number", min: 0, max: gradient.length - 1, value: index, onchange: () => this.change({ parameter: { name, index: Number(field.value) } }) });
+    const difference = Math.abs(analytic - numeric) / Math.max(Math.abs(analytic), Math.abs(numeric), 1e-6);
+    return [
+      chalk.element("h3", {}, "Check one gradient"),
+      chalk.element(
+        "div",
+        { class: "row" },
+        chalk.select("Parameter", names, name, (one) => this.change({ parameter: { name: one, index: 0 } })),
+        chalk.element("label", { class: "field" }, chalk.element("span", {}, `Position, 0 to ${(gradient.length - 1).toLocaleString("en")}`), field),
+        chalk.button("The largest", () => this.change({ parameter: { name, index: chalk.largestAt(gradient) } })),
+      ),
+      chalk.element("p", { class: "soft small" }, chalk.parameterPlace(app, name, index)),
+      chalk.element("p", {}, "Analytic, from the formulas:"),
+      chalk.numbers(math.block(math.frac(math.row(math.mo("∂"), math.mi("L")), math.row(math.mo("∂"), math.mi("w"))), math.mo("="), math.number(analytic, { digits: 7 }))),
+      chalk.element("p", {}, "Numeric, from two losses:"),
+      chalk.formula("G2"),
+      chalk.numbers(
+        math.block(
+          math.frac(math.row(math.number(above, { digits: 9 }), math.mo("−"), math.number(below, { digits: 9 })), math.row(math.element("mn", "2"), math.mo("·"), math.number(delta))),
+          math.mo("="),
+          math.number(numeric, { digits: 7 }),
+        ),
+      ),
+      chalk.element("p", {}, difference < 1e-4 ? "✓ " : "", `Relative difference: ${chalk.number(difference, 2)}`),
+    ];
+  }
+
+  showTraining(result) {
+    const label = { gradient_descent: "U2", momentum: "U1", nesterov: "U3", adam: "U5" }[this.settings.optimizer];
+    chalk.fill(this.formula, chalk.formula(label));
+    this.optimizerSelect.value = this.settings.optimizer;
+    this.rateField.value = this.settings.learning_rate;
+    const name = this.app.model.class_names[result.label];
+    const now = { loss: result.loss, probability: result.probabilities[result.label] };
+    const rows = [...this.trail.map(({ before }) => before), now].map((one, k) =>
+      chalk.element("tr", {}, chalk.element("th", { scope: "row" }, k ? `after step ${k}` : "before"), chalk.element("td", {}, chalk.number(one.loss, 5)), chalk.element("td", {}, chalk.percent(one.probability))),
+    );
+    const head = chalk.element("tr", {}, chalk.element("td"), chalk.element("th", { scope: "col" }, "Loss"), chalk.element("th", { scope: "col" }, `Probability of ${name}`));
+    chalk.fill(this.results, chalk.element("div", { class: "scroll" }, chalk.element("table", {}, chalk.element("thead", {}, head), chalk.element("tbody", {}, ...rows.slice(0, 1), ...rows.slice(1).slice(-8)))));
+  }
+
+  /** Change the parameters of the chosen network by one step, and show the loss before and after. */
+  takeStep() {
+    const { app } = this;
+    const result = this.compute();
+    if (!this.trail.length) this.base = app.networks;
+    const network = chalk.copyNetwork(app.network);
+    this.optimizerState ??= {};
+    chalk.takeStep(network, result.gradients, this.settings, this.optimizerState);
+    this.trail.push({ before: { loss: result.loss, probability: result.probabilities[result.label] } });
+    this.label = result.label;
+    app.useNetworks(app.networks.map((one, m) => (m === app.member ? network : one)));
+  }
+
+  reset() {
+    const wasChanged = this.trail.length > 0;
+    this.trail = [];
+    this.optimizerState = {};
+    if (wasChanged) this.app.useNetworks(this.base);
+  }
+
+  /** Return the state for the address. */
+  state() {
+    return { label: this.label, step: this.step, parameter: this.parameter, settings: this.settings, steps: this.trail.length };
+  }
+
+  /** Show a state again; the steps of the optimizer are taken again. */
+  restore({ label, step, parameter, settings, steps }) {
+    this.reset();
+    const isClass = Number.isInteger(label) && label >= 0 && label < this.app.model.class_names.length;
+    this.label = isClass ? label : null;
+    this.step = Number.isInteger(step) ? step : 0;
+    if (typeof parameter?.name === "string" && Number.isInteger(parameter.index)) this.parameter = parameter;
+    if (settings && settings.optimizer in chalk.optimizers) this.setOptimizer(settings);
+    for (let k = 0; k < Math.min(Number(steps) || 0, 50); k++) this.takeStep();
+    this.update();
+  }
+};
+
+/** Return the position of the value with the largest absolute value. */
+chalk.largestAt = (values) => values.reduce((best, one, at) => (Math.abs(one) > Math.abs(values[best]) ? at : best), 0);
+
+/** Return where a parameter belongs, in words. */
+chalk.parameterPlace = (app, name, index) => {
+  const layer = app.network.layers.find((one) => Object.values(one.names).includes(name));
+  if (layer.type !== "dense") return `${chalk.layerName(app.network, layer)}, position ${index}`;
+  if (name.endsWith(".bias")) return `Bias of ${chalk.unitName(app, layer, index)}`;
+  const [unit, source] = [Math.floor(index / layer.inputs), index % layer.inputs];
+  return `Weight from ${chalk.sourceName(app, layer, source)} to ${chalk.unitName(app, layer, unit)}`;
+};
+
+/**
+ * Return the central difference of the loss of one sample (docs/derivation.md, G2).
+ *
+ * @param network
+ * @param x (I,) scaled input.
+ * @param {number} label
+ * @param {string} name name of the parameter.
+ * @param {number} index position in it.
+ * @param {number} delta
+ */
+chalk.centralDifference = (network, x, label, name, index, delta = 1e-4) => {
+  const array = network.parameters[name];
+  const w = array[index];
+  const lossAt = (value) => {
+    array[index] = value;
+    return chalk.crossEntropy(chalk.forward(network, x).logits, [label]).loss;
+  };
+  const [above, below] = [lossAt(w + delta), lossAt(w - delta)];
+  array[index] = w;
+  return { numeric: (above - below) / (2 * delta), above, below, delta };
+};
+
+/** Show the gradient of a parameter in this tab. */
+chalk.showGradient = (app, name, index) => {
+  app.render(chalk.backpropagateTab);
+  const { view } = chalk.backpropagateTab;
+  view.parameter = { name, index };
+  view.step = view.layers.findIndex((layer) => Object.values(layer.names).includes(name)) + 1;
+  app.show("backpropagate");
+};
+
+chalk.backpropagateTab = {
+  id: "backpropagate",
+  title: "Backpropagate",
+  render(container, app) {
+    this.view = new chalk.BackpropagateTab(container, app);
+  },
+  update(app, change) {
+    if (change === "sample") {
+      this.view.label = null;
+      this.view.reset();
+    }
+    this.view.update();
+  },
+  state() {
+    return this.view.state();
+  },
+  restore(state) {
+    this.view.restore(state);
+  },
+};
+chalk.addTab(chalk.backpropagateTab);
