@@ -26,7 +26,7 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
 # The source distribution leaves the benchmarks out; without them their tests are not collected.
 collect_ignore = [] if BENCHMARKS.is_dir() else ["benchmarks"]
-sys.path.append(str(BENCHMARKS))
+sys.path += [str(BENCHMARKS), str(BENCHMARKS.with_name("tools"))]
 
 os.environ.setdefault("CHALKNET_BLAS", "keep")  # no test measures kernel sets unless it means to
 

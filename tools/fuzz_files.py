@@ -129,6 +129,83 @@ def make_csv_gz(folder: Path) -> None:
     (folder / "d.csv.gz").write_bytes(gzip.compress(table().encode(), mtime=0))
 
 
+def mixed_columns() -> dict[str, list[Any]]:
+    """Return a table with columns of all kinds: numbers, categories, dates, ids, and missing values."""
+    rows = range(36)
+    return {
+        "label": [("yes", "no")[at % 3 == 0] for at in rows],
+        "age": [None if at % 7 == 3 else 20 + at % 11 for at in rows],
+        "size": [at / 7 for at in rows],
+        "city": [None if at % 5 == 2 else ("Oslo", "Rome", "Lima")[at % 3] for at in rows],
+        "since": [f"2024-{1 + at % 12:02}-{1 + at % 28:02}" for at in rows],
+        "name": [f"person {at * at}" for at in rows],
+    }
+
+
+def make_mixed(folder: Path) -> None:
+    columns = mixed_columns()
+    rows = [
+        [*columns],
+        *(["" if value is None else value for value in row] for row in zip(*columns.values(), strict=True)),
+    ]
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    (folder / "d.csv").write_text(out.getvalue(), encoding="utf-8")
+
+
+def make_parquet(folder: Path) -> None:
+    import polars as pl
+
+    pl.DataFrame(mixed_columns()).with_columns(pl.col("since").str.to_date()).write_parquet(folder / "d.parquet")
+
+
+def make_arrow(folder: Path) -> None:
+    import polars as pl
+
+    frame = pl.DataFrame(mixed_columns()).with_columns(pl.col("city").cast(pl.Categorical))
+    frame.write_ipc(folder / "d.arrow", compression="zstd")
+
+
+def make_jsonl(folder: Path) -> None:
+    columns = mixed_columns()
+    lines = [json.dumps(dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+    (folder / "d.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def make_xlsx(folder: Path) -> None:
+    columns = mixed_columns()
+    rows = [[*columns], *zip(*columns.values(), strict=True)]
+    sheet = "".join(f"<row>{''.join(map(xlsx_cell, row))}</row>" for row in rows)
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    links = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    packages = "http://schemas.openxmlformats.org/package/2006"
+    kinds = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{packages}/content-types">'
+        '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+        f'<Override PartName="/xl/workbook.xml" ContentType="{kinds}.sheet.main+xml"/>'
+        f'<Override PartName="/xl/worksheets/sheet1.xml" ContentType="{kinds}.worksheet+xml"/></Types>',
+        "_rels/.rels": f'<Relationships xmlns="{packages}/relationships">'
+        f'<Relationship Id="rId1" Type="{links}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{links}">'
+        '<sheets><sheet name="d" sheetId="1" r:id="rId1"/></sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{packages}/relationships">'
+        f'<Relationship Id="rId1" Type="{links}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>',
+        "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{main}"><sheetData>{sheet}</sheetData></worksheet>',
+    }
+    with zipfile.ZipFile(folder / "d.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(zipfile.ZipInfo(name), content)  # without the time of day
+
+
+def xlsx_cell(value: Any) -> str:
+    if value is None:
+        return "<c/>"
+    return (
+        f"<c><v>{value}</v></c>" if isinstance(value, int | float) else f'<c t="inlineStr"><is><t>{value}</t></is></c>'
+    )
+
+
 PICTURES = {"p.png": "L", "p.jpg": "RGB", "p.tiff": "I", "p.gif": "P", "p.bmp": "1", "p.webp": "RGB", "p.ppm": "RGB"}
 
 
@@ -166,6 +243,16 @@ def make_model(folder: Path) -> None:
 def make_predict(folder: Path) -> None:
     make_run(folder)
     (folder / "new.csv").write_text("a,b,c\n1,2,3\n200,3.5,4\n", encoding="utf-8")
+
+
+def make_mixed_run(folder: Path) -> None:
+    """Train on a table with an encoding, which the model file stores, and write new rows in two formats."""
+    import chalknet
+
+    make_mixed(folder)
+    run = chalknet.train(folder / "d.csv", hidden=[4], epochs=2, split="stratified", train_size=24, valid_size=6)
+    chalknet.save_model(run.network, folder / "model.safetensors")
+    shutil.copy(folder / "d.csv", folder / "new.csv")
 
 
 def make_study(folder: Path) -> None:
@@ -234,6 +321,14 @@ def read_prediction(folder: Path) -> str:
     return "predictions"
 
 
+def read_mixed_model(folder: Path) -> str:
+    import chalknet
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return f"{len(chalknet.predict(folder / 'model.safetensors', folder / 'new.csv'))} predictions"
+
+
 def read_study(folder: Path) -> str:
     import chalknet
 
@@ -272,6 +367,12 @@ TARGETS = {
     "npy": Target(make_npy, ("images.npy", "labels.npy"), read_data),
     "csv": Target(make_csv, ("d.csv",), partial(read_data, name="d.csv")),
     "csv_gz": Target(make_csv_gz, ("d.csv.gz",), partial(read_data, name="d.csv.gz")),
+    "mixed": Target(make_mixed, ("d.csv",), partial(read_data, name="d.csv")),
+    "parquet": Target(make_parquet, ("d.parquet",), partial(read_data, name="d.parquet")),
+    "arrow": Target(make_arrow, ("d.arrow",), partial(read_data, name="d.arrow")),
+    "jsonl": Target(make_jsonl, ("d.jsonl",), partial(read_data, name="d.jsonl")),
+    "xlsx": Target(make_xlsx, ("d.xlsx",), partial(read_data, name="d.xlsx")),
+    "mixed_model": Target(make_mixed_run, ("model.safetensors", "new.csv"), read_mixed_model),
     "images": Target(make_images, tuple(f"set/a/{name}" for name in PICTURES), partial(read_data, name="set")),
     "predict": Target(make_predict, ("new.csv",), read_prediction),
     "model": Target(make_model, ("model.safetensors",), read_model),
@@ -331,6 +432,10 @@ def grow(path: Path, rng: random.Random) -> None:
         path.write_bytes(packed(pattern, many))
     elif path.suffix == ".npz":
         replace_member(path, rng, many)
+    elif path.suffix in (".parquet", ".arrow"):
+        write_repeated(path, rng, many // 100)
+    elif path.suffix == ".xlsx":
+        grow_sheet(path, rng, many // 10)
     elif path.suffix == ".toml":
         ends = (
             "a." * (many // 20_000) + "a = 1\n",
@@ -384,12 +489,38 @@ def replace_member(path: Path, rng: random.Random, n_bytes: int) -> None:
                     file.write(bytes(2**20))
 
 
+def write_repeated(path: Path, rng: random.Random, n_rows: int) -> None:
+    """Write a column that takes few bytes on disk and many in memory: numbers, texts or lists."""
+    import polars as pl
+
+    value = rng.choice((0, "x" * 100, [0] * 20, None))
+    frame = pl.select(pl.repeat(pl.lit(value), n_rows).alias("a"), pl.repeat("b", n_rows).alias("label"))
+    if path.suffix == ".parquet":
+        frame.write_parquet(path, compression="zstd")
+    else:
+        frame.write_ipc(path, compression="zstd")
+
+
+def grow_sheet(path: Path, rng: random.Random, n_bytes: int) -> None:
+    """Write the workbook again with a sheet of n_bytes."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    cell = rng.choice((b"<c><v>1</v></c>", b'<c r="XFD1048576"><v>1</v></c>', b"<c/>" * 50, b" "))
+    block = b"<row>" + cell * (2**16 // len(cell)) + b"</row>"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            grown = b"<sheetData>" + block * (n_bytes // len(block)) if name.endswith("sheet1.xml") else b"<sheetData>"
+            archive.writestr(name, content.replace(b"<sheetData>", grown))
+
+
 def structured(path: Path, rng: random.Random) -> bool:
     """Mutate what the file describes and keep its form sound; False if the kind of file has no such mutation."""
     by_suffix = {
         ".json": mutate_json,
         ".toml": mutate_toml,
         ".csv": mutate_table,
+        ".jsonl": mutate_lines,
+        ".xlsx": mutate_members,
         ".safetensors": mutate_header,
         ".sqlite": mutate_database,
         ".npz": mutate_members,
@@ -407,6 +538,14 @@ def structured(path: Path, rng: random.Random) -> bool:
 def mutate_json(path: Path, rng: random.Random) -> None:
     value = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(damaged_json(value, rng)), encoding="utf-8")
+
+
+def mutate_lines(path: Path, rng: random.Random) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for _ in range(rng.choice((1, 3))):
+        at = rng.randrange(len(lines))
+        lines[at] = json.dumps(damaged_json(json.loads(lines[at]), rng))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def mutate_toml(path: Path, rng: random.Random) -> None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
+import fuzz_files
 import pytest
 
 HERE = Path(__file__).parent
-sys.path.append(str(HERE.parents[1] / "tools"))
-
-import fuzz_files  # noqa: E402
-
 CORPUS = sorted((HERE / "corpus").iterdir())
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 
+import fuzz_files
 import numpy as np
 import polars as pl
 import pytest
@@ -151,6 +152,28 @@ def test_the_cells_between_two_cells_of_a_sheet_are_counted(tmp_path):
     with zipfile.ZipFile(tmp_path / "t.xlsx", "w") as archive:
         archive.writestr("xl/worksheets/sheet1.xml", '<c r="A1"/><c r="XFD1048576"/>')
     check_refused(tmp_path / "t.xlsx", "bytes of memory")
+
+
+@pytest.mark.parametrize(
+    "sheet",
+    ["<row>" + "<c/>" * 16_000 + "</row>" + "<row/>" * 500_000, '<row><c r="ZZZ1"/></row><row r="900000"><c/></row>'],
+)
+def test_cells_of_a_sheet_without_places_are_counted(tmp_path, sheet):
+    with zipfile.ZipFile(tmp_path / "t.xlsx", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/worksheets/sheet1.xml", f"<worksheet><sheetData>{sheet}</sheetData></worksheet>")
+    check_refused(tmp_path / "t.xlsx", "bytes of memory")
+
+
+def test_equal_names_of_columns_of_a_sheet_are_refused_at_once(tmp_path):
+    rows = [["x", *["y"] * 5_000], ["a", *["1"] * 5_000]]
+    cells = ["".join(f'<c t="inlineStr"><is><t>{text}</t></is></c>' for text in row) for row in rows]
+    fuzz_files.make_xlsx(tmp_path)
+    with zipfile.ZipFile(tmp_path / "d.xlsx") as plain, zipfile.ZipFile(tmp_path / "t.xlsx", "w") as archive:
+        for name in plain.namelist():
+            start, mark, _ = plain.read(name).partition(b"<sheetData>")
+            sheet = "".join(f"<row>{row}</row>" for row in cells) + "</sheetData></worksheet>"
+            archive.writestr(name, start + mark + sheet.encode() if mark else start)
+    check_refused(tmp_path / "t.xlsx", "two columns are named 'y'. Rename one of them")
 
 
 def test_an_excel_file_that_unpacks_to_gigabytes_is_refused(tmp_path):

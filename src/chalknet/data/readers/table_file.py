@@ -29,7 +29,9 @@ INFERRED_ROWS = 10_000  # from which the types of the columns of a text table ar
 # Formats of table files besides CSV: by which bytes a file begins with, and what messages call it.
 PARQUET, ARROW, EXCEL, JSON_LINES = "Parquet", "Arrow", "Excel", "JSON Lines"
 JSON_SUFFIXES, EXCEL_SUFFIXES = (".jsonl", ".ndjson"), (".xlsx", ".xlsm")
-MEMORY_PER_CELL = 32  # bytes of a cell of a sheet, read or empty
+MEMORY_PER_CELL = 64  # bytes of a cell of a sheet, read or empty, with its copy in a column
+EXCEL_ANY_CELL = re.compile(rb"<c[ />]")
+EXCEL_ROW = re.compile(rb'<row\b[^<>]*?\br=["\']([0-9]{1,7})["\']')
 EXCEL_CELL = re.compile(rb'\br=["\']([A-Z]{1,3})([0-9]{1,7})["\']')
 MAX_LINE = 2**24  # bytes of a line of JSON
 STDERR = 2
@@ -220,8 +222,10 @@ def _read_excel(file: SourceFile) -> pl.DataFrame:
     """Return the first sheet of an Excel file, after the size of all sheets is counted.
 
     The reader allocates all cells between the first and the last one of a sheet, so a file of one
-    kilobyte can ask for the memory of 17 billion cells.
+    kilobyte can ask for the memory of 17 billion cells. It also gives columns with one name different
+    ones, in time that grows with the cube of their number, so names are compared before.
     """
+    import fastexcel
     import polars as pl
 
     content = io.BytesIO(file.content())
@@ -230,11 +234,22 @@ def _read_excel(file: SourceFile) -> pl.DataFrame:
             with archive.open(info) as member:
                 text = file.budget.read(member)
             if info.filename.startswith("xl/worksheets/"):
-                cells = [(_column_number(one[1]), int(one[2])) for one in EXCEL_CELL.finditer(text)]
-                width, height = (max(numbers) for numbers in zip(*cells, strict=True)) if cells else (0, 0)
+                file.budget.take(len(text))  # its rows are copies
+                width, height = _sheet_size(text)
                 file.budget.take(width * height * MEMORY_PER_CELL)
+    heads = fastexcel.read_excel(content.getvalue()).load_sheet(0, header_row=None, n_rows=1, dtypes="string")
+    check_unique([name for name in heads.to_polars().row(0) if name] if heads.height else [], file.name)
     content.seek(0)
     return pl.read_excel(content)
+
+
+def _sheet_size(text: bytearray) -> tuple[int, int]:
+    """Return the numbers of columns and rows of a sheet (XML), whether or not its cells name their places."""
+    rows = text.split(b"<row")[1:]
+    cells = [(_column_number(one[1]), int(one[2])) for one in EXCEL_CELL.finditer(text)]
+    columns = [*(column for column, _ in cells), *(len(EXCEL_ANY_CELL.findall(row)) for row in rows)]
+    last = [*(row for _, row in cells), *(int(one[1]) for one in EXCEL_ROW.finditer(text)), len(rows)]
+    return max(columns, default=0), max(last)
 
 
 def _column_number(letters: bytes) -> int:
