@@ -12,7 +12,7 @@ import numpy as np
 
 from chalknet.artifacts.export_weights import float32_members
 from chalknet.data.tables.encoding import TableEncoding
-from chalknet.data.tables.texts import MISSING_TEXTS
+from chalknet.data.tables.texts import AMBIGUOUS_NUMBER, MISSING_TEXTS, TIME_OF_DAY, marked_number_pattern
 from chalknet.network.architecture import Architecture, NamedLayer
 from chalknet.network.model import Classifier
 from chalknet.version import __version__
@@ -88,6 +88,9 @@ def _encoding_fields(encoding: TableEncoding | None) -> dict[str, str]:
         columns="(\n" + "".join(f"    {column!r},\n" for column in columns) + ")",
         missing=repr(missing),
         decimal=encoding.decimal,
+        marked=repr(marked_number_pattern(encoding.decimal)),
+        ambiguous=repr(AMBIGUOUS_NUMBER),
+        time_of_day=repr(TIME_OF_DAY),
         n_columns=len(encoding.training_columns) if encoding.is_numbered else 0,
         label=repr(encoding.label),
     )

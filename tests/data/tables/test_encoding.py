@@ -10,12 +10,15 @@ import polars as pl
 import pytest
 from conftest import npz_bytes
 
+import chalknet
+from chalknet.artifacts.export_numpy import numpy_bytes
 from chalknet.config import TableOptions
 from chalknet.data.dataset import dataset_from_arrays
 from chalknet.data.load import load_data, load_inputs
 from chalknet.data.preprocess import fit_scaling
 from chalknet.data.tables.columns import Column
 from chalknet.data.tables.encoding import TableEncoding, encoding_from_table, find_encoding
+from chalknet.data.tables.texts import parsed_numbers
 from chalknet.errors import ConfigError, DataError
 
 N = 24
@@ -231,6 +234,60 @@ def test_texts_among_numbers_that_mean_missing_are_missing():
     assert found == {"a": "number"}
     assert data.notes == ("Column 'a': '-', 'none' (2 values) among numbers is read as missing.",)
     assert np.isnan(data.inputs[-2:, 0]).all()
+
+
+MARKED = {
+    "$1,234.50": 1234.5,
+    "-$5": -5.0,
+    "$-5": -5.0,
+    "12 €": 12.0,
+    "USD 1,000": 1000.0,
+    "1,234,567": 1234567.0,
+    "58 %": 58.0,
+    "+.5%": 0.5,
+    "14:30": 52_200.0,
+    "0:00:01.5": 1.5,
+    "2:30 PM": 52_200.0,
+    "12:05 a.m.": 300.0,
+}
+NOT_MARKED = ("1,23 $", "$", "5 %%", "24:00", "13:00 pm", "0:30 am", "12 km", "1.5.2", "$1,23", "1e5 $", "a 5 %")
+COMMA_MARKED = {"1.234,50 €": 1234.5, "12,5 %": 12.5, "14:30": 52_200.0}
+NOT_COMMA_MARKED = ("1,234.5 €", "12.5 %")
+
+
+@pytest.mark.parametrize(
+    ("decimal", "marked", "others"), [(".", MARKED, NOT_MARKED), (",", COMMA_MARKED, NOT_COMMA_MARKED)]
+)
+def test_currencies_percent_signs_and_times_of_day_are_numbers(decimal, marked, others):
+    texts = pl.Series("a", [*marked, *others, None, "7"])
+    assert parsed_numbers(texts, decimal).to_list() == [*marked.values(), *[None] * len(others), None, 7.0]
+    # A file that is exported without chalknet reads texts in the same way.
+    table = {"a": [text for text in [*marked, "7"] for _ in range(4)], "label": list("xy") * 2 * (len(marked) + 1)}
+    data = load_data(table, decimal=decimal)
+    network = chalknet.train(data, "strong-rows", hidden=[2], epochs=1).network
+    file = {"__name__": "predictor"}
+    exec(compile(numpy_bytes(network), "predictor.py", "exec"), file)
+    np.testing.assert_array_equal(file["encode"](table), data.inputs)
+    for text in others:
+        with pytest.raises(ValueError, match="is not a number"):
+            file["encode"]({"a": [text]})
+        with pytest.raises(DataError, match="is not a number"):
+            data.encoding.encode(pl.DataFrame({"a": [text]}), "t")
+
+
+def test_marks_of_numbers_are_noted_and_can_be_categories():
+    values = [f"${at},000" for at in range(1, 41)]
+    found, data = kinds({"price": values, "share": [f"{at % 5} %" for at in range(40)]})
+    assert found == {"price": "number", "share": "number"}
+    assert data.notes[0] == (
+        "Column 'price': '$1,000' is read as the number 1000, and others like it. If they are categories, give "
+        "categorical (--categorical price)."
+    )
+    assert data.inputs[3].tolist() == [4000.0, 3.0]
+    found, _ = kinds({"share": [f"{at % 5} %" for at in range(40)]}, categorical=["share"])
+    assert found == {"share": "category"}
+    with pytest.raises(DataError, match="decimal comma, give decimal=','"):
+        kinds({"share": [f"{at},5 %" for at in range(40)]})
 
 
 def test_a_decimal_comma_is_read_if_it_is_given(tmp_path):

@@ -19,6 +19,7 @@ from chalknet.data.tables.texts import (
     column_texts,
     means_missing,
     parsed_numbers,
+    plain_numbers,
     with_nulls,
 )
 from chalknet.errors import DataError
@@ -40,7 +41,7 @@ MIN_NUMERIC = 0.9  # with this fraction of numbers, the other texts of a column 
 MIN_ROWS = 10  # fewer rows can be different, or numbered, by chance
 MAX_TEXT_SHARE = 0.5  # with more different texts per row, and more than MIN_TEXTS, a column holds free text
 MIN_TEXTS = 20
-DECIMAL_COMMA = r"^[+-]?[0-9]*,[0-9]+$"
+DECIMAL_COMMA = r"^[^0-9,]{0,5}[0-9]*,[0-9]+[^0-9,]{0,5}$"
 UNREADABLE = "lists, records or bytes"
 MAX_DAYS = 999_999_999  # of a duration, in Python
 ID_NAME = re.compile(r"(.*[^a-z])?(id|uuid|guid|index|row|rownames|unnamed: \d+)", re.I)
@@ -209,6 +210,7 @@ class ColumnFinder:
             return self._category(about, texts, False)
         self._check_decimal_mark(texts)
         if texts.numbers.null_count() < len(texts.numbers) and self._are_numbers(texts):
+            self._note_marks(texts)
             numbers = texts.of_rows(texts.numbers)
             floats = Floats(texts.texts, numbers, texts.numbers.min(), texts.numbers.max())
             return self._number(_About(name, numbers.null_count(), None), floats)
@@ -235,7 +237,10 @@ class ColumnFinder:
     def _check_decimal_mark(self, texts: ColumnTexts) -> None:
         """Raise DataError if a column holds numbers with decimal commas, and points are expected."""
         values = texts.texts
-        if self.options.decimal == "," or not (has_comma := values.str.contains(DECIMAL_COMMA).fill_null(False)).any():
+        if self.options.decimal == "," or not values.str.contains(DECIMAL_COMMA).any():
+            return
+        has_comma = (values.str.contains(DECIMAL_COMMA) & texts.numbers.is_null()).fill_null(False)
+        if not has_comma.any():
             return
         with_points = parsed_numbers(values.str.replace(",", ".", literal=True), ".")
         if texts.n_rows(with_points.is_not_null()) >= MIN_NUMERIC * (len(texts) - texts.n_missing):
@@ -269,6 +274,18 @@ class ColumnFinder:
                 return False
             raise DataError(self._bad_number(texts, is_bad, n_numbers))
         return True
+
+    def _note_marks(self, texts: ColumnTexts) -> None:
+        """Add a note if numbers have marks that are left out, or are times of day."""
+        has_marks = texts.numbers.is_not_null() & plain_numbers(texts.texts, texts.decimal).is_null()
+        if has_marks.any():
+            text, number = texts.texts.filter(has_marks)[0], texts.numbers.filter(has_marks)[0]
+            what = "the time of day" if ":" in text else "the number"
+            unit = " seconds" if ":" in text else ""
+            self.notes.append(
+                f"Column {texts.texts.name!r}: {text!r} is read as {what} {number:g}{unit}, and others like it. If "
+                f"they are categories, give categorical (--categorical {texts.texts.name})."
+            )
 
     def _bad_number(self, texts: ColumnTexts, is_bad: pl.Series, n_numbers: int) -> str:
         name, text = texts.texts.name, texts.texts.filter(is_bad)[0]

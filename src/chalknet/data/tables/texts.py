@@ -30,6 +30,10 @@ NULL_TEXTS = tuple(sorted({form for text in MISSING_TEXTS for form in (text, tex
 MISSING_AMONG_NUMBERS = ("none", "nil", "missing", "-", ".", "nat")
 # A number with a decimal comma. A point in it separates groups of three digits, and nothing else.
 COMMA_NUMBER = r"^[+-]?([1-9][0-9]{0,2}(\.[0-9]{3})+|[0-9]*)(,[0-9]*)?([eE][+-]?[0-9]+)?$"
+CURRENCY = r"(?:[$€£¥₹]|USD|EUR|GBP|JPY|CHF|INR|CNY)"
+# 1,234 can be a number with a decimal comma.
+AMBIGUOUS_NUMBER = r"^[+-]?[0-9]{1,3},[0-9]{3}$"
+TIME_OF_DAY = r"^([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9](?:\.[0-9]+)?))?(?:\s?([AaPp])\.?[Mm]\.?)?$"
 DIGITS = r"^[0-9]+$"
 # Dates that are texts have the years 1000 to 9999; the times are microseconds since 1970.
 FIRST_MICROSECOND, LAST_MICROSECOND = -30_610_224_000_000_000, 253_402_300_799_999_999
@@ -277,13 +281,60 @@ def means_missing(texts: pl.Series) -> pl.Series:
 
 
 def parsed_numbers(texts: pl.Series, decimal: str) -> pl.Series:
-    """Return texts as float64, null where a text is no number."""
+    """Return texts as float64, null where a text is no number.
+
+    A number may have a currency or a percent sign, which is left out: 12.5 % is 12.5. A time of day
+    is a number of seconds.
+    """
+    plain = plain_numbers(texts, decimal)
+    others = texts.is_not_null() & plain.is_null()
+    if not others.any():
+        return plain
+    left = texts.filter(others)
+    found = _marked_numbers(left, decimal)
+    found = found.zip_with(found.is_not_null(), _seconds_of_day(left))
+    return plain.scatter(others.arg_true(), found)
+
+
+def plain_numbers(texts: pl.Series, decimal: str) -> pl.Series:
+    """Return texts as float64, null where a text is no number without marks."""
     import polars as pl
 
     if decimal == ",":
         texts = texts.set(~texts.str.contains(COMMA_NUMBER).fill_null(False), None)
         texts = texts.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
     return texts.cast(pl.Float64, strict=False).fill_nan(None)
+
+
+def marked_number_pattern(decimal: str) -> str:
+    """Return the pattern of numbers with a currency or a percent sign, or with marks between groups of three digits."""
+    group, point = (",", r"\.") if decimal == "." else (r"\.", ",")
+    number = rf"(?:(?:[0-9]+|[1-9][0-9]?[0-9]?(?:{group}[0-9]{{3}})+)(?:{point}[0-9]*)?|{point}[0-9]+)"
+    return rf"^(?:[+-]?\s?(?:{CURRENCY}\s?)?|{CURRENCY}\s?[+-]){number}\s?(?:%|{CURRENCY})?$"
+
+
+def _marked_numbers(texts: pl.Series, decimal: str) -> pl.Series:
+    """Return numbers with marks as float64, null where a text is none."""
+    import polars as pl
+
+    is_number = texts.str.contains(marked_number_pattern(decimal))
+    if decimal == ".":
+        is_number &= ~texts.str.contains(AMBIGUOUS_NUMBER)
+    signs = r"[^0-9+.-]" if decimal == "." else r"[^0-9+,-]"
+    digits = texts.set(~is_number, None).str.replace_all(signs, "").str.replace(",", ".", literal=True)
+    return digits.cast(pl.Float64, strict=False)
+
+
+def _seconds_of_day(texts: pl.Series) -> pl.Series:
+    """Return times of day such as 14:30, 14:30:05 or 2:30 pm as seconds since midnight, null for other texts."""
+    import polars as pl
+
+    hours, minutes, seconds, half = (texts.str.extract(TIME_OF_DAY, group) for group in (1, 2, 3, 4))
+    hour = hours.cast(pl.Float64)
+    is_pm = half.str.to_lowercase() == "p"
+    of_half = (hour % 12 + 12 * is_pm.cast(pl.Float64)).set(((hour < 1) | (hour > 12)).fill_null(True), None)
+    hour = hour.zip_with(half.is_null(), of_half)
+    return 3_600 * hour + 60 * minutes.cast(pl.Float64) + seconds.cast(pl.Float64).fill_null(0.0)
 
 
 def as_dates(values: pl.Series, date_format: str) -> pl.Series:
