@@ -98,6 +98,14 @@ def test_audit_prints_how_the_data_are_split(clean, capsys):
     assert "recipe writeup (writeup, seed 521): train 50, valid 20, test 30" in capsys.readouterr().out
 
 
+def test_audit_says_that_training_divides_the_rows_into_folds(tmp_path, capsys):
+    rows = "".join(f"{at % 2},{at * 37 % 101},{at % 7}\n" for at in range(100))
+    (tmp_path / "t.csv").write_text("label,a,b\n" + rows)
+    main(["data", "audit", str(tmp_path / "t.csv")])
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first.endswith("train 80, valid 10, test 10; training divides train and valid into 5 folds")
+
+
 def test_audit_json_is_the_audit_with_its_split(faulty, capsys):
     assert main(["data", "audit", faulty, "--json", "--split", "stratified", "--train", "60", "--valid", "0.2"]) == 0
     out = json.loads(capsys.readouterr().out)

@@ -262,7 +262,9 @@ def _split_text(samples: Dataset, recipe: Recipe, splits: Splits) -> str:
     sizes = ", ".join(f"{name} {size:,}" for name, size in splits.sizes.items())
     if samples.provided_valid is not None and samples.provided_test is not None:
         return f"separate files: {sizes}"
-    return f"split by recipe {recipe.name} ({recipe.split.split}, seed {recipe.split.split_seed}): {sizes}"
+    n_folds = recipe.training.folds
+    folds = f"; training divides train and valid into {n_folds} folds" if n_folds and len(splits.valid) else ""
+    return f"split by recipe {recipe.name} ({recipe.split.split}, seed {recipe.split.split_seed}): {sizes}{folds}"
 
 
 def _conversion_lines(done: Conversion) -> Iterator[str]:
