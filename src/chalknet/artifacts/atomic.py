@@ -152,6 +152,21 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+def is_locked(folder: Path) -> bool | None:
+    """Return whether a process of this machine holds the lock of a folder; None if the system does not say.
+
+    The lock itself is not touched: a test of it would be a lock for a moment, and a training that
+    starts in that moment would fail. Locks of processes in other containers are not listed.
+    """
+    try:
+        found = folder.stat()
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    device, number = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}", str(found.st_ino)
+    return any(" FLOCK " in line and f" {device}:{number} " in line for line in lines)
+
+
 def refuse_link(path: Path) -> None:
     """Raise an error if path is a symbolic link, through which a file could be written anywhere.
 

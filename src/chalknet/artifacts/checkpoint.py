@@ -32,6 +32,7 @@ import tomli_w
 
 from chalknet.artifacts.architecture_table import architecture_from_table, architecture_table, current_parameter_name
 from chalknet.artifacts.atomic import remove_temporaries, write_files
+from chalknet.artifacts.checkpoint_history import FORMAT, HEADER_KEY, MAX_HEADER
 from chalknet.artifacts.run_folder import (
     CHECKPOINT_FILE,
     CONFIG_FILE,
@@ -41,7 +42,7 @@ from chalknet.artifacts.run_folder import (
     RUN_FILE_NAMES,
     SUMMARY_FILE,
 )
-from chalknet.artifacts.tensor_file import MIB, read_tensors, tensor_bytes
+from chalknet.artifacts.tensor_file import read_tensors, tensor_bytes
 from chalknet.checked import checked, plain, short, strict_json
 from chalknet.config import DataConfig, Recipe, config_tables, read_config
 from chalknet.engines.engine import SampleScores
@@ -53,11 +54,6 @@ from chalknet.records import EpochRecord, checked_history
 from chalknet.training.callbacks import Callback, RunContext
 from chalknet.training.trainer import Checkpoint, Trainer
 
-# Format 1 names velocities by their parameter alone. Format 2 names optimizer state "state/parameter"
-# and calls gamma of batch normalization "gain". Format 3 adds the layers.
-FORMAT = 3
-HEADER_KEY = "chalknet-checkpoint"
-MAX_HEADER = 64 * MIB  # enough for the history of more than 100,000 epochs
 FIRST_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 0.5, 60.0  # the first interval, and the longest one
 MAX_COST = 0.03  # fraction of the time that checkpoints may take
 

@@ -55,7 +55,7 @@ def read_tensors(path: Path, key: str, max_header: int) -> tuple[str | None, Par
     from safetensors import SafetensorError, safe_open
 
     try:
-        _check_header(path, max_header)
+        read_header(path, max_header)
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
             return metadata.get(key), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -74,8 +74,13 @@ def describe_non_file(path: Path) -> str | None:
     return "a pipe, a socket or a device" if path.exists() else None
 
 
-def _check_header(path: Path, max_header: int) -> None:
-    """Raise ValueError unless the header is complete, short enough, and has known dtypes only."""
+def read_header(path: Path, max_header: int) -> dict[str, Any]:
+    """Return the header of a safetensors file: the types, shapes and places of its arrays, and its metadata.
+
+    Raises:
+        ValueError: the header is not complete, too long, or has unknown dtypes.
+        OSError: the file cannot be read.
+    """
     if not path.is_file():  # checked first: opening a pipe would wait for its other end
         raise ValueError(f"it is {describe_non_file(path) or 'not there'}")
     size = path.stat().st_size
@@ -95,3 +100,4 @@ def _check_header(path: Path, max_header: int) -> None:
         kind = entry.get("dtype") if isinstance(entry, dict) else None
         if name != "__metadata__" and kind not in TYPES:
             raise ValueError(f"{short(name)} is of type {short(kind)}, which chalknet does not read")
+    return header

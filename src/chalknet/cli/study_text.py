@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from chalknet.cli.progress import format_clock
-from chalknet.config import SECTION_OF_FIELD, TableOptions
-from chalknet.data.dataset import ARRAYS
 from chalknet.formatting import DASH, csv_text, printable
 from chalknet.records import SPLITS, Scores
+from chalknet.reporting.next_steps import best_configuration, report_command, resume_command, train_command
 from chalknet.reporting.tables import Table
 from chalknet.studies.configurations import Configuration, value_text
 from chalknet.studies.results import RunRecord, StudyResults
 from chalknet.studies.spec import spec_tables
-from chalknet.training.recipes import RECIPES
 
 if TYPE_CHECKING:  # Showing results does not import the modules that train.
     from chalknet.studies.execution_plan import Plan
@@ -182,72 +178,14 @@ def _next_steps(results: StudyResults) -> list[str]:
     if folder is None or counts["running"]:
         return []
     if counts["todo"]:
-        return [f"resume: {shlex.join(['chalknet', 'study', '--config', str(folder / 'study.toml')])}"]
+        return [f"resume: {resume_command(folder)}"]
     best = best_configuration(results)
     lines = [] if best is None else [f"best on the validation split: {printable(best.label)}"]
     if best is not None and (path := results.model_path(best)) is not None:
         lines.append(f"its model with seed {results.spec.first_seed}: {path}")
-    lines.append(f"next: {shlex.join(['chalknet', 'report', str(folder)])}   shows which differences are significant")
+    lines.append(f"next: {report_command(folder)}   shows which differences are significant")
     command = None if best is None else train_command(results, best)
     return lines if command is None else [*lines, f"next: {command}   trains the best configuration again"]
-
-
-def best_configuration(results: StudyResults) -> Configuration | None:
-    """Return the configuration with the best mean validation accuracy, the first one of equals.
-
-    A search whose objective is the validation loss decides by the mean validation loss. Only
-    configurations count of which all runs are done. The result is None if there are fewer than two,
-    or no validation samples.
-    """
-    by_loss = results.spec.search is not None and results.spec.search.objective == "valid_loss"
-
-    def mean_of(config: Configuration) -> float:
-        records = [results.record(config, seed) for seed in results.seeds]
-        scores = [record.kept.valid for record in records if record is not None]
-        return mean(-math.inf if one is None else -one.loss if by_loss else one.accuracy for one in scores)
-
-    means = [(mean_of(config), config) for config in results.complete_configurations]
-    if len(means) < 2 or math.isinf(means[0][0]):
-        return None
-    return max(means, key=lambda pair: pair[0])[1]
-
-
-def train_command(results: StudyResults, config: Configuration) -> str | None:
-    """Return the command that trains a configuration with the first seed.
-
-    The result is None if the data is arrays, which no command can name, or if the recipe has a
-    list of layers or is none of the named ones.
-    """
-    data, recipe = results.spec.data, config.recipe_of(results.spec.first_seed)
-    if data.source in ("", ARRAYS) or recipe.network.layers or recipe.name not in RECIPES:
-        return None
-    words = ["chalknet", "train", "--data", data.source, "--recipe", recipe.name]
-    for flag, value in (("class-names", data.class_names), ("image-size", data.image_size)):
-        words += [f"--{flag}", ("," if flag == "class-names" else "x").join(map(str, value))] if value else []
-    words += ["--label-column", str(data.label_column)] if data.label_column is not None else []
-    words += table_words(data.table)
-    for name, section in SECTION_OF_FIELD.items():
-        value, default = (getattr(getattr(one, section), name) for one in (recipe, RECIPES[recipe.name]))
-        if value != default:
-            words += ["--set", f"{name}={'x'.join(map(str, value)) if name == 'hidden' else _set_text(value)}"]
-    return shlex.join(words)
-
-
-def table_words(options: TableOptions) -> list[str]:
-    """Return the flags that read a table with these options."""
-    words = []
-    for name, value in options.changed.items():
-        if name == "header":
-            words.append("--header" if value else "--no-header")
-        else:
-            text = ",".join(value) if isinstance(value, tuple) else str(value)
-            words += [f"--{name}", "tab" if text == "\t" else text]
-    return words
-
-
-def _set_text(value: Any) -> str:
-    """Return a value as --set reads it."""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else value_text(value)
 
 
 def _csv_scores(record: RunRecord | None) -> list[Any]:

@@ -123,7 +123,7 @@ def document_view(document: Document, pictures: Mapping[str, Picture]) -> Docume
         document: what to show.
         pictures: the pictures of its figures and images by name.
     """
-    builder = _ViewBuilder(document, pictures)
+    builder = ViewBuilder(document, pictures)
     return {
         "title": clean_text(document.title),
         "subtitle": clean_text(document.subtitle),
@@ -161,7 +161,7 @@ def picture_size(picture: bytes) -> tuple[float, float]:
     return width, height
 
 
-class _ViewBuilder:
+class ViewBuilder:
     """Builds the view of one document; it knows what references may lead to."""
 
     def __init__(self, document: Document, pictures: Mapping[str, Picture]):
@@ -198,6 +198,10 @@ class _ViewBuilder:
             return {"type": kind, "label": block.label, "anchor": anchor, "note": self.spans(block.note)}
         if isinstance(block, TableBlock):
             return {**self.named("table", block), **_table_view(block.table), "highlight": list(block.highlight)}
+        return self.figure(block)
+
+    def figure(self, block: FigureBlock | ImageBlock) -> dict[str, Any]:
+        """Return a figure or an image with its picture."""
         return {**self.named("figure", block), "alt": clean_text(block.alt), **self.picture(block.name)}
 
     def named(self, kind: str, block: TableBlock | FigureBlock | ImageBlock) -> dict[str, Any]:

@@ -95,6 +95,8 @@ class Panel:
         marks: lines across the panel.
         x_names: categories at x = 0, 1, 2, ... in place of numbers, such as class names.
         y_limits: lower and upper end of the vertical axis; None to show every value.
+        x_limits: the same for the horizontal axis, such as the first and the last epoch of a run that is not
+            finished.
     """
 
     title: str
@@ -106,6 +108,7 @@ class Panel:
     marks: tuple[Mark, ...] = ()
     x_names: tuple[str, ...] = ()
     y_limits: tuple[float, float] | None = None
+    x_limits: tuple[float, float] | None = None
 
     @property
     def shows_accuracy(self) -> bool:

@@ -33,6 +33,11 @@ def document_html(document: Document, pictures: Mapping[str, Picture] | None = N
     return encode_utf8(page.render(document=document_view(document, pictures), pictures=pictures))
 
 
+def document_css() -> str:
+    """Return the style of documents, for other pages that shall look alike."""
+    return _environment().get_template("document.css").render()
+
+
 @cache
 def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined

@@ -269,7 +269,7 @@ def collect_report_data(results: StudyResults, machine: Mapping[str, Any], **mor
         configurations=configurations,
         comparison_split=comparison_split,
         comparison=comparison,
-        findings=() if comparison is None else _comparison_sentences(comparison, comparison_split),
+        findings=() if comparison is None else comparison_sentences(comparison, comparison_split),
         chosen=chosen,
         optimism=optimism,
         test=_test_accuracy(chosen, same_images),
@@ -341,7 +341,7 @@ def _curve(histories: Sequence[Sequence[EpochRecord]], split: str, measure: str)
     return np.array([[getattr(record.scores(split), measure) for record in history] for history in histories])
 
 
-def _comparison_sentences(comparison: Comparison, comparison_split: str) -> tuple[str, ...]:
+def comparison_sentences(comparison: Comparison, comparison_split: str) -> tuple[str, ...]:
     """Return the findings of a comparison with markup."""
     found = comparison_findings(comparison, split=SPLIT_NAMES[comparison_split], join=join_configurations)
     return tuple(escape(one.sentence) for one in found)

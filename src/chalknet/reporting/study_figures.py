@@ -31,7 +31,11 @@ EARLY = 0.1  # fraction of the epochs whose accuracy may be cut off
 
 
 def history_curves(
-    history: Sequence[EpochRecord], splits: Sequence[str], measures: Sequence[str], marks: tuple[Mark, ...] = ()
+    history: Sequence[EpochRecord],
+    splits: Sequence[str],
+    measures: Sequence[str],
+    marks: tuple[Mark, ...] = (),
+    x_limits: tuple[float, float] | None = None,
 ) -> Figure:
     """Return the curves of one run: a panel per measure with a curve per split.
 
@@ -40,6 +44,7 @@ def history_curves(
         splits: "train", "valid", "test" or some of them.
         measures: attributes of `Scores`, such as "loss".
         marks: vertical lines in every panel, such as those of `epoch_marks`.
+        x_limits: the first and the last epoch of the axis; None for those of the history.
     """
     panels = tuple(
         Panel(
@@ -50,6 +55,7 @@ def history_curves(
             marks=marks,
             y_scale=value_scale([history], splits, measure),
             y_limits=value_limits([history], splits, measure),
+            x_limits=x_limits,
         )
         for measure in measures
     )
@@ -97,11 +103,15 @@ def _stopping_mark(runs: ConfigurationRuns) -> Mark:
 
 
 def configuration_curves(report_data: ReportData, measure: str, splits: Sequence[str]) -> Figure:
+    """Return the curves of the configurations of a document, as `curves_of` does."""
+    return curves_of(shown_configurations(report_data), measure, splits)
+
+
+def curves_of(shown: Sequence[ConfigurationRuns], measure: str, splits: Sequence[str]) -> Figure:
     """Return a panel per configuration: means over seeds with a band from smallest to largest.
 
     Every panel marks the best epoch, and the kept epoch as `epoch_marks` describes.
     """
-    shown = shown_configurations(report_data)
     histories = [history for runs in shown for history in runs.histories]
     scale, limits = value_scale(histories, splits, measure), value_limits(histories, splits, measure)
     panels = tuple(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -33,21 +34,13 @@ def read_results(folder: str | Path, *, all_configurations: bool = False) -> Stu
     """
     folder = Path(folder)
     with Store.read(folder) as store:
-        specification, data = store.specification(), store.data()
-        where = str(store.path)
-        try:
-            spec = spec_from_tables(specification["spec"], where)
-            facts = _data_facts(data, specification["split_sizes"])
-            configs = chosen_configurations(spec, store)
-            statuses, errors = store.statuses(), store.errors()
-            seeds = spec.seed_numbers
-            if all_configurations:
+        spec, facts, configs = read_specification(store)
+        statuses, errors = store.statuses(), store.errors()
+        seeds = spec.seed_numbers
+        if all_configurations:
+            with _translated_errors(store):
                 configs += _earlier_configurations(spec, {config.key for config in configs}, store)
-                seeds = tuple(sorted({*seeds, *(seed for _, seed in statuses)}))
-        except (ChalknetError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            if isinstance(error, StoreError):
-                raise
-            raise StoreError(f"{where}: its specification is damaged: {plain(error)}") from error
+            seeds = tuple(sorted({*seeds, *(seed for _, seed in statuses)}))
 
     def load(config: Configuration, seed: int) -> RunResult:
         with Store.read(folder) as store:
@@ -58,6 +51,29 @@ def read_results(folder: str | Path, *, all_configurations: bool = False) -> Stu
             return store.run_record((config.key, seed))
 
     return StudyResults(spec, facts, configs, seeds, statuses, errors, load, folder, load_record)
+
+
+def read_specification(store: Store) -> tuple[StudySpec, DataFacts, tuple[Configuration, ...]]:
+    """Return what a store is about: its specification, its samples, and the configurations of the specification.
+
+    Raises:
+        StoreError: something of it is damaged.
+    """
+    specification, data = store.specification(), store.data()
+    with _translated_errors(store):
+        spec = spec_from_tables(specification["spec"], str(store.path))
+        return spec, _data_facts(data, specification["split_sizes"]), chosen_configurations(spec, store)
+
+
+@contextmanager
+def _translated_errors(store: Store) -> Iterator[None]:
+    """Turn whatever is wrong with a stored specification into a StoreError of one line."""
+    try:
+        yield
+    except (ChalknetError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(f"{store.path}: its specification is damaged: {plain(error)}") from error
 
 
 def chosen_configurations(spec: StudySpec, store: Store) -> tuple[Configuration, ...]:

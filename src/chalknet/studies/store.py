@@ -21,11 +21,12 @@ import math
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.checked import plain, strict_json
@@ -46,10 +47,13 @@ from chalknet.studies.run_output import (
     result_from,
 )
 
+Result = TypeVar("Result")
+
 STORE_FILE = "study.sqlite"
 FORMAT = 1  # a higher number means that earlier versions of chalknet cannot use the file
 APPLICATION = 0x63_68_6B_73  # "chks", in the header of the file
 BUSY_SECONDS = 60.0  # how long a process waits for the transaction of another
+FOLD_SECONDS = 2.0  # how long readers may keep the log from being moved into the file
 MAX_CRASHES = 3  # a run has failed when this many processes have crashed while they trained it
 HEADER = b"SQLite format 3\0"
 # Limit for values that are not arrays; the record of a hundred thousand epochs is smaller.
@@ -62,6 +66,7 @@ KEYS = {  # the keys of the tables of arrays, with their types
 }
 MAX_OPERATION_SECONDS = 20.0  # processor time that one operation may take
 OPENINGS = 20  # attempts to open a store while another process closes it
+KEY_AND_COST = (str, int, float)
 STEPS = 10_000  # instructions of SQLite between two checks of the time
 
 # Errors of SQLite whose cause is the disk, the file or its permissions, and not its content.
@@ -161,12 +166,56 @@ class Store:
         return cls._open(path, read_only=True)
 
     @classmethod
-    def _open(cls, path: Path, *, read_only: bool) -> Store:
-        """Open a store file, after checking that it is one."""
+    def read_without_trace(cls, folder: Path, look: Callable[[Store], Result]) -> Result:
+        """Return what a function reads from the store of a folder, and leave no trace in the folder.
+
+        An ordinary reader creates files beside the store, and what it creates stays there. An
+        observer reads a log and its index without writing them. A store without a log is read as
+        it stands, and read again if it has changed in the meantime.
+
+        Args:
+            folder: the study's folder.
+            look: reads from the store that it is given, and returns in a short time. It may be
+                called several times.
+
+        Raises:
+            StoreError: as `read`; or the store changes all the time.
+        """
+        path = folder / STORE_FILE
+        for attempt in range(OPENINGS):
+            if not path.is_file() or not path.stat().st_size:
+                raise StoreError(f"{folder}: holds no study: there is no {STORE_FILE} in it.")
+            before = store_signature(folder)
+            has_log = before[1] is not None and before[1][0] > 0
+            try:
+                with cls._open(path, options="mode=ro&readonly_shm=1" if has_log else "immutable=1") as store:
+                    store._db.execute("BEGIN")  # one state of the store, in which nothing changes
+                    found = look(store)
+            except (StoreError, OutputError):
+                if attempt == OPENINGS - 1:
+                    raise
+                if has_log and store_signature(folder) == before:
+                    # The index of the log is not there, or its processes are dead: only an ordinary
+                    # reader can read it.
+                    with cls.read(folder) as store:
+                        return look(store)
+                if store_signature(folder) == before:
+                    raise
+            else:
+                if has_log or store_signature(folder) == before:
+                    return found
+            time.sleep(0.05)
+        raise StoreError(f"{path}: changes while it is read. Try again.")
+
+    @classmethod
+    def _open(cls, path: Path, *, read_only: bool = True, options: str = "") -> Store:
+        """Open a store file, after checking that it is one; options are those of a read-only address."""
         _refuse_foreign(path)
         with _translated_errors(path):
             limit = TimeLimit()
-            store = cls(path, _connect(path, limit, read_only=read_only), limit)
+            address = f"{path.absolute().as_uri()}?{options}"
+            connection = _limited(address, limit) if options else _connect(path, limit, read_only=read_only)
+            store = cls(path, connection, limit)
             try:
                 if read_only:
                     store._check_identity()
@@ -180,6 +229,20 @@ class Store:
                 store.close()
                 raise
             return store
+
+    def fold_log(self) -> None:
+        """Move the write-ahead log into the file, so that study.sqlite is complete without it.
+
+        SQLite does so when the last connection closes, but not while a reader is connected. If readers
+        block this for `FOLD_SECONDS`, the log stays, and nothing is lost.
+        """
+        with suppress(sqlite3.Error):
+            self._limit.restart()
+            self._db.execute(f"PRAGMA busy_timeout = {1000 * FOLD_SECONDS:.0f}")
+            # A connection that has not read the last change cannot fold it.
+            self._db.execute("SELECT COUNT(*) FROM owners").fetchall()
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            self._db.execute(f"PRAGMA busy_timeout = {1000 * BUSY_SECONDS:.0f}")
 
     def close(self) -> None:
         """Close the connection."""
@@ -416,11 +479,15 @@ class Store:
         reader cannot release it. `LeaseObserver.looks_alive` says which processes are dead.
         """
         dead = {lease.id for lease, heartbeat in self.leases() if not self._observer.looks_alive(lease, heartbeat)}
-        rows = self._rows("SELECT cell, seed, status, ifnull(owner, '') FROM units", (str, int, str, str))
         return {
-            (key, seed): "todo" if status == "running" and owner in dead else status
-            for key, seed, status, owner in rows
+            key: "todo" if status == "running" and owner in dead else status
+            for key, (status, owner) in self.owned_statuses().items()
         }
+
+    def owned_statuses(self) -> dict[tuple[str, int], tuple[str, str]]:
+        """Return the recorded status of every run, and the id of the lease that has it, or ""."""
+        rows = self._rows("SELECT cell, seed, status, ifnull(owner, '') FROM units", (str, int, str, str))
+        return {(key, seed): (status, owner) for key, seed, status, owner in rows}
 
     def errors(self) -> dict[tuple[str, int], str]:
         """Return the error of each failed run."""
@@ -434,6 +501,26 @@ class Store:
         "asked again" are recorded.
         """
         return self._rows("SELECT cell, seed, event FROM events ORDER BY id", (str, int, str))
+
+    def has_begun(self) -> bool:
+        """Return whether the data and the specification of the study are recorded, which its first start does."""
+        ((count,),) = self._rows("SELECT COUNT(*) FROM facts WHERE name IN ('data', 'question')", (int,))
+        return bool(count == 2)
+
+    def change_counter(self) -> tuple[int, ...]:
+        """Return numbers of which one changes with every change of the store except heartbeats and leases."""
+        tables = "(SELECT ifnull(MAX(id), 0) FROM events), (SELECT COUNT(*) FROM units), (SELECT COUNT(*) FROM trials)"
+        rows = self._rows(f"SELECT {tables}, value FROM facts WHERE name = 'question'", (int, int, int, str))
+        return (*rows[0][:3], hash(rows[0][3])) if rows else ()
+
+    def timed_events(self) -> list[tuple[float, str, int, str, str]]:
+        """Return all events in order: time, configuration key, seed, what happened, and the id of the lease."""
+        query = "SELECT at, cell, seed, event, ifnull(owner, '') FROM events ORDER BY id"
+        return self._rows(query, (float, str, int, str, str))
+
+    def run_costs(self) -> dict[tuple[str, int], float]:
+        """Return the cost of every run: its approximate duration, in any unit."""
+        return {(key, seed): cost for key, seed, cost in self._rows("SELECT cell, seed, cost FROM units", KEY_AND_COST)}
 
     def configuration_tables(self) -> dict[str, dict[str, Any]]:
         """Return the `configuration_tables` of every stored configuration by key."""
@@ -461,25 +548,52 @@ class Store:
         Raises:
             StoreError: the run is not done, or its result is damaged.
         """
-        record = self.record(key)
-        ((division,),) = self._rows("SELECT division FROM units WHERE cell = ? AND seed = ?", (str,), key)
+        record, division = self.record(key), self._split_of(key)
 
         def array(name: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
-            count = math.prod(n for n in shape if n is not None)
-            row = self._blob("unit_arrays WHERE cell = ? AND seed = ? AND name = ?", [*key, name], count)
-            return array_from_bytes(row, name, RUN_ARRAYS[name][0], shape)
+            return self._run_array(key, name, shape)
 
         with self._reading(key):
-            split_arrays = {
-                name: array_from_bytes(
-                    self._blob("division_arrays WHERE division = ? AND name = ?", [division, name], facts.samples),
-                    name,
-                    kind,
-                    (None,),
-                )
-                for name, (kind, _) in SPLIT_ARRAYS.items()
-            }
+            split_arrays = {name: self._split_array(division, name, facts) for name in SPLIT_ARRAYS}
             return result_from(record, array, split_arrays, facts)
+
+    def correct(self, key: tuple[str, int], split: str, facts: DataFacts) -> NDArray[np.bool_]:
+        """Return which samples of a split the kept network of a finished run classifies correctly.
+
+        The values are those of `result`, and much less is read.
+
+        Args:
+            key: `RunKey.key`.
+            split: "valid" or "test".
+            facts: the samples that the study is about.
+
+        Returns:
+            (M,) bool.
+
+        Raises:
+            StoreError: the run is not done, or its result is damaged.
+        """
+        division = self._split_of(key)
+        with self._reading(key):
+            labels = self._split_array(division, f"{split}_labels", facts)
+            correct: NDArray[np.bool_] = self._run_array(key, f"{split}_predicted", labels.shape) == labels
+            return correct
+
+    def _split_of(self, key: tuple[str, int]) -> str:
+        """Return the key of the split of a finished run."""
+        rows = self._rows("SELECT ifnull(division, '') FROM units WHERE cell = ? AND seed = ?", (str,), key)
+        return str(rows[0][0]) if rows else ""
+
+    def _run_array(self, key: tuple[str, int], name: str, shape: tuple[int | None, ...]) -> NDArray[Any]:
+        """Return an array of a finished run; the caller translates errors."""
+        count = math.prod(n for n in shape if n is not None)
+        row = self._blob("unit_arrays WHERE cell = ? AND seed = ? AND name = ?", [*key, name], count)
+        return array_from_bytes(row, name, RUN_ARRAYS[name][0], shape)
+
+    def _split_array(self, division: str, name: str, facts: DataFacts) -> NDArray[Any]:
+        """Return an array of a split; the caller translates errors."""
+        row = self._blob("division_arrays WHERE division = ? AND name = ?", [division, name], facts.samples)
+        return array_from_bytes(row, name, SPLIT_ARRAYS[name][0], (None,))
 
     def kept_scores(self, key: tuple[str, int]) -> Scores | None:
         """Return the validation scores of a finished run at its kept epoch; raises as `result`."""
@@ -647,6 +761,22 @@ class Store:
             yield
         finally:
             self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_TEXT_BYTES)
+
+
+def store_signature(folder: Path) -> tuple[tuple[int, int, int] | None, tuple[int, int, int] | None]:
+    """Return size, time of the last change and number of the store's file and of its log; None without the file.
+
+    It changes whenever the store does. Two changes within a few milliseconds may look like one.
+    """
+    return _file_signature(folder / STORE_FILE), _file_signature(folder / f"{STORE_FILE}-wal")
+
+
+def _file_signature(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def split_key(run: RunKey) -> str:

@@ -241,6 +241,8 @@ def _set_scales(axes: Axes, panel: Panel) -> None:
         _use_plain_numbers(axes.yaxis)
     if panel.y_limits is not None:
         axes.set_ylim(*panel.y_limits)
+    if panel.x_limits is not None:
+        axes.set_xlim(*panel.x_limits)
     if panel.shows_accuracy:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
     if panel.x_names:

@@ -180,6 +180,7 @@ class WorkQueue:
             if self._heartbeat_thread.ident is not None:
                 self._heartbeat_thread.join()
             self._store.release(self.lease)
+            self._store.fold_log()
         finally:
             # Also if the store could not be written: a later study in this process then sees that the
             # lease has ended, and releases its runs.
