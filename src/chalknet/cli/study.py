@@ -15,7 +15,7 @@ import cloup
 from click.core import ParameterSource
 
 from chalknet.cli.kernels import choose_kernels
-from chalknet.cli.lazy import LazyGroup
+from chalknet.cli.lazy import LazyCommand, LazyGroup
 from chalknet.cli.options import (
     DATA_TEXT,
     GLYPHS_DEFAULT,
@@ -39,10 +39,12 @@ from chalknet.cli.options import (
 )
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import FILE, FOLDER, Choice, Words
+from chalknet.cli.watch_page import page_of, watch_option
 from chalknet.errors import ConfigError
 from chalknet.studies.spec import SAMPLERS, SEARCH_FIELDS, SEEDS_MAY_VARY, STUDY_FIELDS, number_or_text
 
 if TYPE_CHECKING:  # These modules import NumPy, and kernels must be chosen before that.
+    from chalknet.serving.watch.sources import Source
     from chalknet.studies.results import StudyResults
     from chalknet.workflows.resolve_study import StudyRequest
 
@@ -71,7 +73,12 @@ def _plain_options(*names: str) -> Any:
     return decorate
 
 
-@cloup.group(cls=LazyGroup, lazy={}, invoke_without_command=True)
+LATE_COMMANDS = {
+    "watch": LazyCommand("chalknet.cli.study_watch", "watch", "Follow a study or a training in the browser.")
+}
+
+
+@cloup.group(cls=LazyGroup, lazy=LATE_COMMANDS, invoke_without_command=True)
 @cloup.option_group(
     "Start here",
     cloup.option(
@@ -127,7 +134,11 @@ def _plain_options(*names: str) -> Any:
         "batch_seed": "Seed of the order of batches. Needs --seeds-vary without order. Otherwise use --first-seed.",
     },
 )
-@cloup.option_group("Output", quiet_option("Show no progress and no table."))
+@cloup.option_group(
+    "Output",
+    watch_option("Show the progress on a page in the browser too."),
+    quiet_option("Show no progress and no table."),
+)
 @cloup.option_group(
     "Machines",
     recipe_options(*MACHINE_FIELDS),
@@ -166,6 +177,7 @@ def study(**flags: Any) -> int:
         chalknet study --config runs/widths/study.toml
         chalknet study --vary hidden=16,32,64 --seeds 20 --plan
         chalknet study show runs/widths
+        chalknet study watch runs/widths
 
     The recipe is adapted to the data as in `chalknet train`, whose help explains the defaults. If
     train_size (--train) varies, each configuration uses that many samples from the start of the
@@ -243,7 +255,11 @@ def _run(
         echo(plan_text(plan_study(request, request.spec.data, folder, jobs=jobs, stack=stack)))
         return 0
     try:
-        with _print_how_to_resume(folder, flags["on"]), RunProgress(quiet=quiet) as progress:
+        with (
+            _print_how_to_resume(folder, flags["on"]),
+            page_of(_page(folder, flags["watch"]), flags["watch"]),
+            RunProgress(quiet=quiet) as progress,
+        ):
             results = run_study(
                 request.spec.data,
                 request,
@@ -259,6 +275,15 @@ def _run(
     except KeyboardInterrupt:
         return STOPPED
     return _print_results(results, folder, quiet)
+
+
+def _page(folder: Path, watch: str | None) -> Source | None:
+    """Return the page of the study, or None without --watch."""
+    if watch is None:
+        return None
+    from chalknet.serving.watch.sources import StudySource
+
+    return StudySource(folder)
 
 
 def _request(vary: tuple[str, ...], search: str | None, data: str | None, flags: dict[str, Any]) -> StudyRequest:

@@ -33,6 +33,7 @@ from chalknet.cli.options import (
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import COUNT, FILE, FOLDER, Words
 from chalknet.cli.stop import stop_after_epoch
+from chalknet.cli.watch_page import page_of, watch_option
 from chalknet.config import READING_FIELDS, near_match
 from chalknet.errors import ConfigError
 from chalknet.training.budgets import BUDGETS
@@ -40,6 +41,7 @@ from chalknet.workflows.train_options import TrainOptions
 
 if TYPE_CHECKING:
     from chalknet.artifacts.log_writer import LogWriter
+    from chalknet.serving.watch.live_training import LiveTraining
     from chalknet.training.trainer import Run
 
 
@@ -90,6 +92,7 @@ if TYPE_CHECKING:
         metavar="N",
         help="Largest number of epochs between two checkpoints.  [default: no limit]",
     ),
+    watch_option("Show the curves on a page in the browser while it trains."),
     quiet_option("Show no progress and no statistics."),
 )
 @cloup.option_group(
@@ -129,7 +132,7 @@ if TYPE_CHECKING:
     ),
     set_option,
 )
-def train(quiet: bool, logs: tuple[str, ...], **flags: Any) -> int:
+def train(quiet: bool, logs: tuple[str, ...], watch: str | None, **flags: Any) -> int:
     """Train a network on images or table rows.
 
     The run folder gets history.csv (scores of every epoch), summary.json, curves.png, curves.svg,
@@ -167,13 +170,26 @@ def train(quiet: bool, logs: tuple[str, ...], **flags: Any) -> int:
     writers = [log_writer(text) for text in logs]
     progress = EpochProgress(kernels, quiet=quiet)
     told = slow_reading(source.source or "the data", quiet=quiet, is_over=lambda: progress.has_begun)
-    with stop_after_epoch(progress) as must_stop, told:
-        run = run_training(replace(options, must_stop=must_stop), [progress, *writers])
+    page = _page(watch)
+    with stop_after_epoch(progress) as must_stop, told, page_of(page, watch):
+        shown = [] if page is None else [page]
+        run = run_training(replace(options, must_stop=must_stop), [progress, *shown, *writers])
+        if page is not None:
+            page.finish()
     if not quiet:
         echo(statistics_table(run).text())
         echo(f"written to {run.folder}")
         echo("\n".join(_next_commands(run, [writer.view_command for writer in writers])))
     return 1 if any(writer.has_failed for writer in writers) else 0
+
+
+def _page(watch: str | None) -> LiveTraining | None:
+    """Return the page of the training, or None without --watch."""
+    if watch is None:
+        return None
+    from chalknet.serving.watch.live_training import LiveTraining
+
+    return LiveTraining()
 
 
 # Flags that are fields of `TrainOptions`. Those in the second row change what is trained, so
