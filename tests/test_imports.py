@@ -82,6 +82,10 @@ results = chalknet.read_results({folder!r})
 results.run(results.configurations[0], 0)
 assert main(["study", "show", {folder!r}]) == 0
 assert main(["report", {folder!r}, "--out", {folder!r} + "/report"]) == 0
+from pathlib import Path
+from chalknet.serving.watch.sources import FolderSource
+assert FolderSource(Path({folder!r})).page().phase == "finished"
+import chalknet.serving.watch.training_folder
 """
 
 
