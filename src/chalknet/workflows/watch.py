@@ -84,10 +84,7 @@ def check_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder}: is not a folder. Give the folder of a study or of a training.")
     if folder.is_dir() and any(folder.iterdir()) and not (is_study(folder) or is_training(folder)):
-        raise StoreError(
-            f"{folder}: holds neither a study nor a training. Give the folder of one (--out of chalknet study or "
-            "chalknet train)."
-        )
+        raise StoreError(f"{folder}: holds neither a study nor a training. Give the folder of one.")
 
 
 def _server(source: Source, host: str, port: int | None, token_file: str | Path | None) -> tuple[Server, str, WatchApp]:
