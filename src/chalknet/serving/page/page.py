@@ -49,6 +49,31 @@ SCRIPTS = (
     "backpropagate_tab.js",
 )
 
+# The engine of trainings in the page. These files are the body of one function, `chalk.trainingEngine`,
+# whose text the page also starts as a worker. So they use nothing of the other files.
+ENGINE_SCRIPTS = (
+    "training/matrix_product.js",
+    "training/random_stream.js",
+    "training/training_network.js",
+    "training/training_session.js",
+    "training/training_loop.js",
+)
+ENGINE_NAMES = "createArena, packPanels, RandomStream, TrainingNetwork, TrainingSession, TrainingLoop, createTurns, serveTraining"
+TRAIN_SCRIPTS = (
+    "training/runner.js",
+    "training/controls.js",
+    "training/canvas.js",
+    "training/curves.js",
+    "training/weight_images.js",
+    "training/toy_sets.js",
+    "training/plane_csv.js",
+    "training/plane_view.js",
+    "training/update_rule.js",
+    "training/train_settings.js",
+    "training/train_view.js",
+    "training/train_tab.js",
+)
+
 
 @dataclass(frozen=True)
 class PageExtras:
@@ -99,8 +124,9 @@ def page_html(content: PageContent, extras: PageExtras | None = None) -> bytes:
         extras: what a server adds.
     """
     extras = extras or PageExtras()
-    script = "\n".join(["'use strict';", *map(_asset, SCRIPTS), *extras.scripts, "chalk.start();"])
-    style = "\n".join([_asset("page.css"), *extras.styles])
+    scripts = (*map(_asset, SCRIPTS), _training_engine(), *map(_asset, TRAIN_SCRIPTS))
+    script = "\n".join(["'use strict';", *scripts, *extras.scripts, "chalk.start();"])
+    style = "\n".join([_asset("page.css"), _asset("training/training.css"), *extras.styles])
     description = {
         "version": __version__,
         "title": content.title,
@@ -131,10 +157,19 @@ def _asset(name: str) -> str:
     return ASSETS.joinpath(name).read_text(encoding="utf-8")
 
 
+def _training_engine() -> str:
+    """Return the engine of trainings as a function that returns its classes."""
+    body = "\n".join(map(_asset, ENGINE_SCRIPTS))
+    return f"chalk.trainingEngine = () => {{\n'use strict';\n{body}\nreturn {{ {ENGINE_NAMES} }};\n}};"
+
+
 def _policy(script: str, style: str, connects: bool) -> str:
-    """Return the Content-Security-Policy: only this script and style, and no address outside."""
+    """Return the Content-Security-Policy: only this script and style, and no address outside.
+
+    Trainings in the page run in a worker of a blob, and multiply matrices with WebAssembly.
+    """
     return (
-        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data: blob:; "
+        f"default-src 'none'; script-src {_hash(script)} 'wasm-unsafe-eval'; style-src {_hash(style)}; img-src data: blob:; "
         f"worker-src blob:; connect-src {chr(39)}{'self' if connects else 'none'}{chr(39)}; base-uri 'none'; "
         "form-action 'none'"
     )

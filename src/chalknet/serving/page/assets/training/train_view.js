@@ -1,0 +1,237 @@
+/** The elements of the tab "Train": buttons, sliders, charts and pictures of one `chalk.TrainTab`. */
+chalk.TrainView = class {
+  constructor(tab) {
+    this.tab = tab;
+    this.plane = new chalk.PlaneView();
+    this.curves = new chalk.Curves();
+    this.images = new chalk.WeightImages((unit, input) => tab.follow({ unit, input }));
+    this.rule = new chalk.UpdateRule((change) => tab.follow(change));
+    this.mode = chalk.radios("Train with", [["samples", "the samples of this page"], ["plane", "points in the plane"]],
+      (mode) => tab.changeShared({ mode }));
+    if (!tab.hasSamples) this.mode.hidden = true;
+    this.buildState();
+    this.sliders = chalk.element("div", { class: "sliders" });
+    this.dataBox = this.buildDataBox();
+    const picture = chalk.element("section", { class: "box picture" }, (this.pictureTitle = chalk.element("h3")),
+      (this.pictureHint = chalk.element("p", { class: "soft" })), this.images.element, this.plane.element);
+    this.mapsBox = chalk.element("section", { class: "box" }, chalk.element("h3", {}, "Hidden units"), this.plane.maps);
+    this.element = chalk.element("div", { class: "train" },
+      chalk.element("section", { class: "box settings" }, chalk.element("h2", {}, "Train a network"), this.mode, this.buttons, this.status,
+        this.live, this.warning, this.dataBox, this.sliders),
+      chalk.element("div", { class: "train-results" },
+        chalk.element("section", { class: "box" }, chalk.element("h3", {}, "Learning curves"), this.stopping, this.curves.element),
+        picture, this.mapsBox,
+        chalk.element("section", { class: "box" }, chalk.element("h3", {}, "The update rule"), this.rule.element)));
+    this.acceptDrops();
+  }
+
+  buildState() {
+    const { tab } = this;
+    this.playButton = chalk.button("Train", () => tab.toggle(), { class: "main" });
+    this.updateButton = chalk.button("One update", () => tab.step("update"));
+    this.epochButton = chalk.button("One epoch", () => tab.step("epoch"));
+    this.restartButton = chalk.button("Start again", () => tab.restart());
+    this.buttons = chalk.element("div", { class: "row" }, this.playButton, this.updateButton, this.epochButton, this.restartButton);
+    this.status = chalk.element("p", { role: "status" });
+    this.live = chalk.element("p", { class: "soft numbers" });
+    this.warning = chalk.element("p", { class: "train-warning", role: "alert", hidden: true });
+    this.stopping = chalk.element("p", {});
+  }
+
+  /** Build the choice of points: made sets, or a file. */
+  buildDataBox() {
+    this.toySliders = chalk.element("div", {});
+    this.fileInput = chalk.element("input", { type: "file", accept: ".csv,.tsv,.txt,text/csv", class: "visually-hidden", tabindex: "-1", "aria-hidden": "true" });
+    this.fileInput.addEventListener("change", () => {
+      if (this.fileInput.files[0]) this.tab.openFile(this.fileInput.files[0]);
+      this.fileInput.value = "";
+    });
+    this.fileText = chalk.element("p", { class: "soft" });
+    this.fileError = chalk.element("p", { class: "train-warning", role: "alert", hidden: true });
+    return chalk.element("div", { class: "data-box" }, this.toySliders,
+      chalk.button("Open a CSV file …", () => this.fileInput.click()), this.fileInput, this.fileText, this.fileError);
+  }
+
+  /** Accept a file that is dropped anywhere on the tab. */
+  acceptDrops() {
+    const { element } = this;
+    const mark = (isOver) => element.classList.toggle("drop", isOver);
+    element.addEventListener("dragover", (event) => {
+      event.preventDefault();
+      mark(true);
+    });
+    element.addEventListener("dragleave", () => mark(false));
+    element.addEventListener("drop", (event) => {
+      event.preventDefault();
+      mark(false);
+      if (event.dataTransfer.files[0]) this.tab.openFile(event.dataTransfer.files[0]);
+    });
+  }
+
+  /** Build the sliders of the current settings, and show what depends on them. */
+  showSettings() {
+    const { tab } = this;
+    const { isPlane } = tab;
+    this.mode.show(tab.settings.mode);
+    this.dataBox.hidden = !isPlane;
+    this.images.element.hidden = isPlane;
+    this.plane.element.hidden = !isPlane;
+    this.mapsBox.hidden = !isPlane;
+    const focused = document.activeElement?.closest?.("[data-setting]")?.dataset.setting;
+    this.buildSliders();
+    if (isPlane) this.buildToySliders();
+    if (focused) this.element.querySelector(`[data-setting="${focused}"] :is(input, select, button)`)?.focus();
+    this.fileText.textContent = tab.file ? this.fileText.textContent : "Or drop a file here: two columns of numbers and a column of classes.";
+    this.pictureTitle.textContent = isPlane ? "The plane" : "Weights of the hidden units";
+    const { used, samples } = tab;
+    this.pictureHint.textContent = isPlane
+      ? "Each color is a class. A stronger color means a higher probability."
+      : "Each image has the weights of one hidden unit, in the place of the inputs that they multiply. Choose a weight to follow its updates below.";
+    const batchSize = Math.min(used.batchSize || Infinity, samples.train.length);
+    this.rule.showRate({ ...used, batchSize });
+    this.showFollowed();
+    this.warning.hidden = true;
+    this.showState();
+  }
+
+  buildSliders() {
+    const { tab } = this;
+    const { chosen, isPlane, settings } = tab;
+    const values = chalk.trainValues;
+    const nTrain = tab.samples.train.length;
+    const batches = values.batch.filter((one) => one < nTrain);
+    const slider = (name, label, list, text) => {
+      const field = chalk.slider(label, list, chosen[name], text, (value) => tab.change({ [name]: value }));
+      field.dataset.setting = name;
+      return field;
+    };
+    const fields = [
+      slider("hidden", isPlane ? "Units of the first hidden layer" : "Hidden units F", isPlane ? values.planeHidden : values.hidden, String),
+      isPlane ? slider("second", "Units of the second hidden layer", values.second, (value) => (value ? String(value) : "no second layer")) : null,
+      slider("rate", "Learning rate r", values.rate, (value) => `r = ${chalk.plainNumber(value)}`),
+      slider("momentum", "Momentum m", values.momentum, (value) => `m = ${value}`),
+      slider("batch", "Batch size B", batches, (value) => (value ? String(value) : `full batch, ${nTrain.toLocaleString("en-US")} samples`)),
+      slider("epochs", "Pause after", values.epochs, (value) => `${value.toLocaleString("en-US")} epochs`),
+    ];
+    const speed = chalk.slider("Speed", values.speed, settings.speed,
+      (value) => (value ? `at most ${value} ${value === 1 ? "epoch" : "epochs"} per second` : "as fast as possible"),
+      (value) => tab.changeShared({ speed: value }));
+    speed.dataset.setting = "speed";
+    const seed = chalk.wholeNumber("Seed", { min: 0, max: 4294967295 }, settings.seed, (value) => tab.changeShared({ seed: value }));
+    seed.dataset.setting = "seed";
+    chalk.fill(this.sliders, isPlane ? null : this.presets(), ...fields, speed, seed,
+      chalk.element("p", { class: "soft" }, "The seed draws the initial weights and the batches. A change of a setting starts again from the seed."));
+  }
+
+  presets() {
+    const buttons = chalk.trainPresets.map(([id, settings, text]) => {
+      const button = chalk.element("span", { "data-setting": id }, chalk.button(text, () => this.tab.change(settings)));
+      return button;
+    });
+    return chalk.element("div", { class: "presets row", role: "group", "aria-label": "Ready settings" }, ...buttons);
+  }
+
+  buildToySliders() {
+    const { tab } = this;
+    const { chosen } = tab;
+    const values = chalk.trainValues;
+    const set = chalk.select("Points", [...(tab.file ? [["file", `file ${tab.file.fileName}`]] : []),
+      ...Object.entries(chalk.toySets).map(([name, one]) => [name, one.title])], tab.file ? "file" : chosen.set,
+    (name) => name !== "file" && tab.change({ set: name }));
+    set.dataset.setting = "set";
+    const slider = (name, label, list, text) => {
+      const field = chalk.slider(label, list, chosen[name], text, (value) => tab.change({ [name]: value }));
+      field.dataset.setting = name;
+      return field;
+    };
+    const [fewest, most] = chalk.toySets[chosen.set].classes;
+    const seed = chalk.wholeNumber("Seed of the points", { min: 0, max: 4294967295 }, chosen.dataSeed, (value) => tab.change({ dataSeed: value }));
+    seed.dataset.setting = "dataSeed";
+    const made = [
+      slider("samples", "Number of points", values.samples, String),
+      slider("noise", "Noise", values.noise, String),
+      most > fewest ? slider("classes", "Classes", values.classes.filter((one) => one <= most), String) : null,
+      seed,
+    ];
+    chalk.fill(this.toySliders, set, ...(tab.file ? [] : made));
+  }
+
+  /** Show whether the network is training, and what the buttons do. */
+  showState() {
+    const { tab } = this;
+    const { snapshot, wantsToPlay, chosen } = tab;
+    const epoch = snapshot?.epoch ?? 0;
+    const isDone = epoch >= chosen.epochs;
+    const verb = snapshot?.diverged ? "Start again and train" : isDone ? `Train ${chosen.epochs.toLocaleString("en-US")} more epochs` : epoch > 0 ? "Continue" : "Train";
+    this.playButton.textContent = wantsToPlay ? "Pause" : verb;
+    this.updateButton.disabled = this.epochButton.disabled = wantsToPlay || Boolean(snapshot?.diverged);
+    const state = wantsToPlay ? "Training." : snapshot?.diverged ? "Stopped." : epoch > 0 ? `Paused after epoch ${epoch}.` : "Ready to train.";
+    if (this.status.textContent !== state) this.status.textContent = state;
+    this.warning.hidden = !snapshot?.diverged;
+    if (snapshot?.diverged) this.warning.textContent = this.divergence(snapshot.epoch + 1);
+  }
+
+  /** Return what happened when the loss is no finite number, and what to do. */
+  divergence(epoch) {
+    const { learningRate, momentum } = this.tab.used;
+    return `In epoch ${epoch} the loss stopped being a finite number, because the steps were too large. ` +
+      `Choose a lower learning rate than ${chalk.plainNumber(learningRate)}${momentum > 0 ? ` or a lower momentum than ${momentum}` : ""}, and train again.`;
+  }
+
+  showFollowed() {
+    const { tab } = this;
+    const followed = tab.followed[tab.settings.mode];
+    const { nInputs, shape } = tab.samples;
+    const width = shape?.[1];
+    const place = shape && shape[0] > 1
+      ? `Input ${followed.input + 1} is the pixel in row ${Math.floor(followed.input / width) + 1}, column ${(followed.input % width) + 1}.`
+      : `The weight leads from input ${followed.input + 1} to hidden unit ${followed.unit + 1}.`;
+    this.rule.showFollowed(followed, tab.used.hidden[0], nInputs, place);
+  }
+
+  showFile(file) {
+    this.fileError.hidden = true;
+    this.fileText.textContent = `${file.fileName}: ${file.labels.length.toLocaleString("en-US")} samples, ${file.classNames.length} classes. ${file.notes.join(" ")}`;
+  }
+
+  showFileError(name, text) {
+    this.fileError.hidden = false;
+    this.fileError.textContent = `${name}: ${text}`;
+  }
+
+  showMissingFile(name) {
+    this.showFileError(name, "this address was made with that file, which is not a part of the address. Open the file to train with it.");
+  }
+
+  showError(text) {
+    this.warning.hidden = false;
+    this.warning.textContent = `The training stopped with an error: ${text}. Reload the page.`;
+  }
+
+  /** Draw a snapshot. */
+  draw(snapshot) {
+    const { tab } = this;
+    const { epoch, updates, updatesPerEpoch, batchesDone, bestEpoch } = snapshot;
+    this.live.textContent = this.progress(epoch, updates, updatesPerEpoch, batchesDone, snapshot.kind);
+    this.curves.draw(tab.history, Math.max(tab.chosen.epochs, tab.target ?? 0, epoch), bestEpoch);
+    const best = tab.history.validLoss[bestEpoch - 1];
+    this.stopping.textContent = bestEpoch
+      ? `Stopping point: the validation loss is lowest after epoch ${bestEpoch}, ${chalk.number(best)}. Early stopping keeps the network of this epoch.`
+      : "The stopping point is the epoch with the lowest validation loss.";
+    const followed = tab.followed[tab.settings.mode];
+    if (tab.isPlane) this.plane.show(snapshot);
+    else this.images.draw(snapshot.parameters[0].weight, tab.samples.shape, followed);
+    this.rule.showTrace(snapshot.trace);
+  }
+
+  progress(epoch, updates, updatesPerEpoch, batchesDone, kind) {
+    const { tab } = this;
+    const speed = tab.wantsToPlay && tab.epochsPerSecond > 0 ? ` ${chalk.number(tab.epochsPerSecond, 3)} epochs per second.` : "";
+    const part = updatesPerEpoch > 1 ? `, batch ${batchesDone} of ${updatesPerEpoch} of the next epoch` : "";
+    const products = kind === "JavaScript" ? " WebAssembly is not available here, so training is slower." : "";
+    return `Epoch ${epoch}${part}. ${updates.toLocaleString("en-US")} ${updates === 1 ? "update" : "updates"}.${speed}${products}`;
+  }
+};
+
+/** Return a number of a slider without exponent: 0.00001. */
+chalk.plainNumber = (value) => value.toFixed(12).replace(/\.?0+$/, "");

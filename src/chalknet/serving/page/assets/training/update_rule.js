@@ -1,0 +1,71 @@
+/** The update rule with its formulas and with the numbers of the last update. */
+
+/** Return a formula of the derivation as an element, with its label. */
+chalk.labeledFormula = (label) => {
+  const holder = chalk.element("template");
+  holder.innerHTML = `<math display="block">${chalk.data.formulas[label].mathml}</math>`; // from the package, not from a model
+  return chalk.element("div", { class: "rule-formula" }, holder.content, chalk.element("span", { class: "soft" }, label));
+};
+
+/** The settings of the write-up, with which the page compares its own. */
+chalk.writeUp = { learningRate: 1e-5, samples: 15_000, momentum: 0.99 };
+
+/**
+ * The box about the update rule: formulas, the learning rate of a batch, and one weight that is followed.
+ *
+ * `onfollow({unit, input})` is called when another weight is chosen.
+ */
+chalk.UpdateRule = class {
+  constructor(onfollow) {
+    this.rate = chalk.element("p", {});
+    this.numbers = chalk.element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Numbers of the last update" });
+    this.unit = chalk.wholeNumber("Hidden unit", { min: 1, max: 1 }, 1, (value) => onfollow({ unit: value - 1 }));
+    this.input = chalk.wholeNumber("Input", { min: 1, max: 1 }, 1, (value) => onfollow({ input: value - 1 }));
+    this.place = chalk.element("p", { class: "soft" });
+    this.element = chalk.element("div", {},
+      chalk.element("p", {}, "Gradients are summed over the batch and not averaged. Weights have momentum, and biases take plain steps:"),
+      ...["L3", "A3", "A4", "U1", "U2"].map(chalk.labeledFormula),
+      this.rate,
+      chalk.element("h4", {}, "One weight and one bias in the last update"),
+      chalk.element("div", { class: "row" }, this.unit, this.input), this.place, this.numbers);
+  }
+
+  /** Show learning rate r and batch size B. */
+  showRate({ learningRate, momentum, batchSize }) {
+    const { learningRate: rate, samples } = chalk.writeUp;
+    const number = chalk.number;
+    const ofMean = learningRate * batchSize;
+    this.rate.textContent =
+      `r = ${number(learningRate, 2)} multiplies the sum over B = ${batchSize.toLocaleString("en-US")} samples. ` +
+      `For the mean gradient of the batch, the learning rate is r × B = ${number(ofMean, 2)}. ` +
+      `With momentum m = ${momentum}, a constant gradient moves a weight by up to r × B / (1 − m) = ${number(ofMean / (1 - momentum), 2)} times the mean gradient per update. ` +
+      `The write-up has r = 0.00001 and B = ${samples.toLocaleString("en-US")}, so r × B = ${number(rate * samples, 2)}, and m = ${chalk.writeUp.momentum}.`;
+  }
+
+  /** Show which weight is followed, and how many units and inputs there are. */
+  showFollowed({ unit, input }, nUnits, nInputs, place) {
+    this.unit.limit(nUnits);
+    this.input.limit(nInputs);
+    this.unit.show(unit + 1);
+    this.input.show(input + 1);
+    this.place.textContent = place;
+  }
+
+  /** Show the numbers of the last update, or that there are none yet. */
+  showTrace(trace) {
+    if (!trace) {
+      chalk.fill(this.numbers, chalk.element("p", { class: "soft" }, "The numbers appear with the next update."));
+      return;
+    }
+    const { before, after, learningRate, momentum } = trace;
+    const n = (value) => chalk.number(value, 5);
+    const inBrackets = (value) => (value < 0 ? `(${n(value)})` : n(value));
+    const rows = [
+      ["velocity", `v ← m v + r ∂L/∂W = ${momentum} × ${inBrackets(before.velocity)} + ${chalk.number(learningRate, 2)} × ${inBrackets(after.gradient)} = ${n(after.velocity)}`],
+      ["weight", `W ← W − v = ${n(before.weight)} − ${inBrackets(after.velocity)} = ${n(after.weight)}`],
+      ["bias", `b ← b − r ∂L/∂b = ${n(before.bias)} − ${chalk.number(learningRate, 2)} × ${inBrackets(after.biasGradient)} = ${n(after.bias)}`],
+    ];
+    chalk.fill(this.numbers, chalk.element("table", { class: "update-numbers" }, chalk.element("tbody", {},
+      ...rows.map(([name, text]) => chalk.element("tr", {}, chalk.element("th", { scope: "row" }, name), chalk.element("td", {}, text))))));
+  }
+};

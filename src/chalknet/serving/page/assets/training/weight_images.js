@@ -1,0 +1,98 @@
+/**
+ * The weights of all hidden units of the first layer, one image for each unit.
+ *
+ * A pixel has the color of its weight, from --minus over --zero to --plus; the strongest color is
+ * the largest absolute weight of all units. `onchoose(unit, input)` is called when a pixel is chosen.
+ */
+chalk.WeightImages = class {
+  constructor(onchoose) {
+    this.canvas = chalk.element("canvas", { class: "weights", role: "img" });
+    this.scale = chalk.element("p", { class: "soft" });
+    this.element = chalk.element("div", {}, this.canvas, this.scale);
+    this.onchoose = onchoose;
+    this.colors = null;
+    chalk.onColorScheme(() => (this.colors = null));
+    this.canvas.addEventListener("pointerdown", (event) => this.choose(event));
+  }
+
+  /**
+   * Draw the images.
+   *
+   * @param {Float32Array} weight (F, I).
+   * @param {[number, number]} shape height and width of an image, or 1 and I for rows of numbers.
+   * @param {{unit: number, input: number}} followed gets a frame.
+   */
+  draw(weight, [height, width], followed) {
+    const nUnits = weight.length / (height * width);
+    const available = this.canvas.parentElement.clientWidth;
+    if (!available) return;
+    const columns = this.columnsFor(nUnits, available, width);
+    const rows = Math.ceil(nUnits / columns);
+    this.layout = { columns, height, width, nUnits };
+    const largest = weight.reduce((most, one) => Math.max(most, Math.abs(one)), 0) || 1;
+    const [fullWidth, fullHeight] = [columns * (width + 2), rows * (height + 2)];
+    if (this.canvas.width !== fullWidth) this.canvas.width = fullWidth;
+    if (this.canvas.height !== fullHeight) this.canvas.height = fullHeight;
+    const context = this.canvas.getContext("2d");
+    if (this.image?.width !== fullWidth || this.image.height !== fullHeight) {
+      this.image = context.createImageData(fullWidth, fullHeight);
+    }
+    const pixels = new Uint32Array(this.image.data.buffer).fill(0);
+    this.paint(pixels, weight, largest, fullWidth);
+    context.putImageData(this.image, 0, 0);
+    this.frame(context, followed);
+    this.scale.textContent = `Colors: ${chalk.number(-largest, 2)} to ${chalk.number(largest, 2)}, the largest weight of all units.`;
+    this.canvas.setAttribute("aria-label", `The weights of ${nUnits} hidden units as images`);
+  }
+
+  /** Return how many images are side by side: they are about 56 CSS pixels wide, and 40 in narrow windows. */
+  columnsFor(nUnits, available, width) {
+    const wanted = Math.max(available < 500 ? 40 : 56, width / 2);
+    return Math.max(1, Math.min(nUnits, Math.floor(available / wanted)));
+  }
+
+  paint(pixels, weight, largest, fullWidth) {
+    const { columns, height, width, nUnits } = this.layout;
+    const colors = (this.colors ??= chalk.divergingColors());
+    const factor = 127 / largest;
+    for (let unit = 0, from = 0; unit < nUnits; unit++) {
+      const left = (unit % columns) * (width + 2) + 1;
+      const top = Math.floor(unit / columns) * (height + 2) + 1;
+      for (let row = 0; row < height; row++) {
+        let to = (top + row) * fullWidth + left;
+        for (let column = 0; column < width; column++) pixels[to++] = colors[(weight[from++] * factor + 127.5) | 0];
+      }
+    }
+  }
+
+  /** Draw a frame around the unit and a box around the pixel that is followed. */
+  frame(context, { unit, input }) {
+    const { columns, height, width } = this.layout;
+    const left = (unit % columns) * (width + 2) + 0.5;
+    const top = Math.floor(unit / columns) * (height + 2) + 0.5;
+    context.strokeStyle = chalk.colorText(chalk.colorOf("--ink"));
+    context.strokeRect(left, top, width + 1, height + 1);
+    context.strokeRect(left + (input % width) + 0.5 - 0.5, top + Math.floor(input / width), 2, 2);
+  }
+
+  choose(event) {
+    if (!this.layout) return;
+    const { columns, height, width, nUnits } = this.layout;
+    const box = this.canvas.getBoundingClientRect();
+    const x = ((event.clientX - box.left) / box.width) * this.canvas.width;
+    const y = ((event.clientY - box.top) / box.height) * this.canvas.height;
+    const unit = Math.floor(y / (height + 2)) * columns + Math.floor(x / (width + 2));
+    const within = (value, size) => Math.min(size - 1, Math.max(0, Math.floor(value) - 1));
+    if (unit < nUnits) this.onchoose(unit, within(y % (height + 2), height) * width + within(x % (width + 2), width));
+  }
+};
+
+/** Return 255 pixels of a canvas for values from -1 to 1. */
+chalk.divergingColors = () => {
+  const [minus, zero, plus] = ["--minus", "--zero", "--plus"].map(chalk.colorOf);
+  return Uint32Array.from({ length: 256 }, (_, at) => {
+    const value = Math.min(1, (at - 127) / 127);
+    const [red, green, blue] = chalk.mixedColor(zero, value < 0 ? minus : plus, Math.sqrt(Math.abs(value)));
+    return (255 << 24) | (Math.round(blue) << 16) | (Math.round(green) << 8) | Math.round(red);
+  });
+};
