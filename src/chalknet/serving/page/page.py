@@ -58,7 +58,9 @@ ENGINE_SCRIPTS = (
     "training/training_session.js",
     "training/training_loop.js",
 )
-ENGINE_NAMES = "createArena, packPanels, RandomStream, TrainingNetwork, TrainingSession, TrainingLoop, createTurns, serveTraining"
+ENGINE_NAMES = (
+    "createArena, packPanels, RandomStream, TrainingNetwork, TrainingSession, TrainingLoop, createTurns, serveTraining"
+)
 TRAIN_SCRIPTS = (
     "training/runner.js",
     "training/controls.js",
@@ -169,7 +171,8 @@ def _policy(script: str, style: str, connects: bool) -> str:
     Trainings in the page run in a worker of a blob, and multiply matrices with WebAssembly.
     """
     return (
-        f"default-src 'none'; script-src {_hash(script)} 'wasm-unsafe-eval'; style-src {_hash(style)}; img-src data: blob:; "
+        f"default-src 'none'; script-src {_hash(script)} 'wasm-unsafe-eval'; style-src {_hash(style)}; "
+        "img-src data: blob:; "
         f"worker-src blob:; connect-src {chr(39)}{'self' if connects else 'none'}{chr(39)}; base-uri 'none'; "
         "form-action 'none'"
     )

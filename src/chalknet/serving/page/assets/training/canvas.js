@@ -12,6 +12,9 @@ chalk.mixedColor = (from, to, part) => from.map((value, at) => value + part * (t
 /** Return a color as text for a canvas. */
 chalk.colorText = ([red, green, blue], alpha = 1) => `rgba(${red}, ${green}, ${blue}, ${alpha})`;
 
+/** Return an opaque color as a number of a Uint32Array over the data of an ImageData. */
+chalk.pixelOf = ([red, green, blue]) => (255 << 24) | (Math.round(blue) << 16) | (Math.round(green) << 8) | Math.round(red);
+
 /** Call a function when the browser switches between light and dark. */
 chalk.onColorScheme = (action) => matchMedia("(prefers-color-scheme: dark)").addEventListener("change", action);
 

@@ -9,7 +9,7 @@
  * @returns {HTMLElement} the label, with a function `show(value)`.
  */
 chalk.slider = (label, values, value, text, onchange) => {
-  const output = chalk.element("output", { class: "slider-value" });
+  const output = chalk.element("span", { class: "slider-value", "aria-hidden": "true" });
   const input = chalk.element("input", { type: "range", min: 0, max: values.length - 1, step: 1 });
   const shown = () => {
     output.textContent = text(values[Number(input.value)]);

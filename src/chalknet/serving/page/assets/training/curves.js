@@ -120,7 +120,7 @@ chalk.Curves = class {
     });
     this.sentence = chalk.element("p", { class: "numbers" });
     const legend = chalk.element("p", { class: "legend" },
-      chalk.element("span", { class: "key train" }, "training"), chalk.element("span", { class: "key valid" }, "validation"));
+      chalk.element("span", { class: "key" }, "training"), chalk.element("span", { class: "key valid" }, "validation"));
     this.element = chalk.element("div", {}, legend,
       chalk.element("div", { class: "charts" }, this.loss.element, this.accuracy.element),
       chalk.element("label", { class: "field slider" }, chalk.element("span", {}, "Read the curves at an epoch"), this.input),

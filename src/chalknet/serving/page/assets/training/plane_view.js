@@ -6,7 +6,7 @@ chalk.classColors = [
   [86, 180, 233], [140, 86, 75], [150, 150, 40], [110, 70, 180], [120, 120, 120],
 ];
 
-chalk.FIELD_POINTS = 110; // points of the field on each side
+chalk.FIELD_POINTS = 150; // points of the field on each side
 chalk.MAP_POINTS = 32; // points of the map of a hidden unit on each side
 
 /** Return the box of the points with a margin: {low: [x, y], high: [x, y]}. */
@@ -113,7 +113,7 @@ chalk.PlaneView = class {
         if (p > probabilities[at * nClasses + best[at]]) best[at] = k;
       }
       const isBorder = (at % n > 0 && best[at] !== best[at - 1]) || (at >= n && best[at] !== best[at - n]);
-      image.data.set(isBorder ? chalk.mixedColor(color, ink, 0.7) : color, 4 * at);
+      image.data.set(isBorder ? chalk.mixedColor(color, ink, 0.8) : color, 4 * at);
       image.data[4 * at + 3] = 255;
     }
     context.putImageData(image, 0, 0);
@@ -223,10 +223,13 @@ chalk.drawUnitMaps = (canvas, values, nUnits) => {
   const image = context.createImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
   const colors = chalk.divergingColors().subarray(127); // from --zero to --plus
+  const frame = chalk.pixelOf(chalk.colorOf("--rule"));
   for (let unit = 0; unit < nUnits; unit++) {
     let largest = 1e-9;
     for (let at = unit; at < values.length; at += nUnits) largest = Math.max(largest, values[at]);
-    const corner = Math.floor(unit / columns) * (n + 2) * width + width + (unit % columns) * (n + 2) + 1;
+    const start = Math.floor(unit / columns) * (n + 2) * width + (unit % columns) * (n + 2);
+    for (let row = 0; row < n + 2; row++) pixels.fill(frame, start + row * width, start + row * width + n + 2);
+    const corner = start + width + 1;
     for (let at = 0; at < n * n; at++) {
       const part = values[at * nUnits + unit] / largest;
       pixels[corner + Math.floor(at / n) * width + (at % n)] = colors[Math.round(127 * part)];

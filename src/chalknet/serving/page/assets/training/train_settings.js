@@ -21,7 +21,7 @@ chalk.trainDefaults = {
   speed: 0,
   samples: { hidden: 100, rate: 1e-4, momentum: 0.9, batch: 0, epochs: 200 },
   plane: {
-    hidden: 16, second: 0, rate: 1e-3, momentum: 0.9, batch: 20, epochs: 500,
+    hidden: 16, second: 0, rate: 5e-3, momentum: 0.9, batch: 20, epochs: 500,
     set: "moons", samples: 300, noise: 0.2, classes: 3, dataSeed: 1,
   },
 };
@@ -29,8 +29,8 @@ chalk.trainDefaults = {
 /** Settings that can be chosen together. */
 chalk.trainPresets = [
   ["defaults", { rate: 1e-4, momentum: 0.9, batch: 0 }, "Full batch"],
-  ["writeup", { rate: 1e-4, momentum: 0.99, batch: 0 }, "Full batch, momentum 0.99 as in the write-up"],
-  ["batches", { rate: 5e-4, momentum: 0.9, batch: 50 }, "Mini-batches of 50"],
+  ["writeup", { rate: 1e-4, momentum: 0.99, batch: 0 }, "As in the write-up"],
+  ["batches", { rate: 5e-4, momentum: 0.9, batch: 50 }, "Mini-batches"],
 ];
 
 /**

@@ -124,6 +124,7 @@ chalk.TrainTab = class {
     const hasReached = message.epoch >= this.target || message.diverged;
     if (!message.playing && hasReached) this.wantsToPlay = false;
     this.measureSpeed(message);
+    if (!this.snapshot) this.initialWeight = message.parameters[0].weight;
     this.snapshot = message;
     this.scheduleDrawing();
     if (wasPlaying !== this.wantsToPlay || !this.wantsToPlay) this.view.showState();

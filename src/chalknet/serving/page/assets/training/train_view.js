@@ -1,3 +1,5 @@
+const HIGH_LOSS = 2; // times the loss of a guess, above which the page warns
+
 /** The elements of the tab "Train": buttons, sliders, charts and pictures of one `chalk.TrainTab`. */
 chalk.TrainView = class {
   constructor(tab) {
@@ -12,16 +14,20 @@ chalk.TrainView = class {
     this.buildState();
     this.sliders = chalk.element("div", { class: "sliders" });
     this.dataBox = this.buildDataBox();
+    this.change = chalk.checkBox("Show the change since the initial weights", false, (value) => {
+      this.images.showsChange = value;
+      tab.redraw();
+    });
     const picture = chalk.element("section", { class: "box picture" }, (this.pictureTitle = chalk.element("h3")),
-      (this.pictureHint = chalk.element("p", { class: "soft" })), this.images.element, this.plane.element);
-    this.mapsBox = chalk.element("section", { class: "box" }, chalk.element("h3", {}, "Hidden units"), this.plane.maps);
-    this.element = chalk.element("div", { class: "train" },
-      chalk.element("section", { class: "box settings" }, chalk.element("h2", {}, "Train a network"), this.mode, this.buttons, this.status,
-        this.live, this.warning, this.dataBox, this.sliders),
+      (this.pictureHint = chalk.element("p", { class: "soft" })), this.change, this.images.element, this.plane.element);
+    this.mapsBox = chalk.element("section", { class: "box wide" }, chalk.element("h3", {}, "Hidden units"), this.plane.maps);
+    const box = (kind, ...children) => chalk.element("section", { class: `box ${kind}` }, ...children);
+    this.element = chalk.element("div", { class: "train-tab" },
+      box("train-control", chalk.element("h2", {}, "Train a network"), this.mode, this.dataBox, this.buttons, this.status, this.live, this.warning),
       chalk.element("div", { class: "train-results" },
-        chalk.element("section", { class: "box" }, chalk.element("h3", {}, "Learning curves"), this.stopping, this.curves.element),
-        picture, this.mapsBox,
-        chalk.element("section", { class: "box" }, chalk.element("h3", {}, "The update rule"), this.rule.element)));
+        picture, box("", chalk.element("h3", {}, "Learning curves"), this.stopping, this.curves.element), this.mapsBox,
+        box("wide", chalk.element("h3", {}, "The update rule"), this.rule.element)),
+      box("train-settings", chalk.element("h3", {}, "Settings"), this.sliders));
     this.acceptDrops();
   }
 
@@ -74,7 +80,7 @@ chalk.TrainView = class {
     const { isPlane } = tab;
     this.mode.show(tab.settings.mode);
     this.dataBox.hidden = !isPlane;
-    this.images.element.hidden = isPlane;
+    this.images.element.hidden = this.change.hidden = isPlane;
     this.plane.element.hidden = !isPlane;
     this.mapsBox.hidden = !isPlane;
     const focused = document.activeElement?.closest?.("[data-setting]")?.dataset.setting;
@@ -166,16 +172,38 @@ chalk.TrainView = class {
     this.playButton.textContent = wantsToPlay ? "Pause" : verb;
     this.updateButton.disabled = this.epochButton.disabled = wantsToPlay || Boolean(snapshot?.diverged);
     const state = wantsToPlay ? "Training." : snapshot?.diverged ? "Stopped." : epoch > 0 ? `Paused after epoch ${epoch}.` : "Ready to train.";
+    this.element.dataset.state = wantsToPlay ? "training" : snapshot?.diverged ? "diverged" : "paused";
     if (this.status.textContent !== state) this.status.textContent = state;
-    this.warning.hidden = !snapshot?.diverged;
-    if (snapshot?.diverged) this.warning.textContent = this.divergence(snapshot.epoch + 1);
+    this.warn();
+  }
+
+  /** Warn of a loss that is no finite number, or that is far above the loss of a guess. */
+  warn() {
+    const { snapshot, history, samples } = this.tab;
+    const guess = Math.log(samples.nClasses);
+    const loss = history.trainLoss.at(-1) ?? 0;
+    const isHigh = loss > HIGH_LOSS * guess;
+    this.warning.hidden = !snapshot?.diverged && !isHigh;
+    const text = snapshot?.diverged ? this.divergence(snapshot.epoch + 1) : isHigh ? this.highLoss(loss, guess) : "";
+    if (this.warning.textContent !== text) this.warning.textContent = text;
+  }
+
+  /** Return what a high loss means, and what to do. */
+  highLoss(loss, guess) {
+    const { nClasses } = this.tab.samples;
+    return `The training loss is high: equal probabilities for all ${nClasses} classes have a loss of ln ${nClasses} = ${chalk.number(guess, 3)}. ` +
+      `The steps may be too large. ${this.advice()}`;
   }
 
   /** Return what happened when the loss is no finite number, and what to do. */
   divergence(epoch) {
+    return `In epoch ${epoch} the loss stopped being a finite number, because the steps were too large. ${this.advice()}`;
+  }
+
+  advice() {
     const { learningRate, momentum } = this.tab.used;
-    return `In epoch ${epoch} the loss stopped being a finite number, because the steps were too large. ` +
-      `Choose a lower learning rate than ${chalk.plainNumber(learningRate)}${momentum > 0 ? ` or a lower momentum than ${momentum}` : ""}, and train again.`;
+    const or = momentum > 0 ? ` or a lower momentum than ${momentum}` : "";
+    return `Choose a lower learning rate than ${chalk.plainNumber(learningRate)}${or}, and train again.`;
   }
 
   showFollowed() {
@@ -216,18 +244,20 @@ chalk.TrainView = class {
     this.curves.draw(tab.history, Math.max(tab.chosen.epochs, tab.target ?? 0, epoch), bestEpoch);
     const best = tab.history.validLoss[bestEpoch - 1];
     this.stopping.textContent = bestEpoch
-      ? `Stopping point: the validation loss is lowest after epoch ${bestEpoch}, ${chalk.number(best)}. Early stopping keeps the network of this epoch.`
+      ? `Stopping point: the validation loss is lowest at epoch ${bestEpoch}, with ${chalk.number(best)} nats. Early stopping keeps the network of this epoch.`
       : "The stopping point is the epoch with the lowest validation loss.";
     const followed = tab.followed[tab.settings.mode];
     if (tab.isPlane) this.plane.show(snapshot);
-    else this.images.draw(snapshot.parameters[0].weight, tab.samples.shape, followed);
+    else this.images.draw(snapshot.parameters[0].weight, tab.initialWeight, tab.samples.shape, followed);
     this.rule.showTrace(snapshot.trace);
+    this.warn();
+    this.element.dataset.epoch = epoch;
   }
 
   progress(epoch, updates, updatesPerEpoch, batchesDone, kind) {
     const { tab } = this;
     const speed = tab.wantsToPlay && tab.epochsPerSecond > 0 ? ` ${chalk.number(tab.epochsPerSecond, 3)} epochs per second.` : "";
-    const part = updatesPerEpoch > 1 ? `, batch ${batchesDone} of ${updatesPerEpoch} of the next epoch` : "";
+    const part = batchesDone > 0 ? `, batch ${batchesDone} of ${updatesPerEpoch} of the next epoch` : "";
     const products = kind === "JavaScript" ? " WebAssembly is not available here, so training is slower." : "";
     return `Epoch ${epoch}${part}. ${updates.toLocaleString("en-US")} ${updates === 1 ? "update" : "updates"}.${speed}${products}`;
   }

@@ -18,7 +18,7 @@ chalk.writeUp = { learningRate: 1e-5, samples: 15_000, momentum: 0.99 };
 chalk.UpdateRule = class {
   constructor(onfollow) {
     this.rate = chalk.element("p", {});
-    this.numbers = chalk.element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Numbers of the last update" });
+    this.numbers = chalk.element("div", {});
     this.unit = chalk.wholeNumber("Hidden unit", { min: 1, max: 1 }, 1, (value) => onfollow({ unit: value - 1 }));
     this.input = chalk.wholeNumber("Input", { min: 1, max: 1 }, 1, (value) => onfollow({ input: value - 1 }));
     this.place = chalk.element("p", { class: "soft" });
@@ -36,7 +36,7 @@ chalk.UpdateRule = class {
     const number = chalk.number;
     const ofMean = learningRate * batchSize;
     this.rate.textContent =
-      `r = ${number(learningRate, 2)} multiplies the sum over B = ${batchSize.toLocaleString("en-US")} samples. ` +
+      `r = ${chalk.plainNumber(learningRate)} multiplies the sum over B = ${batchSize.toLocaleString("en-US")} samples. ` +
       `For the mean gradient of the batch, the learning rate is r × B = ${number(ofMean, 2)}. ` +
       `With momentum m = ${momentum}, a constant gradient moves a weight by up to r × B / (1 − m) = ${number(ofMean / (1 - momentum), 2)} times the mean gradient per update. ` +
       `The write-up has r = 0.00001 and B = ${samples.toLocaleString("en-US")}, so r × B = ${number(rate * samples, 2)}, and m = ${chalk.writeUp.momentum}.`;
@@ -61,9 +61,9 @@ chalk.UpdateRule = class {
     const n = (value) => chalk.number(value, 5);
     const inBrackets = (value) => (value < 0 ? `(${n(value)})` : n(value));
     const rows = [
-      ["velocity", `v ← m v + r ∂L/∂W = ${momentum} × ${inBrackets(before.velocity)} + ${chalk.number(learningRate, 2)} × ${inBrackets(after.gradient)} = ${n(after.velocity)}`],
+      ["velocity", `v ← m v + r ∂L/∂W = ${momentum} × ${inBrackets(before.velocity)} + ${chalk.plainNumber(learningRate)} × ${inBrackets(after.gradient)} = ${n(after.velocity)}`],
       ["weight", `W ← W − v = ${n(before.weight)} − ${inBrackets(after.velocity)} = ${n(after.weight)}`],
-      ["bias", `b ← b − r ∂L/∂b = ${n(before.bias)} − ${chalk.number(learningRate, 2)} × ${inBrackets(after.biasGradient)} = ${n(after.bias)}`],
+      ["bias", `b ← b − r ∂L/∂b = ${n(before.bias)} − ${chalk.plainNumber(learningRate)} × ${inBrackets(after.biasGradient)} = ${n(after.bias)}`],
     ];
     chalk.fill(this.numbers, chalk.element("table", { class: "update-numbers" }, chalk.element("tbody", {},
       ...rows.map(([name, text]) => chalk.element("tr", {}, chalk.element("th", { scope: "row" }, name), chalk.element("td", {}, text))))));

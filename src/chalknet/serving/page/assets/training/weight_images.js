@@ -19,17 +19,19 @@ chalk.WeightImages = class {
    * Draw the images.
    *
    * @param {Float32Array} weight (F, I).
+   * @param {Float32Array} initial (F, I) the initial weights; with `showsChange` the difference is drawn.
    * @param {[number, number]} shape height and width of an image, or 1 and I for rows of numbers.
    * @param {{unit: number, input: number}} followed gets a frame.
    */
-  draw(weight, [height, width], followed) {
+  draw(weight, initial, [height, width], followed) {
+    const drawn = this.showsChange ? weight.map((one, at) => one - initial[at]) : weight;
     const nUnits = weight.length / (height * width);
     const available = this.canvas.parentElement.clientWidth;
     if (!available) return;
     const columns = this.columnsFor(nUnits, available, width);
     const rows = Math.ceil(nUnits / columns);
     this.layout = { columns, height, width, nUnits };
-    const largest = weight.reduce((most, one) => Math.max(most, Math.abs(one)), 0) || 1;
+    const largest = drawn.reduce((most, one) => Math.max(most, Math.abs(one)), 0) || 1;
     const [fullWidth, fullHeight] = [columns * (width + 2), rows * (height + 2)];
     if (this.canvas.width !== fullWidth) this.canvas.width = fullWidth;
     if (this.canvas.height !== fullHeight) this.canvas.height = fullHeight;
@@ -38,10 +40,10 @@ chalk.WeightImages = class {
       this.image = context.createImageData(fullWidth, fullHeight);
     }
     const pixels = new Uint32Array(this.image.data.buffer).fill(0);
-    this.paint(pixels, weight, largest, fullWidth);
+    this.paint(pixels, drawn, largest, fullWidth);
     context.putImageData(this.image, 0, 0);
     this.frame(context, followed);
-    this.scale.textContent = `Colors: ${chalk.number(-largest, 2)} to ${chalk.number(largest, 2)}, the largest weight of all units.`;
+    this.scale.textContent = `Colors: ${chalk.number(-largest, 2)} to ${chalk.number(largest, 2)}, the largest ${this.showsChange ? "change of a weight" : "weight"} of all units.`;
     this.canvas.setAttribute("aria-label", `The weights of ${nUnits} hidden units as images`);
   }
 
@@ -92,7 +94,6 @@ chalk.divergingColors = () => {
   const [minus, zero, plus] = ["--minus", "--zero", "--plus"].map(chalk.colorOf);
   return Uint32Array.from({ length: 256 }, (_, at) => {
     const value = Math.min(1, (at - 127) / 127);
-    const [red, green, blue] = chalk.mixedColor(zero, value < 0 ? minus : plus, Math.sqrt(Math.abs(value)));
-    return (255 << 24) | (Math.round(blue) << 16) | (Math.round(green) << 8) | Math.round(red);
+    return chalk.pixelOf(chalk.mixedColor(zero, value < 0 ? minus : plus, Math.sqrt(Math.abs(value))));
   });
 };
