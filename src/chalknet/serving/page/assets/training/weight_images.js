@@ -35,6 +35,7 @@ chalk.WeightImages = class {
     const [fullWidth, fullHeight] = [columns * (width + 2), rows * (height + 2)];
     if (this.canvas.width !== fullWidth) this.canvas.width = fullWidth;
     if (this.canvas.height !== fullHeight) this.canvas.height = fullHeight;
+    this.canvas.style.maxWidth = `${columns * 160}px`;
     const context = this.canvas.getContext("2d");
     if (this.image?.width !== fullWidth || this.image.height !== fullHeight) {
       this.image = context.createImageData(fullWidth, fullHeight);
