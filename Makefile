@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ALL_CORES := -n logical --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick test test-slow test-extras test-ray test-pythons format lint types docs docs-check benchmark-docs wheel clean
+.PHONY: help run quick page test test-slow test-extras test-ray test-pythons format lint types docs docs-check benchmark-docs wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  make \1 | /' | column -t -s '|'
@@ -18,6 +18,10 @@ run: $(INSTALLED) ## make the course write-up on the built-in letters (a few min
 
 quick: $(INSTALLED) ## the same in its quick form, in less than a minute
 	$(BIN)/chalknet writeup --quick
+
+page: $(INSTALLED) ## train a network on the built-in letters in a minute, write its interactive page, and print where it is
+	$(BIN)/chalknet train --data glyphs --hidden 1000 --epochs 20 --out runs/page --overwrite
+	$(BIN)/chalknet export runs/page --html runs/page/letters.html --title "Letters A to J" --overwrite
 
 test: $(INSTALLED) ## format check, lint, types and the tests, on all cores
 	$(BIN)/ruff format --check .

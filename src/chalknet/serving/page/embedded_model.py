@@ -57,7 +57,7 @@ def embed_model(model: Classifier, precision: str = FLOAT16) -> EmbeddedModel:
     members = tuple(_embed_network(network, number, writer) for number, network in enumerate(model.members, start=1))
     classifier: Classifier = members[0] if len(members) == 1 else Ensemble(members)
     description = {
-        "layers": [_layer(position, named) for position, named in enumerate(model.architecture.named_layers)],
+        "layers": [layer_table(position, named) for position, named in enumerate(model.architecture.named_layers)],
         "members": len(members),
         "text": str(model.architecture),
         "n_inputs": model.architecture.n_inputs,
@@ -122,7 +122,8 @@ def _embed_network(network: Network, number: int, writer: _ArrayWriter) -> Netwo
     return replace(network, parameters=rounded)
 
 
-def _layer(position: int, named: NamedLayer) -> dict[str, Any]:
+def layer_table(position: int, named: NamedLayer) -> dict[str, Any]:
+    """Return a layer as the page reads it: type, settings, sizes and names of its parameters."""
     layer = named.layer
     output_shape = layer.output_shape(named.input_shape)
     return {

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import html
 import json
+import re
 from dataclasses import dataclass, field
 from importlib.resources import files
 from string import Template
@@ -17,6 +18,7 @@ from chalknet.serving.page.embedded_model import EmbeddedModel
 from chalknet.serving.page.embedded_samples import EmbeddedSamples
 from chalknet.version import __version__
 
+LABEL = re.compile(r'"([A-Z][0-9]{1,2})"')
 ASSETS = files("chalknet.serving.page").joinpath("assets")
 # The order matters: a file uses what files before it define.
 SCRIPTS = (
@@ -137,7 +139,7 @@ def page_html(content: PageContent, extras: PageExtras | None = None) -> bytes:
         "samples": None if content.samples is None else content.samples.description(),
         "drawing": content.drawing,
         "recipe": content.recipe,
-        "formulas": {label: {"latex": one.latex, "mathml": one.mathml} for label, one in FORMULAS.items()},
+        "formulas": _formulas(script),
         "extras": extras.data,
     }
     return (
@@ -153,6 +155,12 @@ def page_html(content: PageContent, extras: PageExtras | None = None) -> bytes:
         )
         .encode()
     )
+
+
+def _formulas(script: str) -> dict[str, str]:
+    """Return the MathML of the formulas whose labels a script mentions, such as "A1", by label."""
+    labels = dict.fromkeys(LABEL.findall(script))
+    return {label: FORMULAS[label].mathml for label in labels if label in FORMULAS}
 
 
 def _asset(name: str) -> str:

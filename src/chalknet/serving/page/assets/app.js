@@ -154,11 +154,14 @@ chalk.sampleText = (sample) => {
 /** Return the sample of such a text, or null if it has none that fits. */
 chalk.sampleOfText = (text, app) => {
   const [kind, rest] = [text.slice(0, 1), text.slice(1)];
-  if (kind === "e") return app.samples && Number(rest) < app.samples.count ? chalk.embeddedSample(app, Number(rest)) : null;
+  if (kind === "e") {
+    const exists = /^\d+$/.test(rest) && app.samples && Number(rest) < app.samples.count;
+    return exists ? chalk.embeddedSample(app, Number(rest)) : null;
+  }
   if (kind === "d" && app.model.image_shape) return chalk.drawnSample(app, chalk.strokesOfText(rest));
   if (kind !== "n" && kind !== "b") return null;
   const raw = kind === "n" ? Float64Array.from(rest.split("_"), Number) : Float64Array.from(chalk.address.bytes(rest));
-  return raw.length === app.model.n_inputs ? { kind: "raw", raw } : null;
+  return raw.length === app.model.n_inputs && raw.every(Number.isFinite) ? { kind: "raw", raw } : null;
 };
 
 /** Return an embedded sample. */

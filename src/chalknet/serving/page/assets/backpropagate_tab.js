@@ -10,8 +10,8 @@ chalk.BackpropagateTab = class {
     this.app = app;
     this.label = null;
     this.step = 0;
-    this.parameter = { name: "output.weight", index: 0 };
-    this.settings = { optimizer: "gradient_descent", learning_rate: 0.1, momentum: 0.9 };
+    this.parameter = { name: "output.weight", index: null }; // null for the largest gradient
+    this.settings = { optimizer: "gradient_descent", learning_rate: 0.001, momentum: 0.9 };
     this.trail = []; // loss and probability after each step
     this.view = chalk.element("section", { class: "box details", "aria-live": "polite", "aria-label": "Step of the backward pass" });
     this.check = chalk.element("section", { class: "box" });
@@ -54,7 +54,7 @@ chalk.BackpropagateTab = class {
 
   setOptimizer(changed) {
     const rate = changed.learning_rate ?? this.settings.learning_rate;
-    Object.assign(this.settings, changed, { learning_rate: rate > 0 && Number.isFinite(rate) ? rate : 0.1 });
+    Object.assign(this.settings, changed, { learning_rate: rate > 0 && Number.isFinite(rate) ? rate : 0.001 });
     this.optimizerState = {};
     this.change({});
   }
@@ -106,10 +106,10 @@ chalk.BackpropagateTab = class {
   checkParts(result) {
     const { math } = chalk;
     const { app } = this;
-    if (!result.gradients[this.parameter.name]) this.parameter = { name: "output.weight", index: 0 };
+    if (!result.gradients[this.parameter.name]) this.parameter = { name: "output.weight", index: null };
     const { name } = this.parameter;
     const gradient = result.gradients[name];
-    const index = Math.min(Math.max(0, this.parameter.index), gradient.length - 1);
+    const index = Math.min(Math.max(0, this.parameter.index ?? chalk.largestAt(gradient)), gradient.length - 1);
     const { numeric, above, below, delta } = chalk.centralDifference(app.network, chalk.scaled(app.scaling, app.sample.raw), result.label, name, index);
     const analytic = gradient[index];
     const names = Object.keys(result.gradients).map((one) => [one, one]);
@@ -120,23 +120,22 @@ chalk.BackpropagateTab = class {
       chalk.element(
         "div",
         { class: "row" },
-        chalk.select("Parameter", names, name, (one) => this.change({ parameter: { name: one, index: 0 } })),
+        chalk.select("Parameter", names, name, (one) => this.change({ parameter: { name: one, index: null } })),
         chalk.element("label", { class: "field" }, chalk.element("span", {}, `Position, 0 to ${(gradient.length - 1).toLocaleString("en")}`), field),
-        chalk.button("The largest", () => this.change({ parameter: { name, index: chalk.largestAt(gradient) } })),
+        chalk.button("Largest", () => this.change({ parameter: { name, index: null } }), { title: "The largest gradient of this parameter" }),
       ),
       chalk.element("p", { class: "soft small" }, chalk.parameterPlace(app, name, index)),
       chalk.element("p", {}, "Analytic, from the formulas:"),
-      chalk.numbers(math.block(math.frac(math.row(math.mo("∂"), math.mi("L")), math.row(math.mo("∂"), math.mi("w"))), math.mo("="), math.number(analytic, { digits: 7 }))),
+      chalk.numbers(math.block(chalk.derivative("w"), math.mo("="), ...chalk.gradientProduct(app, result, name, index), math.number(analytic, { digits: 7 }))),
       chalk.element("p", {}, "Numeric, from two losses:"),
       chalk.formula("G2"),
       chalk.numbers(
         math.block(
-          math.frac(math.row(math.number(above, { digits: 9 }), math.mo("−"), math.number(below, { digits: 9 })), math.row(math.element("mn", "2"), math.mo("·"), math.number(delta))),
-          math.mo("="),
-          math.number(numeric, { digits: 7 }),
+          math.frac(math.row(math.number(above, { digits: 8 }), math.mo("−"), math.number(below, { digits: 8 })), math.row(math.element("mn", "2"), math.mo("·"), math.number(delta, { digits: 1 }))),
         ),
+        math.block(math.mo("="), math.number(numeric, { digits: 7 })),
       ),
-      chalk.element("p", {}, difference < 1e-4 ? "✓ " : "", `Relative difference: ${chalk.number(difference, 2)}`),
+      chalk.element("p", {}, `${difference < 1e-4 ? "✓ They agree. " : ""}Relative difference: ${chalk.number(difference, 2)}`),
     ];
   }
 
@@ -185,11 +184,37 @@ chalk.BackpropagateTab = class {
     const isClass = Number.isInteger(label) && label >= 0 && label < this.app.model.class_names.length;
     this.label = isClass ? label : null;
     this.step = Number.isInteger(step) ? step : 0;
-    if (typeof parameter?.name === "string" && Number.isInteger(parameter.index)) this.parameter = parameter;
+    if (typeof parameter?.name === "string" && (parameter.index === null || Number.isInteger(parameter.index))) this.parameter = parameter;
     if (settings && settings.optimizer in chalk.optimizers) this.setOptimizer(settings);
     for (let k = 0; k < Math.min(Number(steps) || 0, 50); k++) this.takeStep();
     this.update();
   }
+};
+
+/** Return dL/dNAME as a fraction. */
+chalk.derivative = (name) => chalk.math.frac(chalk.math.row(chalk.math.mo("∂"), chalk.math.mi("L")), chalk.math.row(chalk.math.mo("∂"), chalk.math.mi(name)));
+
+/** Return D_j x_i with numbers and an equals sign for a weight of a dense layer, and [] for others. */
+chalk.gradientProduct = (app, result, name, index) => {
+  const layer = app.network.layers.find((one) => one.type === "dense" && one.names.weight === name);
+  if (!layer) return [];
+  const { math } = chalk;
+  const [unit, source] = [Math.floor(index / layer.inputs), index % layer.inputs];
+  const d = result.gradValues[layer.position + 1][unit];
+  const x = result.pass.values[layer.position][source];
+  const { input } = chalk.letters(app.network, layer);
+  const factor = chalk.isNtk(layer) ? [math.mo("/"), math.root(math.element("mn", String(layer.inputs)))] : [];
+  return [
+    math.sub("D", unit),
+    math.sub(input, source),
+    ...factor,
+    math.mo("="),
+    math.number(d, { digits: 4 }),
+    math.mo("·"),
+    math.number(x, { digits: 4, inner: true }),
+    ...(factor.length ? [math.mo("/"), math.root(math.element("mn", String(layer.inputs)))] : []),
+    math.mo("="),
+  ];
 };
 
 /** Return the position of the value with the largest absolute value. */

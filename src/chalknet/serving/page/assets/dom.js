@@ -43,18 +43,26 @@ chalk.select = (label, options, value, onchange) => {
 };
 
 /**
- * Return a number with enough digits to compare, as a text with a proper minus sign.
+ * Return the size of a number as digits and a power of ten.
  *
- * @param {number} value
+ * @param {number} value finite.
  * @param {number} digits significant digits.
+ * @returns {[string, ?number]} the power is null if the number is written without one.
  */
+chalk.digits = (value, digits = 4) => {
+  const size = Math.abs(value);
+  if (size === 0) return ["0", null];
+  if (size >= 1e-3 && size < 1e6) return [size.toPrecision(digits).includes("e") ? size.toFixed(0) : size.toPrecision(digits), null];
+  const [text, power] = size.toExponential(digits - 1).split("e");
+  return [text, Number(power)];
+};
+
+/** Return a number as a text, such as "−0.1234" or "2.67 × 10⁻⁵". */
 chalk.number = (value, digits = 4) => {
   if (!Number.isFinite(value)) return String(value);
-  if (value === 0) return "0";
-  const size = Math.abs(value);
-  const text = size < 1e-4 || size >= 1e6 ? size.toExponential(digits - 1) : size.toPrecision(digits);
-  const plain = text.includes("e") ? text.replace(/e\+?(-?\d+)/, " × 10^$1") : text;
-  return (value < 0 ? "−" : "") + plain.replace("^-", "^−");
+  const [text, power] = chalk.digits(value, digits);
+  const raised = power === null ? "" : ` × 10${[...String(power)].map((one) => (one === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[one])).join("")}`;
+  return (value < 0 ? "−" : "") + text + raised;
 };
 
 /** Return a probability as a percentage. */

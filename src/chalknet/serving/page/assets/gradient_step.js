@@ -1,11 +1,23 @@
 /** One step of the backward pass as elements: the loss, or one layer with its gradients. */
 
-/** Return the elements of the first step: the loss, and its gradient p - y (L1, L4). */
+/** Return the elements of the first step: the loss, and its gradient p − Y (L1, L4). */
 chalk.lossStep = (app, { loss, label, gradLogits, probabilities }) => {
   const { math } = chalk;
   const { class_names: names } = app.model;
-  const bars = new chalk.Bars({ names, label: "p - y", format: (value) => chalk.number(value, 3), isSigned: true });
+  const format = (value) => chalk.number(value, 3);
+  const bars = new chalk.Bars({ names, label: "p − Y", format, isSigned: true });
   bars.draw(gradLogits, label, 1);
+  const difference = (k) => [
+    math.sub("p", k),
+    math.mo("−"),
+    math.sub("Y", k),
+    math.mo("="),
+    math.number(probabilities[k], { digits: 4 }),
+    math.mo("−"),
+    math.element("mn", k === label ? "1" : "0"),
+    math.mo("="),
+    math.number(gradLogits[k], { digits: 4 }),
+  ];
   return [
     chalk.element("h2", {}, "The loss and its gradient at the logits"),
     chalk.formula("L1"),
@@ -20,9 +32,12 @@ chalk.lossStep = (app, { loss, label, gradLogits, probabilities }) => {
       ),
     ),
     chalk.formula("L3"),
-    chalk.element("p", {}, `y is 1 for ${names[label]} and 0 for all other classes, so p − y is:`),
+    chalk.element("p", {}, `Y is 1 for ${names[label]} and 0 for every other class. For ${names[label]}:`),
+    chalk.numbers(math.block(...difference(label))),
+    chalk.element("p", {}, "p − Y for every class:"),
     bars.element,
-    chalk.element("p", { class: "soft small" }, "A positive gradient means that a larger logit would raise the loss, so a step lowers it."),
+    chalk.element("p", { class: "soft small" }, "A positive value means that a larger logit raises the loss, so a step of the optimizer lowers this logit."),
+    loss < 0.01 ? chalk.element("p", { class: "hint" }, "The network is almost sure of this class, so all gradients are tiny. Choose another true class, or a mistake in the tab Draw.") : null,
   ];
 };
 
@@ -37,23 +52,36 @@ chalk.lossStep = (app, { loss, label, gradLogits, probabilities }) => {
 chalk.layerStep = (app, layer, result, choose) => {
   const labels = chalk.layers[layer.type].formulas(layer);
   const { input, output } = chalk.letters(app.network, layer);
+  const incoming = `∂L/∂${output}: the gradient that arrives${chalk.isOutput(app.network, layer) ? ", p − Y" : ""}`;
+  const outgoing = `∂L/∂${input}: the gradient that goes on`;
   const [gradX, gradValue] = [result.gradValues[layer.position], result.gradValues[layer.position + 1]];
   const isFirst = chalk.actingLayers(app.network)[0] === layer;
+  const isImage = isFirst && chalk.readsImage(app, layer);
+  const parameters = Object.keys(layer.names).filter((key) => result.gradients[layer.names[key]]);
   return [
     chalk.element("h2", {}, `Through ${chalk.layerName(app.network, layer)}`),
-    chalk.gradientGrid(`∂L/∂${output}: the gradient that arrives here${chalk.isOutput(app.network, layer) ? ", p − y" : ""}`, gradValue),
-    ...chalk.slopeParts(layer, result.pass.values[layer.position], input),
-    ...Object.keys(layer.names).filter((key) => result.gradients[layer.names[key]]).flatMap((key) => chalk.parameterParts(app, layer, key, result, choose)),
-    chalk.element("h3", {}, isFirst ? `Gradient at the input, ∂L/∂${input}` : `Gradient for the layer before, ∂L/∂${input}`),
-    labels.gradX ? chalk.formula(chalk.gradXLabel(layer, labels)) : null,
-    isFirst && chalk.readsImage(app, layer)
-      ? chalk.figure("How the loss changes with each pixel", (canvas) => chalk.drawSigned(canvas, gradX, app.model.image_shape[1], app.model.image_shape[0]), "picture large")
-      : chalk.gradientGrid(`∂L/∂${input}`, gradX),
+    labels.gradX && parameters.length ? chalk.element("p", { class: "soft small" }, `In the formulas, D is ∂L/∂${output}, the gradient that arrives.`) : null,
+    labels.gradX && layer.type !== "batch_norm" ? chalk.formula(labels.gradX) : null,
+    chalk.element(
+      "div",
+      { class: "figures" },
+      chalk.gradientGrid(incoming, gradValue),
+      chalk.slopeFigure(layer, result.pass.values[layer.position], input),
+      isImage ? chalk.imageGradient(app, `${outgoing}: how the loss changes with each pixel`, gradX) : chalk.gradientGrid(outgoing, gradX),
+    ),
+    layer.type === "batch_norm" ? chalk.element("p", {}, "In prediction, mean and variance are fixed. So the gradient is only multiplied by γ / √(s² + ε) of each unit.") : null,
+    ...parameters.flatMap((key) => chalk.parameterParts(app, layer, key, result, choose)),
   ];
 };
 
-/** Return the label of dL/dx; batch normalization with running statistics has its own formula. */
-chalk.gradXLabel = (layer, labels) => (layer.type === "batch_norm" ? null : labels.gradX);
+/** Return the gradient of the pixels as an image. */
+chalk.imageGradient = (app, caption, gradX) => {
+  const [height, width] = app.model.image_shape;
+  const canvas = chalk.element("canvas", { class: "picture large", role: "img", "aria-label": caption });
+  const limit = chalk.largest(gradX);
+  chalk.drawSigned(canvas, gradX, width, height, limit);
+  return chalk.element("figure", { class: "gradient" }, chalk.element("figcaption", {}, caption), canvas, chalk.legend(limit));
+};
 
 /** Return a grid of signed gradients with a caption and a legend. */
 chalk.gradientGrid = (caption, values) => {
@@ -66,19 +94,18 @@ chalk.gradientGrid = (caption, values) => {
   return chalk.element("figure", { class: "gradient" }, chalk.element("figcaption", {}, caption + note), grid.element, chalk.legend(limit));
 };
 
-/** Return where the slope of an activation lets the gradient through; [] for other layers. */
-chalk.slopeParts = (layer, x, input) => {
+/** Return where the slope of an activation lets the gradient through; null for other layers. */
+chalk.slopeFigure = (layer, x, input) => {
   const type = chalk.layers[layer.type];
-  if (layer.type === "batch_norm") {
-    return [chalk.element("p", {}, "In prediction, mean and variance are fixed. So the gradient is only multiplied by γ / √(s² + ε) of each unit.")];
-  }
-  if (!type.isActivation) return [];
+  if (!type.isActivation) return null;
   const slopes = x.map(type.slope);
-  const open = slopes.filter((one) => one !== 0).length;
-  const caption = layer.type === "relu" ? `The mask: 1 where ${input} > 0, else 0. ${open} of ${x.length} units let the gradient through` : `The slope of ${layer.title} at each ${input}`;
+  const open = slopes.reduce((n, one) => n + (one === 0 ? 0 : 1), 0);
+  const mask = `The mask: 1 where ${input} > 0, else 0. ${open.toLocaleString("en")} of ${x.length.toLocaleString("en")} units let the gradient through`;
+  const caption = layer.type === "relu" ? mask : `The slope of ${layer.title} at each ${input}`;
   const grid = new chalk.UnitGrid({ label: caption, count: x.length, text: () => "" });
-  grid.draw(slopes, -1, Math.max(1, chalk.largest(slopes)));
-  return [chalk.element("figure", { class: "gradient" }, chalk.element("figcaption", {}, caption), grid.element)];
+  const limit = Math.max(1, chalk.largest(slopes));
+  grid.draw(slopes, -1, limit);
+  return chalk.element("figure", { class: "gradient" }, chalk.element("figcaption", {}, caption), grid.element, chalk.legend(limit));
 };
 
 /** Return the gradient of one parameter of a layer: formula and image. */
@@ -91,7 +118,7 @@ chalk.parameterParts = (app, layer, key, result, choose) => {
   if (layer.type !== "dense" || key !== "weight") {
     const grid = new chalk.UnitGrid({ label: name, count: gradient.length, text: (at) => `${at}: ${chalk.number(gradient[at])}`, onselect: (at) => choose(name, at) });
     grid.draw(gradient);
-    return [...parts, grid.element, chalk.legend(chalk.largest(gradient))];
+    return [...parts, chalk.element("div", { class: "gradient" }, grid.element, chalk.legend(chalk.largest(gradient)))];
   }
   return [...parts, ...chalk.weightGradient(app, layer, result, gradient, choose)];
 };
@@ -100,10 +127,11 @@ chalk.parameterParts = (app, layer, key, result, choose) => {
 chalk.weightGradient = (app, layer, result, gradient, choose) => {
   const { inputs, outputs } = layer;
   const d = result.gradValues[layer.position + 1];
-  const rows = Array.from({ length: outputs }, (_, j) => j).sort((a, b) => Math.abs(d[b]) - Math.abs(d[a])).slice(0, 12);
-  const limit = chalk.largest(gradient);
+  const sorted = Array.from({ length: outputs }, (_, j) => j).sort((a, b) => Math.abs(d[b]) - Math.abs(d[a]));
   const isImage = chalk.readsImage(app, layer);
-  const columns = isImage ? app.model.image_shape[1] : Math.min(inputs, 100);
+  const rows = sorted.filter((j, rank, all) => rank < 2 || (rank < (isImage ? 12 : 6) && Math.abs(d[j]) > Math.abs(d[all[0]]) / 100));
+  const limit = chalk.largest(gradient);
+  const columns = isImage ? app.model.image_shape[1] : Math.min(inputs, 50);
   const figures = rows.map((j) => {
     const row = gradient.subarray(j * inputs, (j + 1) * inputs);
     const name = chalk.unitName(app, layer, j);
@@ -114,7 +142,7 @@ chalk.weightGradient = (app, layer, result, gradient, choose) => {
   const which = outputs > rows.length ? `The ${rows.length} units with the largest gradients of ${outputs.toLocaleString("en")}. ` : "";
   return [
     chalk.element("p", { class: "soft small" }, `${which}Each cell is one weight. Choose one to check its gradient.`),
-    chalk.element("div", { class: isImage ? "figures" : "figures rows" }, ...figures),
+    chalk.element("div", { class: "figures" }, ...figures),
     chalk.legend(limit),
   ];
 };

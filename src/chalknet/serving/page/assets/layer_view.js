@@ -22,10 +22,10 @@ chalk.isOutput = (network, layer) => layer.position === network.layers.length - 
 chalk.unitName = (app, layer, unit) =>
   chalk.isOutput(app.network, layer) ? `logit of ${app.model.class_names[unit]}` : `unit ${unit}`;
 
-/** Return the name of input i: a column, or the row and column of a pixel. */
+/** Return the name of input i: a column of a table, or (row, column) of a pixel. */
 chalk.inputName = (app, index) => {
   const { image_shape: shape, input_names: names } = app.model;
-  if (shape) return `pixel in row ${Math.floor(index / shape[1])}, column ${index % shape[1]}`;
+  if (shape) return `pixel (${Math.floor(index / shape[1])}, ${index % shape[1]})`;
   return names[index] ?? `input ${index}`;
 };
 

@@ -6,19 +6,19 @@ chalk.SampleBar = class {
     this.says = chalk.element("p", { class: "says", "aria-live": "polite" });
     this.origin = chalk.element("p", { class: "soft small" });
     this.copied = chalk.element("span", { class: "soft small", role: "status" });
+    chalk.fill(document.getElementById("chalk-settings"), ...this.settings());
     this.element = chalk.element(
       "div",
       { class: "sample-bar" },
       app.model.image_shape ? this.picture : null,
       chalk.element("div", { class: "sample-text" }, this.says, this.origin),
-      chalk.element("div", { class: "row settings" }, ...this.settings()),
     );
   }
 
   settings() {
     const { app } = this;
-    const members = app.networks.map((_, m) => [String(m), `network ${m + 1} of ${app.networks.length}`]);
-    const member = app.networks.length > 1 ? chalk.select("Explain", members, String(app.member), (m) => app.setMember(Number(m))) : null;
+    const members = app.networks.map((_, m) => [String(m), `${m + 1} of ${app.networks.length}`]);
+    const member = app.networks.length > 1 ? chalk.select("Network that is explained", members, String(app.member), (m) => app.setMember(Number(m))) : null;
     this.member = member?.querySelector("select");
     return [
       member,
