@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from chalknet.training.trainer import Run, Trainer
     from chalknet.workflows.classifier import ChalkClassifier
     from chalknet.workflows.evaluate import evaluate
+    from chalknet.workflows.exercise import check_exercise, new_exercise
     from chalknet.workflows.export import export_model
     from chalknet.workflows.predict import predict
     from chalknet.workflows.report import report
@@ -87,6 +88,7 @@ _MODULE_OF_NAME = {
     "Trainer": "training.trainer",
     "accuracy": "network.metrics",
     "audit": "data.audit",
+    "check_exercise": "workflows.exercise",
     "dataset_from_arrays": "data.dataset",
     "evaluate": "workflows.evaluate",
     "export_model": "workflows.export",
@@ -94,6 +96,7 @@ _MODULE_OF_NAME = {
     "initial_parameters": "network.initializers",
     "load_data": "data.load",
     "load_model": "artifacts.model_file",
+    "new_exercise": "workflows.exercise",
     "one_hot": "data.preprocess",
     "plot_curves": "reporting.drawings.curves",
     "predict": "workflows.predict",
@@ -139,6 +142,7 @@ __all__ = [
     "Trainer",
     "accuracy",
     "audit",
+    "check_exercise",
     "dataset_from_arrays",
     "evaluate",
     "export_model",
@@ -146,6 +150,7 @@ __all__ = [
     "initial_parameters",
     "load_data",
     "load_model",
+    "new_exercise",
     "one_hot",
     "plot_curves",
     "predict",

@@ -36,6 +36,7 @@ COMMANDS = {
     "gradcheck": LazyCommand(
         "chalknet.cli.gradcheck", "gradcheck", "Check the gradients against numerical derivatives.", TEACH
     ),
+    "exercise": LazyCommand("chalknet.cli.exercise", "exercise", "Create and grade programming exercises.", TEACH),
     "doctor": LazyCommand(
         "chalknet.cli.doctor", "doctor", "Measure this machine and suggest how to make training faster.", MACHINE
     ),

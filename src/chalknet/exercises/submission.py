@@ -1,0 +1,209 @@
+"""Find the code of a submission: a Python file, a notebook, or the cells that a notebook has run."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from chalknet.errors import ConfigError
+from chalknet.exercises.folder import FILE, NOTEBOOK, function_sources
+from chalknet.exercises.task import Course
+from chalknet.files import read_bytes
+
+MAX_BYTES = 2**23  # of a file or notebook, which may hold plots
+ITSELF, CELLS = "file", "cells of this notebook"
+REPORTED = ("chalknet", "torch", "tensorflow", "jax", "keras", "sklearn", "scipy", "autograd")
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """The code to grade.
+
+    Attributes:
+        source: what it was read from, such as "exercises.py".
+        folder: working directory for the code.
+        code: Python source.
+        notes: remarks for student and teacher.
+    """
+
+    source: str
+    folder: Path
+    code: str
+    notes: tuple[str, ...] = ()
+
+
+def read_submission(course: Course, place: str | Path, which: str = "") -> Submission:
+    """Read the code of a folder, a Python file or a notebook.
+
+    Of a folder, the one of exercises.py and exercises.ipynb is read in which a function was changed;
+    exercises.py if none was.
+
+    Args:
+        course: the course, which knows the functions.
+        place: a folder, a .py file or an .ipynb file.
+        which: "file" or "notebook" to choose from a folder, or "".
+
+    Raises:
+        ConfigError: there is no such file, it cannot be read, or both files were changed.
+    """
+    path = Path(place)
+    if path.is_file():
+        if path.suffix not in (".py", ".ipynb"):
+            raise ConfigError(f"{path}: expected a folder, a .py file or an .ipynb file.")
+        return _read(path, course)
+    if not path.is_dir():
+        raise ConfigError(f"{path}: there is no such folder. Create one with `chalknet exercise new {path}`.")
+    found = {name: path / name for name in (FILE, NOTEBOOK) if (path / name).is_file()}
+    if which:
+        wanted = FILE if which == "file" else NOTEBOOK
+        if wanted not in found:
+            raise ConfigError(f"{path}: has no {wanted}.")
+        return _read(found[wanted], course)
+    if not found:
+        raise ConfigError(f"{path}: expected {FILE} or {NOTEBOOK} in it. Create them with `chalknet exercise new`.")
+    if len(found) == 1:
+        return _read(next(iter(found.values())), course)
+    both = {name: _read(one, course) for name, one in found.items()}
+    changed = [name for name, one in both.items() if is_changed(course, one.code)]
+    if len(changed) == 2:
+        raise ConfigError(
+            f"{path}: functions were changed in {FILE} and in {NOTEBOOK}. Choose which='file' (--file) or "
+            f"which='notebook' (--notebook)."
+        )
+    return both[changed[0] if changed else FILE]
+
+
+def submission_of_cells(cells: Sequence[str]) -> Submission:
+    """Return a submission from the cells that a notebook has run, in their order."""
+    code, notes = definitions(cells)
+    return Submission(CELLS, Path.cwd(), code, (*notes, *_import_notes(code)))
+
+
+def is_changed(course: Course, code: str) -> bool:
+    """Return whether a function differs from the blank one, apart from comments and docstrings."""
+    try:
+        functions = _functions(code)
+    except (SyntaxError, ValueError, RecursionError):
+        return True  # a blank file has no syntax error
+    blank = {name: _dump(ast.parse(source).body[0]) for name, source in function_sources(course).items()}
+    return any(functions[name] != blank[name] for name in blank if name in functions)
+
+
+def _read(path: Path, course: Course) -> Submission:
+    try:
+        content = read_bytes(path, MAX_BYTES)
+        text = content.decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not a text file in UTF-8.") from None
+    del course
+    if path.suffix == ".py":
+        return Submission(path.name, path.parent, text, _import_notes(text))
+    code, notes = definitions(_cells(path, text))
+    return Submission(path.name, path.parent, code, (*notes, *_import_notes(code)))
+
+
+def _cells(path: Path, text: str) -> list[str]:
+    """Return the sources of the code cells of a notebook.
+
+    Raises:
+        ConfigError: it is no notebook.
+    """
+    try:
+        cells = json.loads(text)["cells"]
+        return [
+            source if isinstance(source := cell["source"], str) else "".join(map(str, source))
+            for cell in cells
+            if cell["cell_type"] == "code"
+        ]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ConfigError(f"{path}: is not a notebook of Jupyter.") from None
+
+
+def definitions(cells: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """Return imports, functions, classes and constants of cells as one source, and notes.
+
+    What a cell computes or prints is left out, so that grading does not train the network. Of
+    several definitions with one name, the last one counts, as in a notebook.
+    """
+    kept, notes = [], []
+    for number, cell in enumerate(cells, start=1):
+        text = "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in cell.split("\n"))
+        if cell.lstrip().startswith("%%"):
+            continue
+        try:
+            body = ast.parse(text).body
+        except (SyntaxError, ValueError, RecursionError) as error:
+            line = getattr(error, "lineno", None)
+            if any(word in text for word in ("def ", "class ")):
+                where = f", line {line}" if line else ""
+                notes.append(f"code cell {number}{where} was left out: {getattr(error, 'msg', error)}.")
+            continue
+        kept += [segment for node in body if _is_definition(node) and (segment := _segment(text, node))]
+    return "\n\n\n".join(kept) + "\n", tuple(notes)
+
+
+def _is_definition(node: ast.stmt) -> bool:
+    """Return whether a statement defines something without computing it."""
+    if isinstance(node, DEFINITIONS):
+        return True
+    return isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None and not _calls(node.value)
+
+
+def _calls(node: ast.AST) -> bool:
+    """Return whether an expression calls a function when it is evaluated."""
+    if isinstance(node, ast.Lambda):
+        return False
+    return isinstance(node, ast.Call | ast.Await) or any(_calls(child) for child in ast.iter_child_nodes(node))
+
+
+def _segment(text: str, node: ast.stmt) -> str:
+    """Return the lines of a statement, with its decorators."""
+    decorators = getattr(node, "decorator_list", [])
+    first = min([node.lineno, *(one.lineno for one in decorators)])
+    return "\n".join(text.split("\n")[first - 1 : node.end_lineno])
+
+
+def _functions(code: str) -> dict[str, str]:
+    """Return the functions of a source by name, in a form without comments and docstrings."""
+    return {node.name: _dump(node) for node in ast.parse(code).body if isinstance(node, ast.FunctionDef)}
+
+
+def _dump(node: ast.stmt) -> str:
+    assert isinstance(node, ast.FunctionDef)
+    body = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
+    return "".join(ast.dump(one) for one in (node.args, *body))
+
+
+def _import_notes(code: str) -> tuple[str, ...]:
+    """Return a note if the code imports a library that could solve the tasks for the student.
+
+    `import chalknet` is part of the notebook, so what counts is which attributes of it are used.
+    """
+    try:
+        nodes = list(ast.walk(ast.parse(code)))
+    except (SyntaxError, ValueError, RecursionError):
+        return ()
+    names = [name for node in nodes for name in _imported(node) if name != "chalknet"]
+    used = sorted({name.partition(".")[0] for name in names} & set(REPORTED))
+    return (f"the code imports {', '.join(used)}. The rules allow NumPy only.",) if used else ()
+
+
+def _imported(node: ast.AST) -> list[str]:
+    """Return the modules that a node of the source imports or uses."""
+    if isinstance(node, ast.Import):
+        # `import chalknet as c` would hide what is used.
+        return [f"{alias.name}.{alias.asname}" if alias.asname else alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [f"{node.module or ''}.*"]
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "chalknet":
+        return [] if node.attr == "check_exercise" else [f"chalknet.{node.attr}"]
+    if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+        called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        return [str(node.args[0].value) + "."] if called in ("import_module", "__import__") else []
+    return []

@@ -1,0 +1,151 @@
+"""Points of right solutions in several styles, and the names of planted mistakes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from student_code import HEAD, RIGHT, STYLES, WRONG, file_of
+
+from chalknet.exercises import reference
+from chalknet.exercises.calls import run_case
+from chalknet.exercises.courses import COURSES
+from chalknet.exercises.grading import expected, grade_execution, mistaken, named, own_cases
+from chalknet.exercises.process import Execution
+
+WRITEUP = COURSES["writeup"]
+TASKS = {task.name: task for task in WRITEUP.tasks}
+
+
+def graded(name: str, code: str):
+    """The result of code for one task, without the process in which a grader runs it."""
+    task = TASKS[name]
+    space: dict = {}
+    exec(HEAD + code, space)
+    space.update({helper: getattr(reference, helper) for helper in task.helpers})
+    cases = [*task.all_cases, *own_cases(task)]
+    outcomes = tuple(run_case(space.get(case.function or name), case) for case in cases)
+    return grade_execution(task, Execution(outcomes, "", "", 0.0), "exercises.py")
+
+
+def test_a_course_has_100_points():
+    assert WRITEUP.points == 100
+    assert [task.name for task in WRITEUP.tasks][:-1] == list(reference.functions())
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_a_right_solution_has_full_marks(name):
+    result = graded(name, file_of())
+    assert result.is_full, result.text()
+    assert result.mistakes == ()
+
+
+@pytest.mark.parametrize(("name", "code"), STYLES, ids=[f"{name}-{k}" for k, (name, _) in enumerate(STYLES)])
+def test_right_solutions_in_other_styles_have_full_marks(name, code):
+    result = graded(name, file_of() + code)
+    assert result.is_full, result.text()
+
+
+@pytest.mark.parametrize(
+    ("name", "mistake", "code"), WRONG, ids=[f"{name}-{mistake}-{k}" for k, (name, mistake, _) in enumerate(WRONG)]
+)
+def test_a_planted_mistake_loses_points_and_is_named(name, mistake, code):
+    result = graded(name, code)
+    assert [one.name for one in result.mistakes] == [mistake], result.text()
+    assert result.points < result.max_points
+
+
+def test_at_least_25_mistakes_are_planted():
+    assert len({(name, mistake) for name, mistake, _ in WRONG}) >= 25
+    assert {name for name, *_ in WRONG} == set(RIGHT)
+
+
+@pytest.mark.parametrize("task", WRITEUP.tasks, ids=lambda task: task.name)
+def test_every_mistake_of_the_catalog_is_recognized(task):
+    for mistake in task.mistakes:
+        for which in range(len(mistake.functions)):
+            found = [one.name for one in named(task, mistaken(task, mistake, which))]
+            assert found[:1] == [mistake.name] or (mistake.name in found and mistake.groups != ("values",)), found
+
+
+@pytest.mark.parametrize("task", WRITEUP.tasks, ids=lambda task: task.name)
+def test_no_mistake_is_named_for_the_reference(task):
+    assert named(task, expected(task)) == ()
+
+
+def test_two_mistakes_are_both_named():
+    code = "def softmax(o):\n    return np.exp(o) / np.exp(o).sum()\n"
+    assert [one.name for one in graded("softmax", code).mistakes] == ["normalized over the whole batch"]
+    code = "def cross_entropy(o, y):\n    return np.sum(np.log(np.exp(o).sum(axis=1)) - o[np.arange(len(y)), y])\n"
+    assert [one.name for one in graded("cross_entropy", code).mistakes] == ["missing mean", "unshifted exponentials"]
+    code = "def dense_backward(d, x, W):\n    return d @ W, x.T @ d, d.mean(0)\n"
+    names = ["transposed product in grad_weight", "mean instead of sum in grad_bias"]
+    assert [one.name for one in graded("dense_backward", code).mistakes] == names
+
+
+def test_partial_points_are_given_part_by_part():
+    result = graded("dense_backward", "def dense_backward(d, x, W):\n    return d @ W, d.T @ x, d.mean(axis=0)\n")
+    points = {check.title: check.points for check in result.checks}
+    assert points["values of grad_x"] == points["values of grad_weight"] == 3
+    assert points["values of grad_bias"] == points["central differences"] == 0
+    assert result.points == 8
+
+
+def test_an_example_shows_expected_and_received_numbers():
+    result = graded("relu_forward", "def relu_forward(h):\n    return np.abs(h)\n")
+    text = result.text()
+    assert "h = [[ 1.5 , -2.  ,  0.  ]" in text
+    assert "expected: [[1.5 , 0.  , 0.  ]" in text
+    assert "received: [[1.5 , 2.  , 0.  ]" in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_an_unknown_mistake_shows_an_example_only():
+    result = graded("relu_forward", "def relu_forward(h):\n    return np.sin(h)\n")
+    assert result.mistakes == ()
+    assert result.summary == "see below"
+    assert "expected" in result.example
+
+
+def test_a_gradient_of_a_wrong_forward_function_is_explained():
+    code = RIGHT["softmax"] + (
+        "def cross_entropy(o, y):\n    return -np.log(softmax(o)[np.arange(len(y)), y]).sum()\n"
+        "def cross_entropy_gradient(o, y):\n    return softmax(o) - np.eye(o.shape[1])[y]\n"
+    )
+    messages = [check.message for check in graded("cross_entropy_gradient", code).checks]
+    assert any("fits your own cross_entropy" in message for message in messages)
+
+
+def test_constants_of_the_right_shape_earn_almost_nothing():
+    result = graded("dense_backward", "def dense_backward(d, x, W):\n    return 0 * x, 0 * W, 0 * d[0]\n")
+    assert result.points <= 2
+
+
+@pytest.mark.parametrize(
+    ("code", "part"),
+    [
+        ("def softmax(o):\n    return o[:, 0]\n", "expected an array of shape (2, 3), received shape (2,)"),
+        ("def softmax(o):\n    return 'none'\n", "received str"),
+        ("def softmax(o):\n    raise KeyError('x')\n", "KeyError"),
+        ("def softmax(o):\n    return (np.exp(o) / np.exp(o).sum(1, keepdims=True)).astype(int)\n", "cuts them off"),
+        ("def softmax(o):\n    import sys; sys.exit()\n", "ends the program"),
+        ("def softmax(o):\n    return softmax(o)\n", "endless recursion"),
+        ("def softmax(o, extra):\n    return o\n", "missing 1 required positional argument"),
+        ("def softmax(o):\n    return [[1.0, 2.0], [3.0]]\n", "received"),
+        ("def softmax(o):\n    return np.array(['a'])\n", "received array of dtype"),
+        ("def softmax(o):\n    return {1: o}\n", "probabilities is missing; received a dictionary"),
+    ],
+)
+def test_messages_say_what_was_expected_and_received(code, part):
+    assert part in " ".join(graded("softmax", code).text().split())
+
+
+def test_float32_and_nan_do_not_pass_as_right():
+    assert graded("softmax", "def softmax(o):\n    return np.full_like(o, np.nan)\n").points == 1
+    rough = RIGHT["softmax"].replace("return e / np.sum(e, axis=1, keepdims=True)", "return np.round(e / e.sum(), 3)")
+    assert graded("softmax", rough).points < 9
+
+
+def test_cases_are_the_same_in_every_process():
+    assert float(TASKS["softmax"].cases[1].arguments["logits"][0, 0]) == pytest.approx(
+        float(np.random.default_rng(11).normal(0.0, 2.0, (4, 4))[0, 0])
+    )
