@@ -116,11 +116,15 @@ def test_otter_gets_one_case_for_each_check(half):
 
 
 def test_nbgrader_gets_the_points_of_graded_cells(half):
-    found = formats.nbgrader([check_exercise(half, tasks=["softmax", "accuracy"])])
-    assert [(one["student"], one["cell"], one["auto_score"], one["max_score"]) for one in found["grades"]] == [
-        ("ada", "check-softmax", 9.0, 9.0),
-        ("ada", "check-accuracy", 1.0, 4.0),
-    ]
+    (half / "sheet1").mkdir()
+    half = (half / "exercises.py").rename(half / "sheet1" / "exercises.py")
+    for place in (half, half.parent):
+        found = formats.nbgrader([check_exercise(place, tasks=["softmax", "accuracy"])])
+        assert {(one["student"], one["assignment"]) for one in found["grades"]} == {("ada", "sheet1")}
+        assert [(one["cell"], one["auto_score"], one["max_score"]) for one in found["grades"]] == [
+            ("check-softmax", 9.0, 9.0),
+            ("check-accuracy", 1.0, 4.0),
+        ]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from chalknet.exercises.folder import NOTEBOOK
@@ -71,13 +72,15 @@ def otter(result: ExerciseResult) -> dict[str, Any]:
 def nbgrader(results: Sequence[ExerciseResult]) -> dict[str, Any]:
     """Return the points of each graded cell, by the names of nbgrader's gradebook.
 
-    docs/guide/exercises.md has the script that writes them into a gradebook.
+    nbgrader stores a submission in STUDENT/ASSIGNMENT, so that the names are those of the folders.
+    docs/guide/exercises.md has the script that writes the points into a gradebook.
     """
     return {
         "notebook": NOTEBOOK.removesuffix(".ipynb"),
         "grades": [
             {
-                "student": result.name.rstrip("/\\").replace("\\", "/").rpartition("/")[2],
+                "student": _folder(result).parent.name,
+                "assignment": _folder(result).name,
                 "cell": f"check-{task.name}",
                 "auto_score": float(task.points),
                 "max_score": float(task.max_points),
@@ -87,6 +90,12 @@ def nbgrader(results: Sequence[ExerciseResult]) -> dict[str, Any]:
             for task in result.tasks
         ],
     }
+
+
+def _folder(result: ExerciseResult) -> Path:
+    """Return the folder of a submission that was given as a folder or a file."""
+    path = Path(result.name).absolute()
+    return path.parent if path.suffix in (".py", ".ipynb") else path
 
 
 def _likely(task: TaskResult) -> str:
