@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from chalknet.workflows.export import export_model
     from chalknet.workflows.predict import predict
     from chalknet.workflows.report import report
+    from chalknet.workflows.serve import serve
     from chalknet.workflows.study import study
     from chalknet.workflows.train import resume, train
     from chalknet.workflows.writeup import writeup
@@ -105,6 +106,7 @@ _MODULE_OF_NAME = {
     "report": "workflows.report",
     "resume": "workflows.train",
     "save_model": "artifacts.model_file",
+    "serve": "workflows.serve",
     "show_images": "reporting.drawings.images",
     "split_dataset": "data.splits",
     "study": "workflows.study",
@@ -159,6 +161,7 @@ __all__ = [
     "report",
     "resume",
     "save_model",
+    "serve",
     "show_images",
     "split_dataset",
     "study",

@@ -69,7 +69,7 @@ def test_loopback_hosts(host, expected):
 
 def test_a_server_for_other_machines_needs_a_token(monkeypatch, tmp_path):
     monkeypatch.delenv("CHALKNET_TOKEN", raising=False)
-    with pytest.raises(ConfigError, match=r"--token-file, or set CHALKNET_TOKEN"):
+    with pytest.raises(ConfigError, match=r"token_file \(--token-file\), or set CHALKNET_TOKEN"):
         resolve_access("0.0.0.0")
     (tmp_path / "token").write_text(f"{TOKEN}\n")
     assert resolve_access("0.0.0.0", token_file=tmp_path / "token").token == TOKEN
@@ -92,7 +92,7 @@ def test_a_port_in_use_is_one_line_that_says_what_to_do():
     with bind_socket("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         assert address_of(taken) == f"http://127.0.0.1:{port}"
-        with pytest.raises(ConfigError, match=rf"port {port} of 127\.0\.0\.1 is in use .*--port 0"):
+        with pytest.raises(ConfigError, match=rf"port {port} of 127\.0\.0\.1 is in use .*port 0"):
             bind_socket("127.0.0.1", port)
     with pytest.raises(ConfigError, match="is not an address of this machine"):
         bind_socket("no.such.host.invalid", 0)

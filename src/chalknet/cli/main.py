@@ -24,6 +24,9 @@ COMMANDS = {
     "predict": LazyCommand("chalknet.cli.predict", "predict", "Predict classes for images or table rows.", TRAIN),
     "evaluate": LazyCommand("chalknet.cli.evaluate", "evaluate", "Measure a model on labeled data.", TRAIN),
     "export": LazyCommand("chalknet.cli.export", "export", "Write a model as ONNX, Python file or web page.", TRAIN),
+    "serve": LazyCommand(
+        "chalknet.cli.serve", "serve", "Answer predictions over HTTP, with a page for uploads.", TRAIN
+    ),
     "study": LazyCommand(
         "chalknet.cli.study", "study", "Compare configurations, each trained with several seeds.", STUDY
     ),

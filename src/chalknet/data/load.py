@@ -274,8 +274,11 @@ def load_inputs(
             arrays = idx.read_idx_images(path, name)
             return UnlabeledSamples(numeric_array(np.concatenate(arrays), "images", name), name)
         with open_source(path, name) as file:
-            if encoding is not None and kind in TABLE_KINDS:
-                return _encoded_samples(file, kind, encoding, options, id_column)
+            if encoding is not None and kind == "typed table":
+                frame = read_typed_table(file, typed_format(file))
+                return samples_from_frame(
+                    frame, name, encoding, options=options, id_column=id_column, budget=file.budget
+                )
             if kind == "typed table":
                 frame = read_typed_table(file, typed_format(file))
                 rows, heads = rows_of_numbers(frame, name, n_values, label_column, names, file.budget)
@@ -283,8 +286,42 @@ def load_inputs(
             if kind == "npz":
                 inputs, notes = read_npz_inputs(file)
                 return UnlabeledSamples(inputs, name, tuple(notes))
-            rows, notes, heads = read_csv_rows(file, n_values, label_column=label_column, names=names, options=options)
-            return UnlabeledSamples(rows, name, tuple(notes), heads)
+            return csv_inputs(
+                file,
+                n_values,
+                label_column=label_column,
+                names=names,
+                encoding=encoding,
+                options=options,
+                id_column=id_column,
+            )
+
+
+def csv_inputs(
+    file: SourceFile,
+    n_values: int,
+    *,
+    label_column: str | int | None = None,
+    names: Sequence[str] = (),
+    encoding: TableEncoding | None = None,
+    options: TableOptions = USUAL_TABLE,
+    id_column: str | None = None,
+) -> UnlabeledSamples:
+    """Read the samples of a CSV table, with or without labels; the other arguments are those of `load_inputs`.
+
+    Args:
+        file: the table.
+        n_values: I, the number of values of a sample.
+        label_column: name or index of the column to leave out.
+        names: the expected names of the values, or ().
+        encoding: how the columns of the table become values, or None.
+        options: how the table is written.
+        id_column: the column with the names of the samples, if there is an encoding.
+    """
+    if encoding is not None:
+        return read_csv_samples(file, encoding, options, id_column)
+    rows, notes, heads = read_csv_rows(file, n_values, label_column=label_column, names=names, options=options)
+    return UnlabeledSamples(rows, file.name, tuple(notes), heads)
 
 
 def with_usual_delimiter(source: str | Path, options: TableOptions, usual: str | None) -> TableOptions:
@@ -299,7 +336,14 @@ def with_usual_delimiter(source: str | Path, options: TableOptions, usual: str |
     if kind_of(path, str(source)) != "table":
         return options
     with open_source(path, str(source)) as file:
-        first = file.head(FIRST_LINE_BYTES).lstrip().split(b"\n")[0]
+        return with_delimiter_of_head(file, options, usual)
+
+
+def with_delimiter_of_head(file: SourceFile, options: TableOptions, usual: str | None) -> TableOptions:
+    """Return the options of an open table with the usual delimiter, if none is given and its first line has it."""
+    if options.delimiter is not None or usual is None:
+        return options
+    first = file.head(FIRST_LINE_BYTES).lstrip().split(b"\n")[0]
     return replace(options, delimiter=usual) if usual.encode() in first else options
 
 
@@ -310,16 +354,6 @@ def reject_column_options(options: TableOptions) -> None:
         raise ConfigError(
             f"{name} has no effect on a table that is read like another one, whose columns are used. Leave it out."
         )
-
-
-def _encoded_samples(
-    file: SourceFile, kind: str, encoding: TableEncoding, options: TableOptions, id_column: str | None
-) -> UnlabeledSamples:
-    """Return the samples of a table, encoded as in training."""
-    if kind == "table":
-        return read_csv_samples(file, encoding, options, id_column)
-    frame = read_typed_table(file, typed_format(file))
-    return samples_from_frame(frame, file.name, encoding, options=options, id_column=id_column, budget=file.budget)
 
 
 def _reject_unused_options(kind: str, source: str, given: dict[str, Any]) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,17 @@ from numpy.typing import NDArray
 from chalknet.config import USUAL_TABLE, TableOptions
 from chalknet.data.dataset import UnlabeledSamples, check_input_names
 from chalknet.data.image_facts import ImageFacts, image_facts
-from chalknet.data.load import BUILTIN, is_image_folder, load_inputs, with_usual_delimiter
+from chalknet.data.load import (
+    BUILTIN,
+    csv_inputs,
+    is_image_folder,
+    load_inputs,
+    with_delimiter_of_head,
+    with_usual_delimiter,
+)
 from chalknet.data.preprocess import PIXEL_SCALE
-from chalknet.data.readers.image import SUFFIXES, GrayImage, ReadImage, looks_like_image, read_image
+from chalknet.data.readers.image import SUFFIXES, GrayImage, ReadImage, image_of_bytes, looks_like_image, read_image
+from chalknet.data.readers.source_file import SourceFile
 from chalknet.data.tables.encoding import TableEncoding
 from chalknet.errors import ConfigError, DataError
 from chalknet.files import Budget
@@ -131,7 +140,7 @@ class InputReader:
                 continue
             budget = self._budget_of(images or (), str(source))
             for path, name in images or ():
-                self._add_image(path, name, budget)
+                self._add_image(name, partial(read_image, path, name), budget)
                 if len(self._images) == CHUNK_ROWS:
                     yield self._image_batch()
             if samples is not None:
@@ -142,6 +151,52 @@ class InputReader:
             yield self._image_batch()
         if self._prepare is not None:
             self.notes += self._prepare.notes()
+
+    def image_batches(
+        self, files: Iterable[tuple[str, bytes]], max_pixels: int, budget: Budget
+    ) -> Iterator[InputBatch]:
+        """Yield image files whose content is in memory, in their order.
+
+        Args:
+            files: name and content of each file.
+            max_pixels: the largest number of pixels of an image.
+            budget: the time that decoding them may take in all; it does not count the time of this thread.
+
+        Raises:
+            DataError: the model was trained on rows.
+            ConfigError: the value of white is unknown.
+        """
+        for name, content in files:
+            self._add_image(name, partial(image_of_bytes, content, name, max_pixels), budget)
+            if len(self._images) == CHUNK_ROWS:
+                yield self._image_batch()
+        if self._images:
+            yield self._image_batch()
+        if self._prepare is not None:
+            self.notes += self._prepare.notes()
+
+    def table_batches(self, file: SourceFile) -> Iterator[InputBatch]:
+        """Yield the rows of a CSV table whose content is in memory, named by `id_column`, else 0, 1, ...
+
+        Args:
+            file: the table.
+
+        Raises:
+            DataError: the table is invalid, or does not fit the model.
+        """
+        how = self.options
+        samples = csv_inputs(
+            file,
+            self.model.architecture.n_inputs,
+            label_column=how.label_column,
+            names=self.model.input_names,
+            encoding=self.model.encoding,
+            options=with_delimiter_of_head(file, how.table, self.trained_delimiter),
+            id_column=how.id_column,
+        )
+        self._check(samples)
+        self.notes += [*samples.notes, *value_notes(samples.inputs, self.model)]
+        yield from self.sample_batches(samples)
 
     def sample_batches(self, samples: UnlabeledSamples, named: str | None = None) -> Iterator[InputBatch]:
         """Yield samples that are already read, named by their table, else PREFIX[0], PREFIX[1], ..., or 0, 1, ...
@@ -173,12 +228,16 @@ class InputReader:
             id_column=self.options.id_column,
             options=with_usual_delimiter(source, self.options.table, self.trained_delimiter),
         )
-        check_sample_shape(samples.inputs, self.model, samples.source)
-        check_input_names(samples.input_names, self.model.input_names, samples.source, "the model")
+        self._check(samples)
         self.notes += [
             f"{samples.source}: {note}" for note in (*samples.notes, *value_notes(samples.inputs, self.model))
         ]
         return samples
+
+    def _check(self, samples: UnlabeledSamples) -> None:
+        """Raise DataError unless samples have the size and the columns that the model reads."""
+        check_sample_shape(samples.inputs, self.model, samples.source)
+        check_input_names(samples.input_names, self.model.input_names, samples.source, "the model")
 
     def _image_files(self, source: str | Path) -> list[tuple[Path, str]] | None:
         """Return the image files that a source names, or None if it is a data file."""
@@ -223,7 +282,7 @@ class InputReader:
                 size += path.stat().st_size
         return Budget(source, size, "Give fewer images at once.", counts_thread=False)
 
-    def _add_image(self, path: Path, name: str, budget: Budget) -> None:
+    def _add_image(self, name: str, read: Callable[[], ReadImage], budget: Budget) -> None:
         if self._prepare is None:
             raise DataError(
                 f"{name}: is an image, but the model was trained on rows of {self.model.architecture.n_inputs} values. "
@@ -231,7 +290,7 @@ class InputReader:
             )
         start = time.thread_time()
         try:
-            image = read_image(path, name)
+            image = read()
         except DataError as error:
             self.unreadable.append(str(error))
             return

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from chalknet.data.dataset import UnlabeledSamples, check_input_names
+from chalknet.data.readers.source_file import SourceFile
 from chalknet.errors import DataError
+from chalknet.files import Budget
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.arrays import FloatArray
 from chalknet.network.model import Classifier
@@ -95,6 +97,53 @@ def predict_files(
     if reader.unreadable and not len(predictions):
         raise DataError(_nothing_readable(reader.unreadable))
     return predictions
+
+
+def predict_images(
+    model: Classifier,
+    files: Iterable[tuple[str, bytes]],
+    options: InputOptions,
+    max_pixels: int,
+    budget: Budget,
+    trained_fit: str | None = None,
+) -> Predictions:
+    """Predict the classes of image files whose content is in memory.
+
+    Args:
+        model: the network or ensemble.
+        files: name and content of each file.
+        options: how to read them.
+        max_pixels: the largest number of pixels of an image.
+        budget: the time that decoding them may take in all; it does not count the time of this thread.
+        trained_fit: how the training images were resized, or None if unknown.
+
+    Raises:
+        DataError: no image can be read, or the model was trained on rows.
+        ConfigError: see `InputReader.image_batches`.
+    """
+    reader = InputReader(model, options, trained_fit)
+    predictions = _predict_batches(model, reader, reader.image_batches(files, max_pixels, budget))
+    if reader.unreadable and not len(predictions):
+        raise DataError(_nothing_readable(reader.unreadable))
+    return predictions
+
+
+def predict_table(
+    model: Classifier, file: SourceFile, options: InputOptions, trained_delimiter: str | None = None
+) -> Predictions:
+    """Predict the classes of the rows of a CSV table whose content is in memory.
+
+    Args:
+        model: the network or ensemble.
+        file: the table.
+        options: how to read it.
+        trained_delimiter: the delimiter that was given for the training table, or None.
+
+    Raises:
+        DataError: the table is invalid, or does not fit the model.
+    """
+    reader = InputReader(model, options, trained_delimiter=trained_delimiter)
+    return _predict_batches(model, reader, reader.table_batches(file))
 
 
 def predict_samples(model: Classifier, samples: UnlabeledSamples, named: str | None = None) -> Predictions:

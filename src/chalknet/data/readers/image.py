@@ -74,10 +74,24 @@ def read_image(path: Path, source: str) -> ReadImage:
     """
     with reading(source):
         content = read_bytes(path, MAX_FILE_BYTES)
+    return image_of_bytes(content, source)
+
+
+def image_of_bytes(content: bytes, source: str, max_pixels: int | None = None) -> ReadImage:
+    """Return the image of a file whose content is in memory; a large JPEG is reduced.
+
+    Args:
+        content: the bytes of the file.
+        source: what messages call it.
+        max_pixels: the largest number of pixels; by default `MAX_PIXELS`.
+
+    Raises:
+        DataError: the file is not an image of a supported format, is damaged, or is too large.
+    """
     try:
         with warnings.catch_warnings():  # Pillow warns about what it can ignore, such as a damaged date
             warnings.simplefilter("ignore")
-            return decode_image(content)
+            return decode_image(content, max_pixels)
     except Exception as error:  # Pillow's decoders can raise anything for a damaged image
         raise DataError(f"{source}: {_reason(error)}") from error
 
@@ -106,7 +120,7 @@ class SlowImageError(DataError):
     """Raised when decoding an image takes longer than its size can explain."""
 
 
-def decode_image(content: bytes) -> ReadImage:
+def decode_image(content: bytes, max_pixels: int | None = None) -> ReadImage:
     """Decode the bytes of an image file; a large JPEG is reduced to a half, a quarter or an eighth.
 
     Only one large image is decoded at a time, in all threads together. The largest images take less
@@ -118,10 +132,11 @@ def decode_image(content: bytes) -> ReadImage:
     """
     from PIL import Image
 
+    max_pixels = max_pixels or MAX_PIXELS
     with Image.open(_Timed(content), formats=FORMATS) as image:
         width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise ValueError(f"{width} x {height} pixels, more than {MAX_PIXELS:,}")
+        if width * height > max_pixels:
+            raise ValueError(f"{width} x {height} pixels, more than {max_pixels:,}")
         scans = content.count(JPEG_SCAN) if image.format == "JPEG" else 1
         # Checked before decoding, because a single call of the decoder processes all scans.
         if scans * width * height > MAX_SCANNED:

@@ -10,7 +10,7 @@ import re
 import tempfile
 import threading
 import zipfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from chalknet.data.readers.source_file import SourceFile
 from chalknet.data.tables.columns import check_unique
 from chalknet.data.tables.texts import NULL_TEXTS, may_be_codes
 from chalknet.errors import DataError, MissingExtraError
+from chalknet.files import Budget
 
 if TYPE_CHECKING:
     import polars as pl
@@ -261,29 +262,43 @@ def _column_number(letters: bytes) -> int:
 
 
 def _read_json_lines(file: SourceFile) -> pl.DataFrame:
-    """Return a JSON Lines file as a table.
+    """Return a JSON Lines file as a table; see `frame_of_objects`.
+
+    Raises:
+        DataError: a line is no JSON object, or has a key twice; the message names it.
+    """
+
+    def rows() -> Iterator[dict[str, Any]]:
+        with file.unpacked() as stream:
+            for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE), b""), start=1):
+                if line.strip():
+                    row = _json_object(line, f"{file.name}: line {number}")
+                    file.budget.take(len(line))
+                    yield row
+
+    return frame_of_objects(rows(), file.budget)
+
+
+def frame_of_objects(rows: Iterable[dict[str, Any]], budget: Budget) -> pl.DataFrame:
+    """Return JSON objects, one for each row, as a table.
 
     Columns are the keys in order of appearance. A column of numbers, texts or truth values has that
     type. Other mixtures become texts, as in a CSV table. A column with lists or objects becomes
     one of empty lists.
 
-    Raises:
-        DataError: a line is no JSON object, or has a key twice; the message names it.
+    Args:
+        rows: the objects.
+        budget: the memory and time that this may take.
     """
-    columns, n_rows = dict[str, list[Any]](), 0
-    with file.unpacked() as stream:
-        for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE), b""), start=1):
-            if not line.strip():
-                continue
-            row = _json_object(line, f"{file.name}: line {number}")
-            new = [key for key in row if key not in columns]
-            # A new column has a missing value in every earlier row.
-            file.budget.take(len(line) + MEMORY_PER_VALUE * (len(columns) + len(new) * (n_rows + 1)))
-            columns.update({key: [None] * n_rows for key in new})
-            for key, values in columns.items():
-                values.append(row.get(key))
-            n_rows += 1
-    return _json_frame(columns, file)
+    columns = dict[str, list[Any]]()
+    for n_rows, row in enumerate(rows):
+        new = [key for key in row if key not in columns]
+        # A new column has a missing value in every earlier row.
+        budget.take(MEMORY_PER_VALUE * (len(columns) + len(new) * (n_rows + 1)))
+        columns.update({key: [None] * n_rows for key in new})
+        for key, values in columns.items():
+            values.append(row.get(key))
+    return _json_frame(columns, budget)
 
 
 def _json_object(line: bytes, where: str) -> dict[str, Any]:
@@ -301,13 +316,13 @@ def _json_object(line: bytes, where: str) -> dict[str, Any]:
     return row
 
 
-def _json_frame(columns: dict[str, list[Any]], file: SourceFile) -> pl.DataFrame:
+def _json_frame(columns: dict[str, list[Any]], budget: Budget) -> pl.DataFrame:
     """Return columns of JSON values as a table."""
     import polars as pl
 
     series = []
     for name, values in columns.items():
-        file.budget.check_time()
+        budget.check_time()
         kinds = {type(value) for value in values} - {type(None)}
         if kinds & {list, dict}:
             series.append(pl.Series(name, [None] * len(values), pl.List(pl.Null)))

@@ -91,7 +91,7 @@ def resolve_access(
     if token is None and not is_loopback(host):
         raise ConfigError(
             f"host (--host) {host} can be reached from other machines, so a token is needed. Give a file that holds "
-            f"one with --token-file, or set {TOKEN_VARIABLE}. To make one: {MAKE_TOKEN}"
+            f"one as token_file (--token-file), or set {TOKEN_VARIABLE}. To make one: {MAKE_TOKEN}"
         )
     names = frozenset(map(_checked_name, host_names))
     if not is_loopback(host):
@@ -130,7 +130,7 @@ def _token(token_file: str | Path | None) -> tuple[str | None, list[str]]:
 
 def _checked_name(name: str) -> str:
     if not name or any(mark in name for mark in "/:@ *"):
-        raise ConfigError(f"host_names (--allow-host) must be names such as models.example.org, got {name!r}.")
+        raise ConfigError(f"allow_hosts (--allow-host) must be names such as models.example.org, got {name!r}.")
     return name.lower()
 
 

@@ -177,7 +177,7 @@ class Guard:
             raise RequestError(
                 403,
                 f"pages of {origin.decode('latin-1')[:100]!r} may not send data here. To allow it, start the server "
-                "with --cors-origin and this origin.",
+                "with this origin among cors_origins (--cors-origin).",
             )
         if len(scope["query_string"]) > MAX_QUERY_BYTES:
             raise RequestError(414, f"the query has more than {MAX_QUERY_BYTES:,} bytes.")
@@ -191,7 +191,7 @@ class Guard:
             raise RequestError(
                 421,
                 f"the Host header names {host.decode('latin-1')[:100]!r}, which is not a name of this server. If it is "
-                "one, start the server with --allow-host and this name.",
+                "one, start the server with this name among allow_hosts (--allow-host).",
             )
         if len(self._known_hosts) < 64:
             self._known_hosts.add(host)

@@ -46,11 +46,10 @@ def _cannot_bind(error: Exception, host: str, port: int) -> str:
     number = getattr(error, "errno", None)
     if number == errno.EADDRINUSE:
         return (
-            f"port {port} of {host} is in use by another program. Give another port with --port, or --port 0 for a "
-            "free one."
+            f"port {port} of {host} is in use by another program. Give another port (--port), or port 0 for a free one."
         )
     if number in (errno.EACCES, errno.EPERM):
-        return f"port {port} needs more rights than this program has. Give a port from 1024 on with --port."
+        return f"port {port} needs more rights than this program has. Give a port (--port) from 1024 on."
     if isinstance(error, socket.gaierror | UnicodeError) or number == errno.EADDRNOTAVAIL:
         return f"host (--host) {host} is not an address of this machine. Give 127.0.0.1, or 0.0.0.0 for all addresses."
     return f"port {port} of {host} cannot be opened: {getattr(error, 'strerror', None) or error}."
