@@ -27,7 +27,7 @@ from chalknet.serving.inputs import InputOptions
 from chalknet.serving.predictions import Predictions, predict_images, predict_samples, predict_table
 from chalknet.serving.server.guard import RequestError
 from chalknet.serving.server.limits import MIB, ServeLimits
-from chalknet.serving.server.multipart import Part, read_parts
+from chalknet.serving.server.multipart import UploadedFile, read_parts
 from chalknet.serving.server.registry import ServedModel
 
 ROWS, TABLE, IMAGE = "rows", "the table", "the image"  # what messages call the samples of a body
@@ -203,11 +203,11 @@ def predict_body(model: ServedModel, body: Body, limits: ServeLimits) -> tuple[P
     if kind in TABLE_TYPES:
         return predict_csv(model, body.content, TABLE, body.query, limits)
     if kind.startswith("image/"):
-        return predict_images_of(model, [Part(IMAGE, body.content)], body.query, limits), False
+        return predict_images_of(model, [UploadedFile(IMAGE, body.content)], body.query, limits), False
     raise RequestError(415, f"the Content-Type is {body.header[:100]!r}. {EXPECTED}.")
 
 
-def _is_table(part: Part) -> bool:
+def _is_table(part: UploadedFile) -> bool:
     return part.media_type in TABLE_TYPES or part.name.lower().endswith(TABLE_SUFFIXES)
 
 
@@ -231,7 +231,9 @@ def predict_csv(
     return predictions, options.id_column is not None
 
 
-def predict_images_of(model: ServedModel, parts: Sequence[Part], query: str, limits: ServeLimits) -> Predictions:
+def predict_images_of(
+    model: ServedModel, parts: Sequence[UploadedFile], query: str, limits: ServeLimits
+) -> Predictions:
     """Predict image files; see `predict_body`."""
     options = input_options(query, IMAGE_OPTIONS)
     _check_count(len(parts), "image", limits)

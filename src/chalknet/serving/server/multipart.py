@@ -14,7 +14,7 @@ MAX_FILE_NAME = 255
 
 
 @dataclass(frozen=True)
-class Part:
+class UploadedFile:
     """A file in a body.
 
     Attributes:
@@ -28,7 +28,7 @@ class Part:
     media_type: str = ""
 
 
-def read_parts(content: bytes, content_type: str, max_parts: int) -> list[Part]:
+def read_parts(content: bytes, content_type: str, max_parts: int) -> list[UploadedFile]:
     """Return the files of a body.
 
     Args:
@@ -65,7 +65,7 @@ class _Collector:
     def __init__(self, content: bytes, max_parts: int) -> None:
         """Create a collector of a body."""
         self._content, self._max_parts = content, max_parts
-        self.parts, self.has_ended = list[Part](), False
+        self.parts, self.has_ended = list[UploadedFile](), False
         self._begin_part()
 
     def callbacks(self) -> Any:
@@ -118,7 +118,7 @@ class _Collector:
             raise RequestError(413, f"a request may have at most {count_of(self._max_parts, 'file')}. Send fewer.")
         file_name = printable(options[b"filename"].decode("utf-8", "replace"))[:MAX_FILE_NAME]
         media_type = self._headers.get(b"content-type", b"").split(b";")[0].strip().lower().decode("latin-1")
-        self.parts.append(Part(file_name or f"file {len(self.parts) + 1}", b"".join(self._data), media_type))
+        self.parts.append(UploadedFile(file_name or f"file {len(self.parts) + 1}", b"".join(self._data), media_type))
 
     def _end(self) -> None:
         self.has_ended = True
