@@ -409,7 +409,7 @@ def test_what_is_not_done_is_said_at_the_top_and_left_out_of_the_comparison():
     document = report_document(report_data)
     assert "**Incomplete:** 6 of 9 runs are finished, 1 failed." in document.notes[0].text
     assert [runs.name for runs in report_data.complete] == ["5 hidden units"]
-    assert any("`hidden=20, seed 1` failed" in text for text in texts(document))
+    assert any("*Failed:* 20 hidden units, seed 1." in text for text in texts(document))
     # A run that is "todo" may have begun before its worker crashed or was stopped.
     assert any("1 to do" in text for text in texts(document))
     assert not any("not started" in text for text in texts(document))

@@ -14,6 +14,7 @@ from chalknet.artifacts.atomic import is_locked, locked
 from chalknet.cli.main import main
 from chalknet.cli.watch_page import parse_port
 from chalknet.errors import ChalknetError, ConfigError, DivergenceError, StoreError
+from chalknet.reporting.document import TableBlock
 from chalknet.reporting.figures import Curve, Figure, Panel
 from chalknet.reporting.live_document import MAX_POINTS, figure_data
 from chalknet.serving.watch.live_training import LiveTraining
@@ -173,3 +174,20 @@ def test_a_source_that_cannot_be_read_is_an_error(tmp_path):
     (tmp_path / "study.sqlite").write_bytes(b"SQLite format 3\0" + b"\1" * 5000)
     with pytest.raises(ChalknetError):
         FolderSource(tmp_path).page()
+
+
+def test_the_report_of_an_unfinished_study_has_what_the_page_has(tmp_path):
+    made_store(tmp_path, "hidden=3,4,5", n_done=7, n_failed=1, error="it diverged")
+    page = FolderSource(tmp_path).page()
+    tables = {
+        block.name: block.table.rows
+        for section in page.sections
+        for block in section.blocks
+        if isinstance(block, TableBlock)
+    }
+    document = chalknet.report(tmp_path, out=tmp_path / "report").document
+    found = {block.name: block.table.rows for block in document.blocks() if isinstance(block, TableBlock)}
+    assert found["ranking"] == tables["ranking"]
+    text = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    for said in ("it diverged", "--retry-failed", "7 finished runs took"):
+        assert said in text

@@ -33,6 +33,7 @@ from chalknet.studies.findings import comparison_findings
 from chalknet.studies.intervals import Interval
 from chalknet.studies.results import LabeledPredictions, RunResult, StudyResults
 from chalknet.studies.stopping_point import RESAMPLING_SEED, StoppingPoint, find_configuration_stopping_point
+from chalknet.studies.study_observer import StudyState
 
 MIN_IMAGES = 2  # samples that a fraction needs for an interval
 
@@ -158,6 +159,8 @@ class ReportData:
         temperature: what the logits of a run were divided by to calibrate them, or None.
         is_quick: whether this is the quick form of the write-up.
         commands: lines that repeat it in a new folder.
+        state: the study at the moment of the report, with its unfinished runs; None if only the
+            results are known.
         command_with_seeds: returns the command that adds runs until there are so many seeds; None
             for a single run.
     """
@@ -186,6 +189,7 @@ class ReportData:
     temperature: float | None = None
     is_quick: bool = False
     commands: str = ""
+    state: StudyState | None = None
     command_with_seeds: Callable[[int], str] | None = None
 
     @property

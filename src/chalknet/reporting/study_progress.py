@@ -24,6 +24,7 @@ from chalknet.reporting.report_data import ConfigurationRuns, ReportData
 from chalknet.reporting.study_figures import MAX_PANELS, accuracy_figures, curves_of, value_limits, value_scale
 from chalknet.reporting.tables import SPLIT_NAMES, Table
 from chalknet.studies.configurations import Configuration
+from chalknet.studies.results import StudyResults
 from chalknet.studies.study_observer import StudyState, UnfinishedRun
 
 MAX_UNFINISHED = 50  # rows of the table of unfinished runs
@@ -77,10 +78,10 @@ def work_blocks(state: StudyState) -> list[Block]:
     return []
 
 
-def failure_blocks(state: StudyState) -> list[Block]:
+def failure_blocks(results: StudyResults) -> list[Block]:
     """Show the failed runs with their errors, equal errors once, and the command that trains them again."""
     by_error: dict[str, list[str]] = {}
-    for run, error in state.results.failed.items():
+    for run, error in results.failed.items():
         by_error.setdefault(error, []).append(f"{configuration_words(run.configuration)}, seed {run.seed}")
     blocks: list[Block] = []
     for error, runs in list(by_error.items())[:MAX_FAILURES]:
@@ -91,9 +92,16 @@ def failure_blocks(state: StudyState) -> list[Block]:
     if len(by_error) > MAX_FAILURES:
         others = count_of(len(by_error) - MAX_FAILURES, "other error")
         blocks.append(Paragraph(f"There are {others}. `chalknet study show --csv` lists the errors of all runs."))
-    if blocks:
-        blocks += [Paragraph(RETRY), Code(resume_command(state.folder, "--retry-failed"))]
+    if blocks and results.folder is not None:
+        blocks += [Paragraph(RETRY), Code(resume_command(results.folder, "--retry-failed"))]
     return blocks
+
+
+def duration_sentence(seconds: Sequence[float]) -> str:
+    """Return how long finished runs took in all; "" without one."""
+    if not seconds:
+        return ""
+    return f"The {count_of(len(seconds), 'finished run')} took {duration(sum(seconds))} of training in all."
 
 
 def ranking_blocks(ranking: Ranking, state: StudyState, name: str = "ranking") -> list[Block]:
@@ -131,6 +139,8 @@ def next_blocks(ranking: Ranking, state: StudyState) -> list[Block]:
         blocks.append(Paragraph(text))
     if not state.is_over:
         return blocks
+    if took := duration_sentence([run.seconds for run in state.finished.values()]):
+        blocks.append(Paragraph(took))
     commands = [report_command(state.folder)]
     train = None if best is None else train_command(results, best)
     if train is not None:
@@ -234,7 +244,7 @@ def study_page(state: StudyState, ranking: Ranking, shown: Sequence[Configuratio
     results, left = state.results, state.time_left
     sections = [
         LiveSection("work", "What happens now", tuple(work_blocks(state))),
-        LiveSection("failures", "Failed runs", tuple(failure_blocks(state))),
+        LiveSection("failures", "Failed runs", tuple(failure_blocks(results))),
         LiveSection("next", "Result" if state.is_over else "Best so far", tuple(next_blocks(ranking, state))),
         LiveSection(
             "findings", "Findings" if state.is_over else "Findings so far", tuple(findings_blocks(ranking, state))

@@ -26,6 +26,7 @@ from chalknet.studies.results_reader import read_results
 from chalknet.studies.search_space import make_configuration, study_splits
 from chalknet.studies.spec import StudySpec
 from chalknet.studies.store import STORE_FILE
+from chalknet.studies.study_observer import StudyObserver
 from chalknet.version import __version__
 from chalknet.workflows.run_results import ensemble_result, results_of_run, spec_of_run
 
@@ -105,11 +106,13 @@ def _collect_report_data(folder: Path, source: str | None, title_flags: list[str
             ),
         }
         return collect_report_data(results, machine, name=folder.resolve().name, **found, **more)
-    results = read_results(folder)
+    state = StudyObserver(folder).state()
+    results = read_results(folder) if state is None else state.results
     specification, repeated = str(folder / "study.toml"), str(repeat_folder(folder))
     return collect_report_data(
         results,
         machine,
+        state=state,
         commands=_commands(["study", "--config", specification, "--out", repeated], ["report", repeated, *title_flags]),
         command_with_seeds=lambda n: _commands(
             ["study", "--config", specification, "--seeds", str(n), "--out", str(folder)],

@@ -11,12 +11,13 @@ import tomli_w
 from chalknet.formatting import count_of, listed
 from chalknet.reporting.document import Block, Code, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.markup import code, escape
+from chalknet.reporting.ranking import Ranking
 from chalknet.reporting.report_data import ReportData
 from chalknet.reporting.sections.standard_text import standard_text
+from chalknet.reporting.study_progress import duration_sentence, failure_blocks, ranking_blocks, unfinished_blocks
 from chalknet.reporting.study_tables import incomplete_table
 from chalknet.studies.spec import spec_tables
 
-MAX_ERRORS = 10
 # The facts of a machine on which a last digit or a time may depend.
 MACHINE_FACTS = ("processor", "cores", "system", "python", "numpy", "blas", "blas_version", "blas_kernels")
 
@@ -44,15 +45,16 @@ def appendix_section(report_data: ReportData, number: str = "A", title: str = "H
 
 
 def status_blocks(report_data: ReportData) -> list[Block]:
-    """Show how many runs there are, which failed and why, and which are missing."""
-    results = report_data.results
+    """Show how many runs there are, which failed and why, which are missing, and what is known so far."""
+    results, state = report_data.results, report_data.state
     counts, total = results.counts, len(results.runs)
     if report_data.is_run:
         return []
+    took = duration_sentence([one for runs in report_data.configurations for one in runs.seconds])
     if counts["done"] == total:
         configurations = count_of(len(results.configurations), "configuration")
         each = f"{configurations}, {count_of(report_data.n_seeds, 'seed')} each"
-        return [Paragraph(f"{'All ' if total > 1 else ''}{count_of(total, 'run')} finished ({each}).")]
+        return [Paragraph(f"{'All ' if total > 1 else ''}{count_of(total, 'run')} finished ({each}). {took}")]
     words = {"running": "running", "failed": "failed", "todo": "to do"}
     rest = listed([f"{counts[status]:,} {word}" for status, word in words.items() if counts[status]])
     blocks: list[Block] = [
@@ -62,15 +64,14 @@ def status_blocks(report_data: ReportData) -> list[Block]:
             "out of every comparison.",
             "warning",
         ),
+        *([Paragraph(took)] if took else []),
         TableBlock("incomplete", incomplete_table(report_data), "Incomplete configurations."),
+        *failure_blocks(results),
     ]
-    failed = list(results.failed.items())
-    for run, error in failed[:MAX_ERRORS]:
-        blocks.append(Note(f"{code(str(run))} failed: {escape(error)}"))
-    if len(failed) > MAX_ERRORS:
-        blocks.append(
-            Note(f"{count_of(len(failed) - MAX_ERRORS, 'other run')} failed; `chalknet study show` lists them.")
-        )
+    if state is not None:
+        ranking = Ranking()
+        ranking.update(state)
+        blocks += [*ranking_blocks(ranking, state), *unfinished_blocks(state)]
     return blocks
 
 
