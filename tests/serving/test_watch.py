@@ -189,5 +189,5 @@ def test_the_report_of_an_unfinished_study_has_what_the_page_has(tmp_path):
     found = {block.name: block.table.rows for block in document.blocks() if isinstance(block, TableBlock)}
     assert found["ranking"] == tables["ranking"]
     text = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
-    for said in ("it diverged", "--retry-failed", "7 finished runs took"):
+    for said in ("It diverged", "--retry-failed", "7 finished runs took"):
         assert said in text

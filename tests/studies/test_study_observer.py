@@ -14,6 +14,7 @@ from small_studies import numbers
 
 from chalknet.artifacts.checkpoint_history import read_checkpoint_history
 from chalknet.errors import StoreError
+from chalknet.records import EpochRecord, Scores
 from chalknet.reporting.ranking import Ranking
 from chalknet.reporting.report_data import collect_report_data
 from chalknet.reporting.study_progress import study_page
@@ -21,7 +22,7 @@ from chalknet.studies.lease import end_lease, new_lease
 from chalknet.studies.results_reader import read_results
 from chalknet.studies.run_checkpoints import CHECKPOINT_FOLDER
 from chalknet.studies.store import STORE_FILE, Store
-from chalknet.studies.study_observer import StudyObserver
+from chalknet.studies.study_observer import StudyObserver, UnfinishedRun
 from chalknet.workflows.study import study
 
 DATA = made_images(240, seed=0)
@@ -264,3 +265,14 @@ def test_a_folder_that_cannot_be_written_is_watched(tmp_path):
         assert StudyObserver(tmp_path).state().phase == "finished"
     finally:
         tmp_path.chmod(0o755)
+
+
+def test_the_epochs_since_a_checkpoint_count_for_the_time_left(tmp_path):
+    _, runs = made_store(tmp_path, "hidden=3", seeds=1, n_done=0)
+    observer, run = StudyObserver(tmp_path), runs[0]
+    history = tuple(EpochRecord(n, Scores(1.0, 0.5, 1.0), None, None, 2.0) for n in (1, 2))
+    one = UnfinishedRun(run, True, history, 10, None)
+    observer._histories[run.key] = ((run.key, 100 * 10**9, 1), history)
+    assert observer._fraction(one, 100.0) == pytest.approx(0.2)
+    assert observer._fraction(one, 106.0) == pytest.approx(0.5)
+    assert observer._fraction(one, 1e6) == 1.0

@@ -122,13 +122,13 @@ def ranked_table(ranking: Ranking, state: StudyState) -> Table:
     """Return a row for each configuration with a finished run, the best first, at most `MAX_ROWS`."""
     split = state.split or "train"
     n_seeds = len(state.results.seeds)
-    columns = ("configuration", "seeds done", f"{SPLIT_NAMES[split]} accuracy", "95 % interval", "loss", "seconds")
+    columns = ("configuration", f"{SPLIT_NAMES[split]} accuracy", "95 % interval", "seeds done", "loss", "seconds")
     rows = tuple(
         (
             one.name,
-            f"{len(one.runs)} of {n_seeds}{f', {one.n_failed} failed' if one.n_failed else ''}",
             percent(one.accuracy),
             DASH if one.interval is None else percent_interval(one.interval.low, one.interval.high),
+            f"{len(one.runs)} of {n_seeds}{f', {one.n_failed} failed' if one.n_failed else ''}",
             fixed(one.mean(split, "loss"), 3),
             seconds_text(fmean(run.seconds for run in one.runs.values())).removesuffix(" s"),
         )

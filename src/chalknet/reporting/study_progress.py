@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from chalknet.formatting import DASH, capitalized, count_of, duration, fixed, listed, percent
 from chalknet.records import EpochRecord
-from chalknet.reporting.configuration_text import configuration_words
+from chalknet.reporting.configuration_text import configuration_words, join_configurations
 from chalknet.reporting.document import Block, Code, FigureBlock, Findings, Note, Paragraph, TableBlock
 from chalknet.reporting.figures import AXES, Figure, Panel, split_curves
 from chalknet.reporting.live_document import LivePage, LiveSection
@@ -88,7 +88,7 @@ def failure_blocks(results: StudyResults) -> list[Block]:
         rest = len(runs) - MAX_FAILED_RUNS
         more = f" and {count_of(rest, 'other run')}" if rest > 0 else ""
         named = escape("; ".join(runs[:MAX_FAILED_RUNS]))
-        blocks.append(Note(f"{escape(error)} *Failed:* {named}{more}.", "warning"))
+        blocks.append(Note(f"{escape(capitalized(error))} *Failed:* {named}{more}.", "warning"))
     if len(by_error) > MAX_FAILURES:
         others = count_of(len(by_error) - MAX_FAILURES, "other error")
         blocks.append(Paragraph(f"There are {others}. `chalknet study show --csv` lists the errors of all runs."))
@@ -133,9 +133,9 @@ def next_blocks(ranking: Ranking, state: StudyState) -> list[Block]:
         found = next(one for one in ranking.configurations if one.configuration == best)
         limits = found.interval
         interval = "" if limits is None else f" (95 % interval {percent(limits.low)} to {percent(limits.high)})"
-        so_far = "" if state.is_over else " so far"
-        name = escape(configuration_words(best))
-        text = f"**Best{so_far}:** {name}, with a mean validation accuracy of {percent(found.accuracy)}{interval}."
+        name = escape(join_configurations([configuration_words(best)]))
+        text = f"The best complete configuration has **{name}**. Its mean validation accuracy is "
+        text += f"{percent(found.accuracy)}{interval}."
         blocks.append(Paragraph(text))
     if not state.is_over:
         return blocks
@@ -250,8 +250,8 @@ def study_page(state: StudyState, ranking: Ranking, shown: Sequence[Configuratio
             "findings", "Findings" if state.is_over else "Findings so far", tuple(findings_blocks(ranking, state))
         ),
         LiveSection("ranking", "Configurations", tuple(ranking_blocks(ranking, state))),
-        LiveSection("unfinished", "Runs that are not finished", tuple(unfinished_blocks(state))),
         LiveSection("factors", "Accuracy by setting", tuple(accuracy_blocks(state, ranking))),
+        LiveSection("unfinished", "Runs that are not finished", tuple(unfinished_blocks(state))),
         LiveSection("curves", "Learning curves", tuple(finished_blocks(shown, len(ranking.configurations)))),
     ]
     counts = results.counts

@@ -302,7 +302,7 @@ class StudyObserver:
         )
         costs = {run.key: content.costs.get(run.key, 0.0) for run in self._runs(content)}
         ended = [(key, seed) for at, key, seed, event, _ in content.events if event == "done" and at >= started]
-        begun = sum(len(one.history) / one.n_epochs * costs[one.run.key] for one in unfinished)
+        begun = sum(self._fraction(one, now) * costs[one.run.key] for one in unfinished)
         # What a checkpoint holds from before this start is not part of the speed.
         resumed = sum(
             sum(record.seconds for record in one.history) > now - started + 1.0 for one in unfinished if one.history
@@ -316,6 +316,16 @@ class StudyObserver:
         if done <= 0 or seconds <= 0:
             return None
         return TimeLeft(max(0.0, seconds / done * left), now, len(ended), seconds)
+
+    def _fraction(self, one: UnfinishedRun, now: float) -> float:
+        """Return the fraction of its epochs that a run has probably trained, judged by its last checkpoint."""
+        n_epochs = float(len(one.history))
+        if one.is_running and one.history:
+            (_, changed, _), _ = self._histories[one.run.key]
+            recent = one.history[-10:]
+            seconds = sum(record.seconds for record in recent) / len(recent)
+            n_epochs += max(now - changed / 1e9, 0.0) / max(seconds, 1e-9)
+        return min(n_epochs / one.n_epochs, 1.0)
 
     def _load(self, facts: DataFacts) -> Callable[[Configuration, int], RunResult]:
         def load(config: Configuration, seed: int) -> RunResult:

@@ -3,6 +3,7 @@
 import { drawFigure } from "./drawing.js";
 
 const MAX_PANEL = 640; // pixels; drawings are as wide as their place, and their letters keep their size
+const MIN_PANEL_REM = 19; // smallest width of a panel that does not stand alone
 const GAP = 20;
 const TALL_ROWS = 18;
 
@@ -99,7 +100,9 @@ function figure(block, prefix) {
 function redraw(data, place, legend) {
   const whole = place.clientWidth;
   if (!whole) return;
-  const columns = getComputedStyle(place).gridTemplateColumns.split(" ").filter((size) => size !== "0px").length;
+  const least = MIN_PANEL_REM * parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const columns = Math.max(1, Math.min(data.panels.length, Math.floor((whole + GAP) / (least + GAP))));
+  place.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
   const width = Math.round((whole - GAP * (columns - 1)) / columns);
   const drawn = drawFigure(data, Math.max(Math.min(width, MAX_PANEL), 200));
   place.replaceChildren(...drawn.panels);

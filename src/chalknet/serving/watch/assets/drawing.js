@@ -94,7 +94,7 @@ function makeScale([low, high], kind, from, to, margin, minStep = 0) {
   if (b - a < 1e-12) [a, b] = [a - (Math.abs(a) || 1) * 0.1, b + (Math.abs(b) || 1) * 0.1];
   [a, b] = [a - margin * (b - a), b + margin * (b - a)];
   const at = (value) => from + ((map(value) - a) / (b - a)) * (to - from);
-  const room = Math.max(2, Math.floor(Math.abs(to - from) / (from < to ? 70 : 34)));
+  const room = Math.max(2, Math.floor(Math.abs(to - from) / (from < to ? 70 : 26)));
   return { at, ticks: isLog ? logTicks(a, b, room) : linearTicks(a, b, room, minStep) };
 }
 

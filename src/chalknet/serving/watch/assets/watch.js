@@ -171,8 +171,8 @@ function showConnection() {
     return;
   }
   const texts = {
-    finished: "Finished. This page changes only if it is continued.",
-    interrupted: "This page continues when it is resumed.",
+    finished: "The work has ended. This page changes only if more is trained.",
+    interrupted: "This page changes when the work is resumed.",
     error: "This page tries again by itself.",
   };
   line.textContent = texts[shown.page?.phase] ?? "This page refreshes by itself.";
