@@ -222,3 +222,39 @@ def torch_gradients(weights, biases, x, labels, reduction="mean"):
     loss.backward()
     grads = [t.grad.numpy() for t in tensors]
     return loss.item(), grads[0::2], grads[1::2]
+
+
+def loop_conv2d(x, weight, bias, grad_value, stride, padding, groups):
+    """Return a convolution and the gradients of x, W and b, one number at a time."""
+    n_samples, rows, columns, n_outputs = grad_value.shape
+    _, height, width, n_channels = weight.shape
+    value = np.zeros(grad_value.shape)
+    grad_x, grad_weight, grad_bias = np.zeros_like(x), np.zeros_like(weight), np.zeros_like(bias)
+    for n, row, column, o in np.ndindex(n_samples, rows, columns, n_outputs):
+        value[n, row, column, o] += bias[o]
+        grad_bias[o] += grad_value[n, row, column, o]
+        first = o // (n_outputs // groups) * n_channels  # channel of the group
+        for down, right, i in np.ndindex(height, width, n_channels):
+            at = (n, row * stride + down - padding, column * stride + right - padding, first + i)
+            if not (0 <= at[1] < x.shape[1] and 0 <= at[2] < x.shape[2]):
+                continue  # a zero of the padding
+            value[n, row, column, o] += weight[o, down, right, i] * x[at]
+            grad_x[at] += weight[o, down, right, i] * grad_value[n, row, column, o]
+            grad_weight[o, down, right, i] += x[at] * grad_value[n, row, column, o]
+    return value, grad_x, grad_weight, grad_bias
+
+
+def loop_pool(x, grad_value, size, stride, kind):
+    """Return the pooled images and the gradient of x, one window at a time; kind is "max" or "average"."""
+    value, grad_x = np.zeros(grad_value.shape), np.zeros_like(x)
+    for n, row, column, i in np.ndindex(*grad_value.shape):
+        places = [(n, row * stride + at, column * stride + to, i) for at in range(size) for to in range(size)]
+        found, grad = [x[place] for place in places], grad_value[n, row, column, i]
+        if kind == "max":
+            value[n, row, column, i] = max(found)
+            grad_x[places[found.index(max(found))]] += grad
+        else:
+            value[n, row, column, i] = sum(found) / len(found)
+            for place in places:
+                grad_x[place] += grad / len(found)
+    return value, grad_x
