@@ -14,7 +14,7 @@ Path = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class Hand:
+class Handwriting:
     """How one person draws: place and size on the canvas, slant, width of the pen and shaking of the hand."""
 
     left: float
@@ -28,9 +28,9 @@ class Hand:
 
 # Fractions of the canvas; the pen in units of 256.
 HANDS = (
-    Hand(0.22, 0.15, 0.55, 0.68, 0.0, 18, 0.006),  # large, in the middle
-    Hand(0.08, 0.10, 0.33, 0.42, 0.10, 9, 0.010),  # small and slanted, in the upper left, with a thin pen
-    Hand(0.40, 0.30, 0.46, 0.62, -0.04, 30, 0.008),  # in the lower right, with a thick pen
+    Handwriting(0.22, 0.15, 0.55, 0.68, 0.0, 18, 0.006),  # large, in the middle
+    Handwriting(0.08, 0.10, 0.33, 0.42, 0.10, 9, 0.010),  # small and slanted, in the upper left, with a thin pen
+    Handwriting(0.40, 0.30, 0.46, 0.62, -0.04, 30, 0.008),  # in the lower right, with a thick pen
 )
 
 
@@ -131,7 +131,7 @@ def drawings() -> list[tuple[str, int, list[Path]]]:
     return found
 
 
-def _drawn(stroke: Path, hand: Hand, rng: np.random.Generator) -> Path:
+def _drawn(stroke: Path, hand: Handwriting, rng: np.random.Generator) -> Path:
     """Return a stroke on the canvas, drawn with a hand that shakes slowly."""
     points = np.array(stroke)
     shaking = np.cumsum(rng.normal(0, 1, points.shape), axis=0)
