@@ -14,8 +14,8 @@ Path = list[tuple[float, float]]
 
 
 @dataclass(frozen=True)
-class Handwriting:
-    """How one person draws: place and size on the canvas, slant, width of the pen and shaking of the hand."""
+class Writer:
+    """How one person draws: place and size on the canvas, slant, width of the pen and shaking."""
 
     left: float
     top: float
@@ -27,10 +27,10 @@ class Handwriting:
 
 
 # Fractions of the canvas; the pen in units of 256.
-HANDS = (
-    Handwriting(0.22, 0.15, 0.55, 0.68, 0.0, 18, 0.006),  # large, in the middle
-    Handwriting(0.08, 0.10, 0.33, 0.42, 0.10, 9, 0.010),  # small and slanted, in the upper left, with a thin pen
-    Handwriting(0.40, 0.30, 0.46, 0.62, -0.04, 30, 0.008),  # in the lower right, with a thick pen
+WRITERS = (
+    Writer(0.22, 0.15, 0.55, 0.68, 0.0, 18, 0.006),  # large, in the middle
+    Writer(0.08, 0.10, 0.33, 0.42, 0.10, 9, 0.010),  # small and slanted, in the upper left, with a thin pen
+    Writer(0.40, 0.30, 0.46, 0.62, -0.04, 30, 0.008),  # in the lower right, with a thick pen
 )
 
 
@@ -126,16 +126,16 @@ def drawings() -> list[tuple[str, int, list[Path]]]:
     rng = np.random.default_rng(2)
     found = []
     for letter, ways in LETTERS.items():
-        for strokes, hand in zip(ways, HANDS, strict=True):
-            found.append((letter, hand.pen, [_drawn(stroke, hand, rng) for stroke in strokes]))
+        for strokes, writer in zip(ways, WRITERS, strict=True):
+            found.append((letter, writer.pen, [_drawn(stroke, writer, rng) for stroke in strokes]))
     return found
 
 
-def _drawn(stroke: Path, hand: Handwriting, rng: np.random.Generator) -> Path:
-    """Return a stroke on the canvas, drawn with a hand that shakes slowly."""
+def _drawn(stroke: Path, writer: Writer, rng: np.random.Generator) -> Path:
+    """Return a stroke on the canvas, drawn with a slow shaking."""
     points = np.array(stroke)
     shaking = np.cumsum(rng.normal(0, 1, points.shape), axis=0)
-    shaking = hand.shake * (shaking - shaking.mean(axis=0)) / max(1.0, np.abs(shaking).max() / 2)
-    x = hand.left + hand.width * (points[:, 0] + hand.slant * (1 - points[:, 1])) + shaking[:, 0]
-    y = hand.top + hand.height * points[:, 1] + shaking[:, 1]
+    shaking = writer.shake * (shaking - shaking.mean(axis=0)) / max(1.0, np.abs(shaking).max() / 2)
+    x = writer.left + writer.width * (points[:, 0] + writer.slant * (1 - points[:, 1])) + shaking[:, 0]
+    y = writer.top + writer.height * points[:, 1] + shaking[:, 1]
     return [(float(a), float(b)) for a, b in np.clip(np.stack([x, y], axis=1), 0.01, 0.99)]

@@ -145,7 +145,9 @@ def test_rounded_weights_are_near_the_weights(precision, largest):
     rounded = embed_model(network, precision).classifier
     for name, value in network.parameters.items():
         error = np.abs(rounded.parameters[name] - value).max()
-        assert error <= (largest * 1.001 * np.abs(value).max() if value.ndim > 1 else 1e-8), name
+        assert error <= (largest * 1.001 * np.abs(value).max() if value.ndim > 1 else 1e-7), (
+            name
+        )  # other arrays are float32
 
 
 def test_weights_that_float16_cannot_hold_are_rounded_all_the_same():

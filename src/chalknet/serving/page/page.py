@@ -196,4 +196,5 @@ def _json(value: Any) -> str:
 
 
 def _packed(data: bytes) -> str:
-    return base64.b64encode(gzip.compress(data, 9, mtime=0)).decode()
+    """Return bytes as gzip in base 85, which takes 6 % less room than base 64; a comma stands for "<"."""
+    return base64.b85encode(gzip.compress(data, 9, mtime=0)).decode().replace("<", ",")

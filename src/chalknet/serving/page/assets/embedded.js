@@ -1,7 +1,25 @@
-/** Reading of what the builder embedded in the page: JSON, and arrays as gzip in base64. */
+/** Reading of what the builder embedded in the page: JSON, and arrays as gzip in base 85. */
 
 /** The content of the page's JSON; see `page_html` in page.py. */
 chalk.data = JSON.parse(document.getElementById("chalk-description").textContent);
+
+/**
+ * Return the bytes of a text in base 85: five characters for four bytes.
+ *
+ * The alphabet is that of Python's base64.b85encode, with a comma instead of "<".
+ */
+chalk.base85 = (text) => {
+  const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_`{|}~";
+  const values = new Uint8Array(128);
+  [...alphabet].forEach((character, value) => (values[character.charCodeAt(0)] = value));
+  const found = new Uint8Array(4 * Math.ceil(text.length / 5));
+  for (let at = 0, to = 0; at < text.length; at += 5, to += 4) {
+    let value = 0;
+    for (let k = at; k < at + 5; k++) value = value * 85 + (k < text.length ? values[text.charCodeAt(k)] : 84);
+    for (let k = 0; k < 4; k++) found[to + k] = Math.floor(value / 2 ** (24 - 8 * k)) & 255;
+  }
+  return found.subarray(0, Math.floor((text.length * 4) / 5));
+};
 
 /**
  * Return the bytes of an embedded block, or null if it is empty.
@@ -11,11 +29,10 @@ chalk.data = JSON.parse(document.getElementById("chalk-description").textContent
  */
 chalk.unpacked = async (id) => {
   const element = document.getElementById(id);
-  const text = atob(element.textContent);
+  const text = element.textContent;
   element.textContent = ""; // the text is not needed any more, and takes memory
   if (!text) return null;
-  const packed = Uint8Array.from(text, (character) => character.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const stream = new Blob([chalk.base85(text)]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).arrayBuffer();
 };
 
