@@ -77,7 +77,7 @@ chalk.layerStep = (app, layer, result, choose) => {
 /** Return the gradient of the pixels as an image. */
 chalk.imageGradient = (app, caption, gradX) => {
   const [height, width] = app.model.image_shape;
-  const canvas = chalk.element("canvas", { class: "picture large", role: "img", "aria-label": caption });
+  const canvas = chalk.element("canvas", { class: "pixels large", role: "img", "aria-label": caption });
   const limit = chalk.largest(gradX);
   chalk.drawSigned(canvas, gradX, width, height, limit);
   return chalk.element("figure", { class: "gradient" }, chalk.element("figcaption", {}, caption), canvas, chalk.legend(limit));

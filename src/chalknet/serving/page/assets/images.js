@@ -73,7 +73,7 @@ chalk.drawGray = (canvas, raw, [height, width]) => {
  * @param {function(HTMLCanvasElement)} draw
  * @param {string} className class of the canvas, which sets its size.
  */
-chalk.figure = (caption, draw, className = "picture") => {
+chalk.figure = (caption, draw, className = "pixels") => {
   const canvas = chalk.element("canvas", { class: className, role: "img", "aria-label": caption });
   draw(canvas);
   return chalk.element("figure", {}, canvas, chalk.element("figcaption", {}, caption));
@@ -84,7 +84,7 @@ chalk.legend = (limit) => {
   const canvas = chalk.element("canvas", { class: "legend-bar", "aria-hidden": "true" });
   chalk.drawSigned(canvas, Array.from({ length: 101 }, (_, k) => k / 50 - 1), 101, 1, 1);
   const ends = [-limit, 0, limit].map((one) => chalk.element("span", {}, chalk.number(one, 3)));
-  return chalk.element("div", { class: "legend" }, canvas, chalk.element("div", { class: "legend-ends" }, ...ends));
+  return chalk.element("div", { class: "color-scale" }, canvas, chalk.element("div", { class: "legend-ends" }, ...ends));
 };
 
 /** Return the number of columns in which so many units are shown. */
