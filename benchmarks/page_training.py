@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import tempfile
@@ -140,6 +141,7 @@ def main() -> None:
             "chalknet": chalknet.__version__,
             "browser": f"Chromium {browser.version}, headless",
             "machine": machine_facts(),
+            "load_before": os.getloadavg()[0],  # processes that other users keep running
             "rounds": options.rounds,
             "seconds": options.seconds,
             "network": "784-100-10, 1,500 training and 500 validation samples, 1280 x 900 pixels",

@@ -223,6 +223,22 @@ def test_the_worker_gives_what_the_page_itself_gives(opened):
     assert len(worker["recent"]["validLoss"]) == 8
 
 
+NO_WORKER = "void (window.Worker = undefined)"
+REFUSED_WORKER = "void (window.Worker = class { constructor() { setTimeout(() => this.onerror()); } postMessage() {} })"
+
+
+@pytest.mark.parametrize("worker", [NO_WORKER, REFUSED_WORKER], ids=["no worker", "refused worker"])
+def test_a_browser_without_workers_trains_in_the_page(open_page, page_file, worker):
+    page = open_page(page_file)
+    page.wait_for_selector("html[data-ready]", state="attached")
+    page.evaluate(worker)
+    page.get_by_role("tab", name="Train").click()
+    page.wait_for_selector(".train-tab[data-epoch='0']")
+    assert page.evaluate("chalk.app.shown.tab.trainer.runner.place") == "page"
+    page.get_by_role("button", name="One epoch").click()
+    page.wait_for_selector(".train-tab[data-epoch='1']")
+
+
 # The tab -------------------------------------------------------------------------------------------------------------
 
 
@@ -302,12 +318,12 @@ def test_a_link_holds_settings_and_the_state_after_an_epoch(opened):
     page = opened(seed=9, samples=small(batch=50, epochs=10))
     trained(page, 10)
     page.wait_for_url(lambda address: "%22at%22%3A10" in address)
-    told = page.locator(".numbers").last.inner_text()
+    told = page.locator(".train-numbers").last.inner_text()
     address = page.evaluate("location.href")
     page.goto("about:blank")
     page.goto(address)
     page.wait_for_selector(".train-tab[data-state=paused][data-epoch='10']")
-    assert page.locator(".numbers").last.inner_text() == told
+    assert page.locator(".train-numbers").last.inner_text() == told
     assert page.get_by_label("Seed", exact=True).input_value() == "9"
     assert page.get_by_label("Hidden units F").get_attribute("aria-valuetext") == "12"
 

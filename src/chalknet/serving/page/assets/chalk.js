@@ -25,6 +25,7 @@ const chalk = {
  *   update(app, change) {function, optional}: shows what changed while the tab is visible, and
  *     when it becomes visible; change is "sample", "member", "parameters" or "shown";
  *   state() {function, optional}: JSON-ready state for the address, or null;
+ *   hidesSample {boolean, optional}: whether the tab has nothing to do with the sample;
  *   restore(state, app) {function, optional}: shows a state again; called after render.
  */
 chalk.addTab = (tab) => chalk.tabs.push(tab);

@@ -1,11 +1,5 @@
 /** Canvases in the colors of the page, sharp on every screen. */
 
-/** Return the color of a variable of the style sheet as [red, green, blue], each from 0 to 255. */
-chalk.colorOf = (variable) => {
-  const text = getComputedStyle(document.documentElement).getPropertyValue(variable).trim();
-  return [1, 3, 5].map((at) => Number.parseInt(text.slice(at, at + 2), 16));
-};
-
 /** Return a color between two; `part` is 0 for the first and 1 for the second. */
 chalk.mixedColor = (from, to, part) => from.map((value, at) => value + part * (to[at] - value));
 
@@ -14,6 +8,9 @@ chalk.colorText = ([red, green, blue], alpha = 1) => `rgba(${red}, ${green}, ${b
 
 /** Return an opaque color as a number of a Uint32Array over the data of an ImageData. */
 chalk.pixelOf = ([red, green, blue]) => (255 << 24) | (Math.round(blue) << 16) | (Math.round(green) << 8) | Math.round(red);
+
+/** Return the size of texts on canvases in CSS pixels. It grows with the texts of the page. */
+chalk.canvasTextSize = () => 0.75 * Number.parseFloat(getComputedStyle(document.documentElement).fontSize);
 
 /** Call a function when the browser switches between light and dark. */
 chalk.onColorScheme = (action) => matchMedia("(prefers-color-scheme: dark)").addEventListener("change", action);
@@ -44,3 +41,6 @@ chalk.axisTicks = (low, high, count) => {
   const last = Math.floor(high / step + 1e-9);
   return Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => Number(((first + i) * step).toPrecision(10)));
 };
+
+/** Return a short number for an axis: 0.05, 120, 2e6. */
+chalk.axisNumber = (value) => (Math.abs(value) >= 1e5 ? value.toExponential().replace("+", "") : String(value)).replace("-", "−");

@@ -9,6 +9,8 @@ chalk.CurveChart = class {
   constructor({ title, format, most = null }) {
     Object.assign(this, { title, format, most });
     this.canvas = chalk.element("canvas", { class: "curve", role: "img", "aria-label": title });
+    this.canvas.addEventListener("pointerdown", (event) => this.point(event));
+    this.canvas.addEventListener("pointermove", (event) => event.buttons && this.point(event));
     this.element = chalk.element("figure", { class: "chart" }, chalk.element("figcaption", {}, title), this.canvas);
   }
 
@@ -23,7 +25,9 @@ chalk.CurveChart = class {
     const prepared = chalk.preparedCanvas(this.canvas);
     if (!prepared) return;
     const { context, width, height } = prepared;
-    const place = { left: 46, right: width - 10, top: 18, bottom: height - 24 };
+    const size = chalk.canvasTextSize();
+    const place = { left: 3.6 * size, right: width - 10, top: 1.5 * size, bottom: height - 2 * size, epochs: data.epochs };
+    this.place = place;
     const largest = Math.max(...data.train, ...data.valid, 0);
     const top = this.most ?? (largest || 1) * 1.05;
     const bottom = this.most ? this.lowest(data) : 0;
@@ -36,6 +40,15 @@ chalk.CurveChart = class {
     if (data.best) this.stoppingPoint(context, data.best, data.valid, x, y, place);
   }
 
+  /** Tell the epoch below the pointer to `onpoint`. */
+  point(event) {
+    if (!this.place) return;
+    const { left, right, epochs } = this.place;
+    const box = this.canvas.getBoundingClientRect();
+    const part = (event.clientX - box.left - left) / (right - left);
+    this.onpoint?.(Math.round(1 + part * (epochs - 1)));
+  }
+
   /** Return the lower end of an axis of accuracies: the smallest value, rounded down to a tenth. */
   lowest({ train, valid }) {
     const least = Math.min(...train, ...valid, 1);
@@ -43,11 +56,11 @@ chalk.CurveChart = class {
   }
 
   axes(context, place, epochs, x, y, bottom, top) {
-    const soft = chalk.colorText(chalk.colorOf("--soft"));
-    context.font = "12px system-ui, sans-serif";
+    const soft = chalk.colorText(chalk.color("--soft"));
+    context.font = `${chalk.canvasTextSize()}px system-ui, sans-serif`;
     context.lineWidth = 1;
     context.fillStyle = soft;
-    context.strokeStyle = chalk.colorText(chalk.colorOf("--rule"));
+    context.strokeStyle = chalk.colorText(chalk.color("--rule"));
     context.textAlign = "right";
     context.textBaseline = "middle";
     for (const tick of chalk.axisTicks(bottom, top, 4)) {
@@ -64,7 +77,7 @@ chalk.CurveChart = class {
   }
 
   line(context, values, x, y, color, dashes) {
-    context.strokeStyle = context.fillStyle = chalk.colorText(chalk.colorOf(color));
+    context.strokeStyle = context.fillStyle = chalk.colorText(chalk.color(color));
     context.lineWidth = 2;
     context.setLineDash(dashes);
     context.beginPath();
@@ -75,7 +88,7 @@ chalk.CurveChart = class {
   }
 
   stoppingPoint(context, best, valid, x, y, place) {
-    const [at, ink] = [x(best), chalk.colorText(chalk.colorOf("--ink"))];
+    const [at, ink] = [x(best), chalk.colorText(chalk.color("--ink"))];
     context.strokeStyle = context.fillStyle = ink;
     context.lineWidth = 1;
     context.beginPath();
@@ -94,7 +107,7 @@ chalk.CurveChart = class {
   mark(context, epoch, { train, valid }, x, y) {
     for (const [values, color] of [[train, "--minus"], [valid, "--plus"]]) {
       if (epoch > values.length) continue;
-      context.fillStyle = chalk.colorText(chalk.colorOf(color));
+      context.fillStyle = chalk.colorText(chalk.color(color));
       context.beginPath();
       context.arc(x(epoch), y(values[epoch - 1]), 4, 0, 2 * Math.PI);
       context.fill();
@@ -111,16 +124,17 @@ chalk.CurveChart = class {
 chalk.Curves = class {
   constructor() {
     const percent = (value) => `${Math.round(100 * value)} %`;
-    this.loss = new chalk.CurveChart({ title: "Loss in nats per sample", format: (value) => String(value) });
-    this.accuracy = new chalk.CurveChart({ title: "Accuracy", format: percent, most: 1 });
+    this.loss = new chalk.CurveChart({ title: "Loss in nats per sample, for each epoch", format: chalk.axisNumber });
+    this.accuracy = new chalk.CurveChart({ title: "Accuracy, for each epoch", format: percent, most: 1 });
     this.input = chalk.element("input", { type: "range", min: 1, max: 1, step: 1, value: 1 });
-    this.input.addEventListener("input", () => {
-      this.follows = Number(this.input.value) === Number(this.input.max);
-      this.redraw();
-    });
-    this.sentence = chalk.element("p", { class: "numbers" });
-    const legend = chalk.element("p", { class: "legend" },
-      chalk.element("span", { class: "key" }, "training"), chalk.element("span", { class: "key valid" }, "validation"));
+    this.input.addEventListener("input", () => this.read());
+    this.loss.onpoint = this.accuracy.onpoint = (epoch) => {
+      this.input.value = epoch;
+      this.read();
+    };
+    this.sentence = chalk.element("p", { class: "train-numbers" });
+    const legend = chalk.element("p", { class: "curve-legend" },
+      chalk.element("span", { class: "curve-key" }, "training"), chalk.element("span", { class: "curve-key valid" }, "validation"));
     this.element = chalk.element("div", {}, legend,
       chalk.element("div", { class: "charts" }, this.loss.element, this.accuracy.element),
       chalk.element("label", { class: "field slider" }, chalk.element("span", {}, "Read the curves at an epoch"), this.input),
@@ -135,6 +149,12 @@ chalk.Curves = class {
     this.input.disabled = done === 0;
     if (this.follows || done === 0) this.input.value = done;
     if (done === 0) this.follows = true;
+    this.redraw();
+  }
+
+  /** Show the epoch of the slider. At the last epoch, the slider follows the training. */
+  read() {
+    this.follows = Number(this.input.value) === Number(this.input.max);
     this.redraw();
   }
 

@@ -82,7 +82,8 @@ chalk.PlaneView = class {
     const prepared = this.data && chalk.preparedCanvas(this.canvas);
     if (!prepared) return;
     const { context, width, height } = prepared;
-    const place = { left: 44, top: 8, width: width - 52, height: height - 44 };
+    const size = chalk.canvasTextSize();
+    const place = { left: 3.8 * size, top: 8, width: width - 3.8 * size - 8, height: height - 3.2 * size - 8 };
     if (this.snapshot) {
       this.paintField();
       context.imageSmoothingEnabled = true;
@@ -90,7 +91,7 @@ chalk.PlaneView = class {
     }
     const x = (value) => place.left + (place.width * (value - this.box.low[0])) / (this.box.high[0] - this.box.low[0]);
     const y = (value) => place.top + (place.height * (this.box.high[1] - value)) / (this.box.high[1] - this.box.low[1]);
-    this.axes(context, place, x, y);
+    this.axes(context, place, x, y, size);
     if (this.snapshot && this.showsLines) this.lines(context, place, x, y);
     this.points(context, x, y);
   }
@@ -100,7 +101,7 @@ chalk.PlaneView = class {
     const n = chalk.FIELD_POINTS;
     const { probabilities } = this.snapshot;
     const nClasses = this.data.classNames.length;
-    const [paper, ink] = [chalk.colorOf("--paper"), chalk.colorOf("--ink")];
+    const [paper, ink] = [chalk.color("--paper"), chalk.color("--ink")];
     const colors = chalk.classColors.map((color) => chalk.mixedColor(paper, color, 0.55));
     const context = this.field.getContext("2d");
     const image = context.createImageData(n, n);
@@ -119,22 +120,22 @@ chalk.PlaneView = class {
     context.putImageData(image, 0, 0);
   }
 
-  axes(context, place, x, y) {
+  axes(context, place, x, y, size) {
     const { low, high } = this.box;
-    context.strokeStyle = chalk.colorText(chalk.colorOf("--rule"));
+    context.strokeStyle = chalk.colorText(chalk.color("--rule"));
     context.strokeRect(place.left + 0.5, place.top + 0.5, place.width, place.height);
-    context.fillStyle = chalk.colorText(chalk.colorOf("--soft"));
-    context.font = "12px system-ui, sans-serif";
+    context.fillStyle = chalk.colorText(chalk.color("--soft"));
+    context.font = `${size}px system-ui, sans-serif`;
     context.textAlign = "center";
     context.textBaseline = "top";
     const below = place.top + place.height;
-    for (const tick of chalk.axisTicks(low[0], high[0], 5)) context.fillText(tick, x(tick), below + 4);
-    context.fillText(chalk.shortName(this.data.inputNames[0]), place.left + place.width / 2, below + 20);
+    for (const tick of chalk.axisTicks(low[0], high[0], 5)) context.fillText(chalk.axisNumber(tick), x(tick), below + 4);
+    context.fillText(chalk.shortName(this.data.inputNames[0]), place.left + place.width / 2, below + 5 + 1.4 * size);
     context.textAlign = "right";
     context.textBaseline = "middle";
-    for (const tick of chalk.axisTicks(low[1], high[1], 5)) context.fillText(tick, place.left - 5, y(tick));
+    for (const tick of chalk.axisTicks(low[1], high[1], 5)) context.fillText(chalk.axisNumber(tick), place.left - 5, y(tick));
     context.save();
-    context.translate(8, place.top + place.height / 2);
+    context.translate(0.6 * size, place.top + place.height / 2);
     context.rotate(-Math.PI / 2);
     context.textAlign = "center";
     context.fillText(chalk.shortName(this.data.inputNames[1]), 0, 0);
@@ -149,7 +150,7 @@ chalk.PlaneView = class {
     context.beginPath();
     context.rect(place.left, place.top, place.width, place.height);
     context.clip();
-    context.strokeStyle = chalk.colorText(chalk.colorOf("--ink"), 0.5);
+    context.strokeStyle = chalk.colorText(chalk.color("--ink"), 0.5);
     context.lineWidth = 1;
     context.setLineDash([4, 4]);
     bias.forEach((b, unit) => {
@@ -169,7 +170,7 @@ chalk.PlaneView = class {
 
   points(context, x, y) {
     const { points, labels } = this.data;
-    const [paper, ink] = [chalk.colorText(chalk.colorOf("--paper")), chalk.colorText(chalk.colorOf("--ink"))];
+    const [paper, ink] = [chalk.colorText(chalk.color("--paper")), chalk.colorText(chalk.color("--ink"))];
     const radius = labels.length > 1500 ? 2 : labels.length > 600 ? 3 : 4;
     context.lineWidth = 1;
     for (const k of this.samples.train) {
@@ -223,7 +224,7 @@ chalk.drawUnitMaps = (canvas, values, nUnits) => {
   const image = context.createImageData(width, height);
   const pixels = new Uint32Array(image.data.buffer);
   const colors = chalk.divergingColors().subarray(127); // from --zero to --plus
-  const frame = chalk.pixelOf(chalk.colorOf("--rule"));
+  const frame = chalk.pixelOf(chalk.color("--rule"));
   for (let unit = 0; unit < nUnits; unit++) {
     let largest = 1e-9;
     for (let at = unit; at < values.length; at += nUnits) largest = Math.max(largest, values[at]);

@@ -72,7 +72,7 @@ chalk.TrainTab = class {
   sendPlay(until) {
     this.target = until;
     this.wantsToPlay = true;
-    this.rateFrom = null;
+    this.rateFrom = this.epochsPerSecond = null;
     this.runner.send({ type: "play", until, speed: this.settings.speed });
     this.ask();
   }
@@ -255,6 +255,7 @@ chalk.middleInput = ([height, width]) => Math.floor(height / 2) * width + Math.f
 chalk.addTab({
   id: "train",
   title: "Train",
+  hidesSample: true,
   render(container, app) {
     this.trainer = new chalk.TrainTab(container, app);
   },

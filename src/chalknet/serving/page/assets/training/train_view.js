@@ -18,15 +18,15 @@ chalk.TrainView = class {
       this.images.showsChange = value;
       tab.redraw();
     });
-    const picture = chalk.element("section", { class: "box picture" }, (this.pictureTitle = chalk.element("h3")),
+    const picture = chalk.element("section", { class: "box train-picture" }, (this.pictureTitle = chalk.element("h3")),
       (this.pictureHint = chalk.element("p", { class: "soft" })), this.change, this.images.element, this.plane.element);
-    this.mapsBox = chalk.element("section", { class: "box wide" }, chalk.element("h3", {}, "Hidden units"), this.plane.maps);
+    this.mapsBox = chalk.element("section", { class: "box" }, chalk.element("h3", {}, "Hidden units"), this.plane.maps);
     const box = (kind, ...children) => chalk.element("section", { class: `box ${kind}` }, ...children);
     this.element = chalk.element("div", { class: "train-tab" },
-      box("train-control", chalk.element("h2", {}, "Train a network"), this.mode, this.dataBox, this.buttons, this.status, this.live, this.warning),
+      box("train-control", chalk.element("h2", {}, "Train a network"), this.mode, this.buttons, this.status, this.live, this.warning, this.dataBox),
       chalk.element("div", { class: "train-results" },
-        picture, box("", chalk.element("h3", {}, "Learning curves"), this.stopping, this.curves.element), this.mapsBox,
-        box("wide", chalk.element("h3", {}, "The update rule"), this.rule.element)),
+        picture, box("train-curves", chalk.element("h3", {}, "Learning curves"), this.stopping, this.curves.element), this.mapsBox,
+        box("train-wide", chalk.element("h3", {}, "The update rule"), this.rule.element)),
       box("train-settings", chalk.element("h3", {}, "Settings"), this.sliders));
     this.acceptDrops();
   }
@@ -39,7 +39,7 @@ chalk.TrainView = class {
     this.restartButton = chalk.button("Start again", () => tab.restart());
     this.buttons = chalk.element("div", { class: "row" }, this.playButton, this.updateButton, this.epochButton, this.restartButton);
     this.status = chalk.element("p", { role: "status" });
-    this.live = chalk.element("p", { class: "soft numbers" });
+    this.live = chalk.element("p", { class: "soft train-numbers" });
     this.warning = chalk.element("p", { class: "train-warning", role: "alert", hidden: true });
     this.stopping = chalk.element("p", {});
   }

@@ -1,12 +1,5 @@
 /** The update rule with its formulas and with the numbers of the last update. */
 
-/** Return a formula of the derivation as an element, with its label. */
-chalk.labeledFormula = (label) => {
-  const holder = chalk.element("template");
-  holder.innerHTML = `<math display="block">${chalk.data.formulas[label].mathml}</math>`; // from the package, not from a model
-  return chalk.element("div", { class: "rule-formula" }, holder.content, chalk.element("span", { class: "soft" }, label));
-};
-
 /** The settings of the write-up, with which the page compares its own. */
 chalk.writeUp = { learningRate: 1e-5, samples: 15_000, momentum: 0.99 };
 
@@ -18,16 +11,17 @@ chalk.writeUp = { learningRate: 1e-5, samples: 15_000, momentum: 0.99 };
 chalk.UpdateRule = class {
   constructor(onfollow) {
     this.rate = chalk.element("p", {});
-    this.numbers = chalk.element("div", {});
+    this.trace = chalk.element("div", {});
     this.unit = chalk.wholeNumber("Hidden unit", { min: 1, max: 1 }, 1, (value) => onfollow({ unit: value - 1 }));
     this.input = chalk.wholeNumber("Input", { min: 1, max: 1 }, 1, (value) => onfollow({ input: value - 1 }));
     this.place = chalk.element("p", { class: "soft" });
     this.element = chalk.element("div", {},
       chalk.element("p", {}, "Gradients are summed over the batch and not averaged. Weights have momentum, and biases take plain steps:"),
-      ...["L3", "A3", "A4", "U1", "U2"].map(chalk.labeledFormula),
+      ...["L3", "A3", "A4", "U1", "U2"].map(chalk.formula),
+      chalk.element("p", { class: "soft" }, "D is the gradient ∂L/∂h of the values h of a layer, and x are its inputs. For the last layer, D = p − Y."),
       this.rate,
       chalk.element("h4", {}, "One weight and one bias in the last update"),
-      chalk.element("div", { class: "row" }, this.unit, this.input), this.place, this.numbers);
+      chalk.element("div", { class: "row" }, this.unit, this.input), this.place, this.trace);
   }
 
   /** Show learning rate r and batch size B. */
@@ -54,7 +48,7 @@ chalk.UpdateRule = class {
   /** Show the numbers of the last update, or that there are none yet. */
   showTrace(trace) {
     if (!trace) {
-      chalk.fill(this.numbers, chalk.element("p", { class: "soft" }, "The numbers appear with the next update."));
+      chalk.fill(this.trace, chalk.element("p", { class: "soft" }, "The numbers appear with the next update."));
       return;
     }
     const { before, after, learningRate, momentum } = trace;
@@ -65,7 +59,7 @@ chalk.UpdateRule = class {
       ["weight", `W ← W − v = ${n(before.weight)} − ${inBrackets(after.velocity)} = ${n(after.weight)}`],
       ["bias", `b ← b − r ∂L/∂b = ${n(before.bias)} − ${chalk.plainNumber(learningRate)} × ${inBrackets(after.biasGradient)} = ${n(after.bias)}`],
     ];
-    chalk.fill(this.numbers, chalk.element("table", { class: "update-numbers" }, chalk.element("tbody", {},
+    chalk.fill(this.trace, chalk.element("table", { class: "update-numbers" }, chalk.element("tbody", {},
       ...rows.map(([name, text]) => chalk.element("tr", {}, chalk.element("th", { scope: "row" }, name), chalk.element("td", {}, text))))));
   }
 };

@@ -10,8 +10,6 @@ chalk.WeightImages = class {
     this.scale = chalk.element("p", { class: "soft" });
     this.element = chalk.element("div", {}, this.canvas, this.scale);
     this.onchoose = onchoose;
-    this.colors = null;
-    chalk.onColorScheme(() => (this.colors = null));
     this.canvas.addEventListener("pointerdown", (event) => this.choose(event));
   }
 
@@ -56,7 +54,7 @@ chalk.WeightImages = class {
 
   paint(pixels, weight, largest, fullWidth) {
     const { columns, height, width, nUnits } = this.layout;
-    const colors = (this.colors ??= chalk.divergingColors());
+    const colors = chalk.divergingColors();
     const factor = 127 / largest;
     for (let unit = 0, from = 0; unit < nUnits; unit++) {
       const left = (unit % columns) * (width + 2) + 1;
@@ -73,7 +71,7 @@ chalk.WeightImages = class {
     const { columns, height, width } = this.layout;
     const left = (unit % columns) * (width + 2) + 0.5;
     const top = Math.floor(unit / columns) * (height + 2) + 0.5;
-    context.strokeStyle = chalk.colorText(chalk.colorOf("--ink"));
+    context.strokeStyle = chalk.colorText(chalk.color("--ink"));
     context.strokeRect(left, top, width + 1, height + 1);
     context.strokeRect(left + (input % width) + 0.5 - 0.5, top + Math.floor(input / width), 2, 2);
   }
@@ -92,7 +90,7 @@ chalk.WeightImages = class {
 
 /** Return 255 pixels of a canvas for values from -1 to 1. */
 chalk.divergingColors = () => {
-  const [minus, zero, plus] = ["--minus", "--zero", "--plus"].map(chalk.colorOf);
+  const [minus, zero, plus] = ["--minus", "--zero", "--plus"].map(chalk.color);
   return Uint32Array.from({ length: 256 }, (_, at) => {
     const value = Math.min(1, (at - 127) / 127);
     return chalk.pixelOf(chalk.mixedColor(zero, value < 0 ? minus : plus, Math.sqrt(Math.abs(value))));
