@@ -235,8 +235,12 @@ def test_resume_prints_the_epoch_where_it_continues(letters, capsys):
         (["--resume", "run", "--out", "x", "--recipe", "y"], 2, "Leave out --recipe, --out."),
         (["--resume", "run", "--bias-momentum"], 2, "Leave out --bias-momentum."),
         (["--resume", "run", "--train", "9", "--no-stop-early"], 2, "Leave out --train, --stop-early."),
-        (["--checkpoint-seconds", "-1"], 2, "checkpoint_seconds must be a number >= 0, got -1.0"),
-        (["--checkpoint-epochs", "0"], 2, "checkpoint_epochs must be an integer >= 1, got 0"),
+        (
+            ["--checkpoint-seconds", "-1"],
+            2,
+            "checkpoint_seconds (--checkpoint-seconds) must be a number >= 0, got -1.0",
+        ),
+        (["--checkpoint-epochs", "0"], 2, "checkpoint_epochs (--checkpoint-epochs) must be an integer >= 1, got 0"),
     ],
 )
 @pytest.mark.usefixtures("letters")

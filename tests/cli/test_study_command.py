@@ -18,9 +18,10 @@ from reporting.study_factory import make_results
 
 from chalknet.artifacts.run_folder import read_run
 from chalknet.cli.main import main
-from chalknet.cli.study_progress import RunProgress, end_line, progress_text
+from chalknet.cli.study_progress import RunProgress
 from chalknet.cli.study_text import results_text
 from chalknet.studies.configurations import Configuration, RunKey
+from chalknet.studies.progress import end_line, progress_text
 from chalknet.studies.results_reader import read_results
 from chalknet.studies.runner.scheduler import RunEvent, StudyProgress
 from chalknet.studies.search_space import grid_configurations
@@ -205,11 +206,11 @@ def test_failed_runs_are_reported_and_exit_with_1(capsys):
         (["--seeds", "0"], "seeds must be an integer from 1 to 10000, got 0."),
         (["--seeds", "some"], "seeds must be an integer from 1 to 10000, got 'some'."),
         (["--seed", "3"], "seed is what the seeds count, so it cannot be set to 3. Give first_seed (--first-seed)."),
-        (["--jobs", "none"], "jobs must be an integer from 1 to 1024, got 'none'."),
-        (["--stack", "all"], "stack must be an integer >= 1, got 'all'."),
+        (["--jobs", "none"], "jobs (--jobs) must be an integer from 1 to 1024, got 'none'."),
+        (["--stack", "all"], "stack (--stack) must be an integer >= 1, got 'all'."),
         (["--stack", "4"], "stack (--stack) 4 trains networks at once on a GPU, but this study trains on CPUs"),
         (["--plan", "--on", "ray"], "--plan shows what processes on this machine would do. Leave out --on."),
-        (["--stack", "0", "--plan"], "stack must be an integer >= 1, got 0."),
+        (["--stack", "0", "--plan"], "stack (--stack) must be an integer >= 1, got 0."),
         (["--search", "grid"], "sampler must be one of tpe, got 'grid'."),
         (["--trials", "5"], "trials is a setting of a search. Give search='tpe' (--search tpe) too."),
         (["--seeds-vary", "luck"], "seeds_vary must be one or more of init, order, split, got ['luck']."),

@@ -171,7 +171,7 @@ USAGE = [
     (["--set", "dropout=1"], "dropout must be a number from 0 to 0.999, got 1."),
     (["--input-dropout", "0.999999"], "input_dropout must be a number from 0 to 0.999, got 0.999999."),
     (["--zoom", "1e308"], "zoom must be a number from 0 to 100, got 1e+308."),
-    (["--workers", "30000"], "workers must be an integer from 1 to 1024, got 30000."),
+    (["--workers", "30000"], "workers (--workers) must be an integer from 1 to 1024, got 30000."),
     (["--epochs", "9" * 400], "epochs must be an integer >= 1, got 9999"),
     (["--learning-rate", "9" * 400], "learning_rate must be a number > 0, got 9999"),
     (["--set", "batch_norm=maybe"], "batch_norm must be true or false, got 'maybe'."),

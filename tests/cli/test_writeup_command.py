@@ -127,7 +127,7 @@ def test_a_writeup_of_table_rows_is_refused(tmp_path, monkeypatch, capsys):
         (["writeup", "--hidden", ""], "hidden must be"),
         (["writeup", "--seeds", "0"], "seeds must be an integer from 1"),
         (["writeup", "--epochs", "none"], "epochs must be"),
-        (["writeup", "--jobs", "0", "--quick"], "jobs must be an integer from 1 to 1024"),
+        (["writeup", "--jobs", "0", "--quick"], "jobs (--jobs) must be an integer from 1 to 1024"),
         (["report", "nowhere"], "nowhere: holds neither a finished run (summary.json) nor a study (study.sqlite)."),
     ],
 )

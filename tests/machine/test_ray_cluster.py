@@ -76,7 +76,7 @@ def test_invalid_shards_are_reported_before_ray_is_imported(capsys):
         "on 'ray://127.0.0.1:1' is the cluster for shards, but shards (--shards) is not given"
         in capsys.readouterr().err
     )
-    with pytest.raises(ConfigError, match="shards must be an integer from 1 to 10000, got 0"):
+    with pytest.raises(ConfigError, match=r"shards \(--shards\) must be an integer from 1 to 10000, got 0"):
         chalknet.train(made_images(60, seed=0), shards=0)
 
 

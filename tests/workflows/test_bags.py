@@ -291,7 +291,9 @@ def test_seconds_choose_the_longest_plan_that_fits():
 
 def test_a_budget_needs_a_recipe_with_plans(small_images):
     for wrong in ("slow", 0, -3.0, float("nan")):
-        with pytest.raises(ConfigError, match="budget must be one of fast, default, best, or a number of seconds > 0"):
+        with pytest.raises(
+            ConfigError, match=r"budget \(--budget\) must be one of fast, default, best, or a number of seconds > 0"
+        ):
             chalknet.train(small_images, budget=wrong)
     for recipe in ("writeup", chalknet.recipe("strong")):
         with pytest.raises(

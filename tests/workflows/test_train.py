@@ -196,6 +196,13 @@ def test_a_notebook_is_not_told_more_often_than_it_can_show(small_images, notebo
     assert 2 <= len(notebook) < 100
 
 
+def test_a_notebook_shows_the_progress_of_a_study(small_images, notebook, tmp_path):
+    settings = {name: value for name, value in SETTINGS.items() if name != "learning_rate"}
+    chalknet.study(small_images, {"learning_rate": [1e-4, 1e30]}, out=tmp_path, seeds=1, jobs=1, **settings)
+    assert notebook[-1].splitlines()[-1].startswith("runs 1/2  0 running  1 failed")
+    assert "learning_rate=1e+30, seed 0 failed: " in notebook[-1].splitlines()[0]
+
+
 @pytest.mark.usefixtures("small_images")
 def test_outside_a_notebook_a_training_is_silent(small_images, capsys):
     chalknet.train(small_images, **SETTINGS)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chalknet.cli.output import echo
-from chalknet.cli.progress import BAR_WIDTH, TerminalBar, format_clock
-from chalknet.formatting import printable
+from chalknet.cli.progress import BAR_WIDTH, TerminalBar
+from chalknet.studies.progress import end_line, progress_text, time_left_text
 
 if TYPE_CHECKING:
     from chalknet.studies.execution_plan import Plan
-    from chalknet.studies.runner.scheduler import RunEvent, StudyProgress
+    from chalknet.studies.runner.scheduler import StudyProgress
 
 
 class RunProgress(TerminalBar):
@@ -32,7 +32,7 @@ class RunProgress(TerminalBar):
             self._bar.update(self._task, total=progress.total, completed=completed, count=count, facts=facts)
         elif not self._quiet and ended is not None:
             count = f"{progress.done:>{len(str(progress.total))}}/{progress.total}"
-            echo(f"runs {count}  {end_line(ended)}  {_left(progress)}".rstrip(), err=True)
+            echo(f"runs {count}  {end_line(ended)}  {time_left_text(progress)}".rstrip(), err=True)
 
 
 class PlanLine:
@@ -47,32 +47,3 @@ class PlanLine:
         if not self._quiet and plan.description != self._last:
             self._last = plan.description
             echo(f"plan: {plan.description}", err=True)
-
-
-def progress_text(progress: StudyProgress, room: int) -> str:
-    """Return the counts, the time left and the current runs in at most `room` characters.
-
-    If the room is small, runs are dropped first, then the counts.
-    """
-    counts = f"{progress.running} running" + f"  {progress.failed} failed" * (progress.failed > 0)
-    short = f"{progress.running} run" + f" {progress.failed} failed" * (progress.failed > 0)
-    left = _left(progress)
-    runs = [f"{run.configuration.label} #{run.seed} {epoch}/{epochs}" for run, epoch, epochs in progress.active_runs]
-    forms = [[counts, left, *runs[:n]] for n in range(len(runs), -1, -1)]
-    shown = ("  ".join(filter(None, form)) for form in [*forms, [short, left], [left]])
-    return next((form for form in shown if len(form) <= room), "")
-
-
-def end_line(end: RunEvent) -> str:
-    """Return one line that says how a run ended."""
-    if end.will_retry:
-        return printable(f"{end.run}: its process ended ({end.error}); it is tried again")
-    if end.error:
-        return printable(f"{end.run} failed: {end.error}")
-    accuracy = "" if end.valid_accuracy is None else f"  valid {100 * end.valid_accuracy:.1f} %"
-    return f"{end.run}{accuracy}  {end.seconds:.1f} s"
-
-
-def _left(progress: StudyProgress) -> str:
-    """Return the time left, or "" if it is not known yet."""
-    return "" if progress.seconds_left is None else f"{format_clock(progress.seconds_left)} left"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from chalknet.cli.output import echo
 from chalknet.cli.progress import BAR_WIDTH, TerminalBar, format_clock
-from chalknet.cli.study_progress import end_line, progress_text
+from chalknet.studies.progress import end_line, progress_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress

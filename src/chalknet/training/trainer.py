@@ -258,7 +258,7 @@ class Trainer:
             ConfigError: workers is out of range, or the recipe does not fit the data or the engine.
         """
         if workers is not None and not 1 <= workers <= MAX_WORKERS:
-            raise ConfigError(f"workers must be an integer from 1 to {MAX_WORKERS}, got {workers}.")
+            raise ConfigError(f"workers (--workers) must be an integer from 1 to {MAX_WORKERS}, got {workers}.")
         self.data, self.splits, self.recipe = data, splits, recipe
         self.architecture = architecture_for(recipe, data.n_inputs, data.n_classes)
         if share_data_with is not None:

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from chalknet.config import DataConfig, Recipe
 from chalknet.errors import ConfigError
 from chalknet.machine.processor import available_cores
+from chalknet.studies.progress import NotebookStudyProgress
 from chalknet.studies.runner.processes import WorkerProcesses
 from chalknet.studies.spec import StudySpec
+from chalknet.training.progress import in_notebook
 from chalknet.workflows.resolve_study import StudyRequest, resolve_study
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from chalknet.data.load import DataSource
     from chalknet.studies.execution_plan import Plan
     from chalknet.studies.results import StudyResults
-    from chalknet.studies.runner.scheduler import ProgressCallback
+    from chalknet.studies.runner.scheduler import ProgressCallback, StudyProgress
 
 MAX_JOBS = 1_024  # more is a typing error, and more than an operating system starts
 
@@ -69,7 +71,8 @@ def study(
             1 on Ray. Results agree to rounding. On CPUs every run has its own process, and only 1
             is allowed.
         retry_failed: whether runs that failed before are trained again.
-        on_progress: called with a `StudyProgress` whenever something has changed.
+        on_progress: called with a `StudyProgress` whenever something has changed. Notebooks always show
+            the progress.
         on_plan: called with how runs are assigned to processes, before the first run starts.
         on_notes: called with notes on the data and on how the recipe was adapted to it.
         search: "tpe" lets Optuna choose configurations instead of training the whole grid. settings may
@@ -117,10 +120,24 @@ def study(
             on=on,
             stack=stack,
             retry_failed=retry_failed,
-            on_progress=on_progress,
+            on_progress=_progress(on_progress),
             on_plan=on_plan,
             on_notes=on_notes,
         )
+
+
+def _progress(on_progress: ProgressCallback | None) -> ProgressCallback | None:
+    """Return the caller's receiver of the progress, after one that shows it in a notebook."""
+    if not in_notebook():
+        return on_progress
+    show = NotebookStudyProgress()
+
+    def show_and_pass_on(progress: StudyProgress) -> None:
+        show(progress)
+        if on_progress is not None:
+            on_progress(progress)
+
+    return show_and_pass_on
 
 
 def _started_at_once(spec: StudySpec, jobs: int | None) -> int:
@@ -133,6 +150,6 @@ def _started_at_once(spec: StudySpec, jobs: int | None) -> int:
 def check_jobs(jobs: int | None, stack: int | None) -> None:
     """Raise ConfigError unless jobs and stack are None or whole numbers in their ranges."""
     if jobs is not None and (isinstance(jobs, bool) or not isinstance(jobs, int) or not 1 <= jobs <= MAX_JOBS):
-        raise ConfigError(f"jobs must be an integer from 1 to {MAX_JOBS}, got {jobs!r}.")
+        raise ConfigError(f"jobs (--jobs) must be an integer from 1 to {MAX_JOBS}, got {jobs!r}.")
     if stack is not None and (isinstance(stack, bool) or not isinstance(stack, int) or stack < 1):
-        raise ConfigError(f"stack must be an integer >= 1, got {stack!r}.")
+        raise ConfigError(f"stack (--stack) must be an integer >= 1, got {stack!r}.")

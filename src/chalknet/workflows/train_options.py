@@ -89,7 +89,8 @@ class TrainOptions:
         for name, constraint in LIMITS.items():
             value = getattr(self, name)
             if value is not None and not constraint.accepts(value):
-                raise ConfigError(f"{name} must be {constraint.must}, got {short(value)}.")
+                flag = f"--{name.replace('_', '-')}"
+                raise ConfigError(f"{name} ({flag}) must be {constraint.must}, got {short(value)}.")
         if self.shards is None and self.on is not None:
             raise ConfigError(f"on {self.on!r} is the cluster for shards, but shards (--shards) is not given.")
         base = self.base()[0]
