@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from chalknet.workflows.serve import serve
     from chalknet.workflows.study import study
     from chalknet.workflows.train import resume, train
+    from chalknet.workflows.watch import watch
     from chalknet.workflows.writeup import writeup
 
 _MODULE_OF_NAME = {
@@ -111,6 +112,7 @@ _MODULE_OF_NAME = {
     "split_dataset": "data.splits",
     "study": "workflows.study",
     "train": "workflows.train",
+    "watch": "workflows.watch",
     "writeup": "workflows.writeup",
 }
 
@@ -166,6 +168,7 @@ __all__ = [
     "split_dataset",
     "study",
     "train",
+    "watch",
     "writeup",
 ]
 
