@@ -140,6 +140,19 @@ def test_five_steps_of_the_page_are_those_of_the_package(show):
     np.testing.assert_allclose(probabilities(page), rounded.predict_proba(IMAGES[3:4])[0], rtol=1e-9)
 
 
+def test_another_sample_takes_the_steps_back(show):
+    page = show(page_of(image_network(), IMAGES), tab="backpropagate", sample="e3")
+    before = probabilities(page)
+    page.get_by_role("button", name="Take one step").click()
+    page.get_by_role("button", name="Take one step").click()
+    page.get_by_role("tab", name="Draw").click()
+    assert "The network has taken 2 steps" in page.locator("#chalk-bar").inner_text()
+    page.get_by_role("button", name="A training sample").click()
+    page.evaluate("chalk.app.setSample(chalk.embeddedSample(chalk.app, 3))")
+    assert probabilities(page) == before
+    assert "steps" not in page.locator("#chalk-bar").inner_text()
+
+
 def test_a_link_leads_to_the_same_moment(show):
     page_bytes = page_of(Ensemble((image_network(1), image_network(2))), IMAGES)
     page = show(page_bytes)

@@ -14,8 +14,10 @@ from chalknet.config import read_config
 from chalknet.data.preprocess import Scaling
 from chalknet.data.splits import split_by_recipe
 from chalknet.network.architecture import Architecture
+from chalknet.network.dense import Dense
 from chalknet.network.initializers import initial_parameters
 from chalknet.network.model import Network
+from chalknet.network.relu import Relu
 from chalknet.serving.loaded_model import resolve_model
 from chalknet.serving.page.drawing_facts import drawing_facts
 from chalknet.serving.page.embedded_model import FLOAT16, INT8, embed_model
@@ -123,6 +125,16 @@ def test_a_table_with_an_encoding_is_refused(tmp_path):
     run = chalknet.train(data, hidden=[4], epochs=1)
     with pytest.raises(chalknet.ConfigError, match="a page takes numbers only"):
         chalknet.export_model(run.network, tmp_path / "page.html", "html")
+
+
+def test_a_layer_that_the_page_cannot_compute_is_refused():
+    class Strange(Relu):
+        type = "strange"
+
+    architecture = Architecture(7, layers=[Dense(3), Strange(), Dense(4)])
+    network = Network(architecture, initial_parameters(architecture, 0), tuple("abcd"))
+    with pytest.raises(chalknet.ConfigError, match="layers of type strange, which a page cannot compute"):
+        embed_model(network)
 
 
 def test_data_that_are_gone_leave_a_page_without_samples(run, tmp_path):

@@ -9,11 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chalknet.config import ACTIVATION_NAMES
 from chalknet.errors import ConfigError
 from chalknet.network.architecture import NamedLayer
 from chalknet.network.layer import Parameters
 from chalknet.network.model import Classifier, Ensemble, Network
 
+# The layer types that the page has an object for, in assets/.
+PAGE_LAYERS = frozenset(
+    (*ACTIVATION_NAMES, "batch_norm", "dense", "dropout", "parametric_activation", "periodic_embedding", "scale")
+)
 FLOAT16, INT8 = "float16", "int8"
 MAX_INT8 = 127
 
@@ -46,12 +51,19 @@ def embed_model(model: Classifier, precision: str = FLOAT16) -> EmbeddedModel:
         precision: "float16" or "int8".
 
     Raises:
-        ConfigError: the model reads a table with categories, dates or missing values.
+        ConfigError: the model reads a table with categories, dates or missing values, or has a layer
+            that the page cannot compute.
     """
     if model.encoding is not None:
         raise ConfigError(
             "the model reads a table with categories, dates or missing values, and a page takes numbers only. "
             "Use chalknet serve for this model."
+        )
+    unknown = sorted({layer.type for layer in model.architecture.layers} - PAGE_LAYERS)
+    if unknown:
+        raise ConfigError(
+            f"the model has layers of type {', '.join(unknown)}, which a page cannot compute. Use chalknet serve for "
+            "this model."
         )
     writer = _ArrayWriter(precision)
     members = tuple(_embed_network(network, number, writer) for number, network in enumerate(model.members, start=1))

@@ -18,6 +18,7 @@ chalk.App = class {
     this.member = 0;
     this.sample = { kind: "raw", raw: chalk.blankSample(this) };
     this.shown = null;
+    this.note = "";
     this.passes = [];
     this.tabs = chalk.tabs.filter((tab) => !tab.isAvailable || tab.isAvailable(this));
     this.bar = new chalk.SampleBar(this);
@@ -50,6 +51,7 @@ chalk.App = class {
   /** Show another sample in all tabs. */
   setSample(sample) {
     this.sample = sample;
+    for (const tab of this.tabs) tab.forgetSample?.(this);
     this.changed("sample");
   }
 
@@ -59,14 +61,20 @@ chalk.App = class {
     this.changed("member");
   }
 
-  /** Use other networks in all tabs, such as one that was trained here; null for the original ones. */
-  useNetworks(networks) {
+  /**
+   * Use other networks in all tabs, such as one that was trained here.
+   *
+   * @param {?object[]} networks null for the original ones.
+   * @param {string} note a sentence that says which networks these are.
+   */
+  useNetworks(networks, note = "") {
     this.networks = networks ?? this.originals;
+    this.note = note;
     this.member = Math.min(this.member, this.networks.length - 1);
     this.changed("parameters");
   }
 
-  /** Say that sample, member or parameters have changed, and show it. */
+  /** Say that sample, member, parameters or colors have changed, and show it. */
   changed(change) {
     if (change !== "member") this.passes = [];
     this.bar.update();
@@ -207,8 +215,19 @@ chalk.describe = () => {
   chalk.fill(document.getElementById("chalk-footer"), ...lines.map((one) => chalk.element("p", {}, one)));
 };
 
-/** Read the network and show the page. */
+/** Read the network and show the page, or say why that is not possible. */
 chalk.start = async () => {
+  try {
+    await chalk.show();
+  } catch (error) {
+    const text = typeof DecompressionStream === "undefined" ? "This browser is too old for the page. Open it in a browser from 2023 or later." : `The page cannot be shown: ${error.message}. It may be cut off. Save it again.`;
+    chalk.fill(document.getElementById("chalk-main"), chalk.element("p", { class: "problem", role: "alert" }, text));
+    throw error; // so that it is in the console too
+  }
+};
+
+/** Read the network and show the page. */
+chalk.show = async () => {
   const { networks, scaling } = await chalk.readNetworks();
   const samples = await chalk.readSamples();
   const app = new chalk.App(networks, scaling, samples);
@@ -220,5 +239,6 @@ chalk.start = async () => {
   chalk.describe();
   app.restore();
   addEventListener("hashchange", () => app.restore());
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => app.changed("shown"));
   document.documentElement.dataset.ready = "true"; // tests wait for it
 };

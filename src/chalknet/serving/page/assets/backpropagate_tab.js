@@ -157,20 +157,29 @@ chalk.BackpropagateTab = class {
   takeStep() {
     const { app } = this;
     const result = this.compute();
-    if (!this.trail.length) this.base = app.networks;
+    if (!this.trail.length) [this.base, this.baseNote] = [app.networks, app.note];
     const network = chalk.copyNetwork(app.network);
     this.optimizerState ??= {};
     chalk.takeStep(network, result.gradients, this.settings, this.optimizerState);
     this.trail.push({ before: { loss: result.loss, probability: result.probabilities[result.label] } });
     this.label = result.label;
-    app.useNetworks(app.networks.map((one, m) => (m === app.member ? network : one)));
+    const n = this.trail.length;
+    const note = `The network has taken ${n} ${n === 1 ? "step" : "steps"} in the tab Backpropagate.`;
+    app.useNetworks(app.networks.map((one, m) => (m === app.member ? network : one)), note);
   }
 
+  /** Take back all steps. */
   reset() {
     const wasChanged = this.trail.length > 0;
     this.trail = [];
     this.optimizerState = {};
-    if (wasChanged) this.app.useNetworks(this.base);
+    if (wasChanged) this.app.useNetworks(this.base, this.baseNote);
+  }
+
+  /** Take back all steps and the chosen class, as another sample is shown. */
+  forgetSample() {
+    this.label = null;
+    this.reset();
   }
 
   /** Return the state for the address. */
@@ -266,12 +275,11 @@ chalk.backpropagateTab = {
   render(container, app) {
     this.view = new chalk.BackpropagateTab(container, app);
   },
-  update(app, change) {
-    if (change === "sample") {
-      this.view.label = null;
-      this.view.reset();
-    }
+  update() {
     this.view.update();
+  },
+  forgetSample() {
+    this.view?.forgetSample();
   },
   state() {
     return this.view.state();

@@ -24,6 +24,7 @@ const chalk = {
  *   render(container, app) {function}: builds the content once, when the tab is first shown;
  *   update(app, change) {function, optional}: shows what changed while the tab is visible, and
  *     when it becomes visible; change is "sample", "member", "parameters" or "shown";
+ *   forgetSample(app) {function, optional}: called when another sample is chosen, in any tab;
  *   state() {function, optional}: JSON-ready state for the address, or null;
  *   hidesSample {boolean, optional}: whether the tab has nothing to do with the sample;
  *   restore(state, app) {function, optional}: shows a state again; called after render.

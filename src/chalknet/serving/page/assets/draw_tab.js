@@ -125,6 +125,7 @@ chalk.DrawTab = class {
       chalk.drawGray(this.seen, sample.raw, model.image_shape);
       if (sample.kind !== "drawing" && this.area.strokes.length) this.area.show([]);
       else if (sample.kind === "drawing" && this.area.pointer == null && sample.strokes !== this.shownStrokes) this.area.show(sample.strokes);
+      else this.area.draw(); // in the colors of the theme
       this.shownStrokes = sample.strokes;
     } else if (document.activeElement?.closest(".fields") === null || !this.fields.includes(document.activeElement)) {
       this.fields.forEach((field, at) => (field.value = String(Number(sample.raw[at].toPrecision(7)))));

@@ -55,8 +55,8 @@ chalk.SampleBar = class {
     const p = app.probabilities();
     const best = p.indexOf(Math.max(...p));
     chalk.fill(this.says, "The network says ", chalk.element("strong", {}, model.class_names[best]), ` with probability ${chalk.percent(p[best])}.`);
-    const name = sample.label === undefined ? null : model.class_names[sample.label];
-    this.origin.textContent = name === null ? chalk.sampleTitle(app, sample) : `${chalk.sampleTitle(app, sample)}. True class: ${name}`;
+    const name = sample.label === undefined ? "" : `True class: ${model.class_names[sample.label]}.`;
+    this.origin.textContent = [`${chalk.sampleTitle(app, sample)}.`, name, app.note].filter(Boolean).join(" ");
   }
 };
 
@@ -64,9 +64,12 @@ chalk.SampleBar = class {
 chalk.sampleTitle = (app, sample) => {
   if (sample.kind === "drawing") return sample.strokes.length ? "Your drawing" : "Nothing is drawn yet";
   if (sample.kind !== "embedded") return app.model.image_shape ? "An image" : "Your values";
-  const { n_train: train, held_out: split } = app.samples;
-  if (sample.index < train) return `Training sample ${sample.index}`;
-  return `${split === "test" ? "Test" : "Validation"} sample ${sample.index}`;
+  const { n_train: train, n_held_out: held, held_out: split, count } = app.samples;
+  const kind = split === "test" ? "test sample" : "validation sample";
+  const place = (index, n) => `${(index + 1).toLocaleString("en")} of ${n.toLocaleString("en")}`;
+  if (sample.index < train) return `Training sample ${place(sample.index, train)}`;
+  if (sample.index < train + held) return `${kind.charAt(0).toUpperCase()}${kind.slice(1)} ${place(sample.index - train, held)}`;
+  return `Mistake ${place(sample.index - train - held, count - train - held)}, a ${kind}`;
 };
 
 /** Return a button that changes between the themes of the system, light and dark. */
@@ -77,7 +80,7 @@ chalk.themeButton = () => {
     const theme = themes[(themes.indexOf(document.documentElement.dataset.theme ?? "") + 1) % 3];
     document.documentElement.dataset.theme = theme;
     button.textContent = text(theme);
-    chalk.app.changed("parameters"); // canvases are drawn in the colors of the theme
+    chalk.app.changed("shown"); // canvases are drawn in the colors of the theme
   });
   return button;
 };
