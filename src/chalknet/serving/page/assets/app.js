@@ -93,7 +93,7 @@ chalk.App = class {
     }
     this.render(tab);
     this.shown = { tab };
-    this.bar.element.hidden = Boolean(tab.hidesSample);
+    document.getElementById("chalk-bar").hidden = Boolean(tab.hidesSample);
     this.bar.update();
     tab.update?.(this, "shown");
     this.saveAddress();

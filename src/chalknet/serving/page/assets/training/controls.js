@@ -54,11 +54,13 @@ chalk.radios = (legend, options, onchange) => {
   return group;
 };
 
-/** Return a labeled check box. */
+/** Return a labeled check box, with a function `show(value)`. */
 chalk.checkBox = (label, value, onchange) => {
   const input = chalk.element("input", { type: "checkbox", onchange: () => onchange(input.checked) });
-  input.checked = value;
-  return chalk.element("label", { class: "choice" }, input, label);
+  const field = chalk.element("label", { class: "choice" }, input, label);
+  field.show = (one) => (input.checked = one);
+  field.show(value);
+  return field;
 };
 
 /**

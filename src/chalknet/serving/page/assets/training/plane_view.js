@@ -41,17 +41,21 @@ chalk.planeGrid = ({ low, high }, { shift, scale }, n) => {
 
 /** The field of decisions with the samples on it, and a map of every hidden unit. */
 chalk.PlaneView = class {
-  constructor() {
+  /** `onlines(value)` is called when the lines are switched on or off. */
+  constructor(onlines) {
     this.canvas = chalk.element("canvas", { class: "plane", role: "img" });
     this.field = chalk.element("canvas", { width: chalk.FIELD_POINTS, height: chalk.FIELD_POINTS });
     this.showsLines = true;
     this.legend = chalk.element("ul", { class: "classes" });
-    const lines = chalk.checkBox("Show a line for each unit of the first hidden layer, where its h = 0", true, (value) => {
-      this.showsLines = value;
-      this.draw();
-    });
+    this.linesBox = chalk.checkBox("Show a line for each unit of the first hidden layer, where its h = 0", true, onlines);
     this.maps = chalk.element("div", { class: "maps" });
-    this.element = chalk.element("div", {}, this.canvas, this.legend, lines);
+    this.element = chalk.element("div", {}, this.canvas, this.legend, this.linesBox);
+  }
+
+  showLines(value) {
+    this.showsLines = value;
+    this.linesBox.show(value);
+    this.draw();
   }
 
   /** Show other samples. */

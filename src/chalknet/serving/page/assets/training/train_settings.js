@@ -14,11 +14,18 @@ chalk.trainValues = {
   classes: [2, 3, 4, 5, 6, 7, 8, 9, 10],
 };
 
-/** The mode "samples": the samples of the page. The mode "plane": points with two inputs. */
+/**
+ * The mode "samples": the samples of the page. The mode "plane": points with two inputs.
+ *
+ * images: what the images of hidden units show, the "weights" or their "change" since the start.
+ * lines: whether the plane has a line for each hidden unit.
+ */
 chalk.trainDefaults = {
   mode: "samples",
   seed: 521,
   speed: 0,
+  images: "change",
+  lines: true,
   samples: { hidden: 100, rate: 1e-4, momentum: 0.9, batch: 0, epochs: 200 },
   plane: {
     hidden: 16, second: 0, rate: 5e-3, momentum: 0.9, batch: 20, epochs: 500,
@@ -55,6 +62,8 @@ chalk.fitsSetting = (name, value) => {
   const isWhole = Number.isInteger(value);
   const limits = { rate: [0, 10], momentum: [0, 0.9999], noise: [0, 10] }[name];
   if (limits) return within(...limits);
+  if (name === "lines") return true;
+  if (name === "images") return ["change", "weights"].includes(value);
   if (name === "mode") return ["samples", "plane"].includes(value);
   if (name === "set") return Object.hasOwn(chalk.toySets, value);
   const whole = {

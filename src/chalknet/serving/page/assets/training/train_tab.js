@@ -173,7 +173,9 @@ chalk.TrainTab = class {
     Object.assign(this.settings, settings);
     if ("mode" in settings) this.useData();
     else if ("seed" in settings) this.restart();
-    else if (this.wantsToPlay) this.sendPlay(this.target);
+    else if ("speed" in settings && this.wantsToPlay) this.sendPlay(this.target);
+    this.view.showSettings();
+    this.redraw();
     this.app.saveAddress();
   }
 

@@ -4,30 +4,30 @@ const HIGH_LOSS = 2; // times the loss of a guess, above which the page warns
 chalk.TrainView = class {
   constructor(tab) {
     this.tab = tab;
-    this.plane = new chalk.PlaneView();
+    this.plane = new chalk.PlaneView((lines) => tab.changeShared({ lines }));
     this.curves = new chalk.Curves();
     this.images = new chalk.WeightImages((unit, input) => tab.follow({ unit, input }));
     this.rule = new chalk.UpdateRule((change) => tab.follow(change));
     this.mode = chalk.radios("Train with", [["samples", "the samples of this page"], ["plane", "points in the plane"]],
       (mode) => tab.changeShared({ mode }));
     if (!tab.hasSamples) this.mode.hidden = true;
+    this.samplesText = chalk.element("p", { class: "soft" });
     this.buildState();
     this.sliders = chalk.element("div", { class: "sliders" });
     this.dataBox = this.buildDataBox();
-    this.change = chalk.checkBox("Show the change since the initial weights", false, (value) => {
-      this.images.showsChange = value;
-      tab.redraw();
-    });
+    this.change = chalk.radios("Show", [["change", "the change since the initial weights"], ["weights", "the weights"]],
+      (images) => tab.changeShared({ images }));
     const picture = chalk.element("section", { class: "box train-picture" }, (this.pictureTitle = chalk.element("h3")),
       (this.pictureHint = chalk.element("p", { class: "soft" })), this.change, this.images.element, this.plane.element);
     this.mapsBox = chalk.element("section", { class: "box" }, chalk.element("h3", {}, "Hidden units"), this.plane.maps);
     const box = (kind, ...children) => chalk.element("section", { class: `box ${kind}` }, ...children);
     this.element = chalk.element("div", { class: "train-tab" },
-      box("train-control", chalk.element("h2", {}, "Train a network"), this.mode, this.buttons, this.status, this.live, this.warning, this.dataBox),
+      box("train-control", chalk.element("h2", {}, "Train a network"), this.mode, this.buttons, this.status, this.live,
+        this.warning, this.samplesText),
       chalk.element("div", { class: "train-results" },
-        picture, box("train-curves", chalk.element("h3", {}, "Learning curves"), this.stopping, this.curves.element), this.mapsBox,
-        box("train-wide", chalk.element("h3", {}, "The update rule"), this.rule.element)),
-      box("train-settings", chalk.element("h3", {}, "Settings"), this.sliders));
+        picture, box("train-curves", chalk.element("h3", {}, "Learning curves"), this.stopping, this.curves.element), this.mapsBox),
+      chalk.element("div", { class: "train-settings" }, this.dataBox, box("", chalk.element("h3", {}, "Settings"), this.sliders)),
+      box("train-rule", chalk.element("h3", {}, "The update rule"), this.rule.element));
     this.acceptDrops();
   }
 
@@ -54,7 +54,7 @@ chalk.TrainView = class {
     });
     this.fileText = chalk.element("p", { class: "soft" });
     this.fileError = chalk.element("p", { class: "train-warning", role: "alert", hidden: true });
-    return chalk.element("div", { class: "data-box" }, this.toySliders,
+    return chalk.element("section", { class: "box data-box" }, chalk.element("h3", {}, "Points"), this.toySliders,
       chalk.button("Open a CSV file …", () => this.fileInput.click()), this.fileInput, this.fileText, this.fileError);
   }
 
@@ -79,7 +79,10 @@ chalk.TrainView = class {
     const { tab } = this;
     const { isPlane } = tab;
     this.mode.show(tab.settings.mode);
+    this.change.show(tab.settings.images);
+    this.plane.showLines(tab.settings.lines);
     this.dataBox.hidden = !isPlane;
+    this.samplesText.textContent = this.splitText();
     this.images.element.hidden = this.change.hidden = isPlane;
     this.plane.element.hidden = !isPlane;
     this.mapsBox.hidden = !isPlane;
@@ -98,6 +101,15 @@ chalk.TrainView = class {
     this.showFollowed();
     this.warning.hidden = true;
     this.showState();
+  }
+
+  /** Return which samples are for training, and which for validation. */
+  splitText() {
+    const { train, valid } = this.tab.samples;
+    const count = (part) => part.length.toLocaleString("en-US");
+    return this.tab.isPlane
+      ? `${count(train)} random points are for training, and ${count(valid)} for validation.`
+      : `${count(train)} samples are for training, and ${count(valid)} others for validation.`;
   }
 
   buildSliders() {
@@ -141,7 +153,7 @@ chalk.TrainView = class {
     const { tab } = this;
     const { chosen } = tab;
     const values = chalk.trainValues;
-    const set = chalk.select("Points", [...(tab.file ? [["file", `file ${tab.file.fileName}`]] : []),
+    const set = chalk.select("Set", [...(tab.file ? [["file", `file ${tab.file.fileName}`]] : []),
       ...Object.entries(chalk.toySets).map(([name, one]) => [name, one.title])], tab.file ? "file" : chosen.set,
     (name) => name !== "file" && tab.change({ set: name }));
     set.dataset.setting = "set";
@@ -225,6 +237,7 @@ chalk.TrainView = class {
   showFileError(name, text) {
     this.fileError.hidden = false;
     this.fileError.textContent = `${name}: ${text}`;
+    this.fileError.scrollIntoView({ block: "nearest" });
   }
 
   showMissingFile(name) {
@@ -248,7 +261,10 @@ chalk.TrainView = class {
       : "The stopping point is the epoch with the lowest validation loss.";
     const followed = tab.followed[tab.settings.mode];
     if (tab.isPlane) this.plane.show(snapshot);
-    else this.images.draw(snapshot.parameters[0].weight, tab.initialWeight, tab.samples.shape, followed);
+    else {
+      const initial = tab.settings.images === "change" && updates > 0 ? tab.initialWeight : null;
+      this.images.draw(snapshot.parameters[0].weight, initial, tab.samples.shape, followed);
+    }
     this.rule.showTrace(snapshot.trace);
     this.warn();
     this.element.dataset.epoch = epoch;

@@ -17,12 +17,12 @@ chalk.WeightImages = class {
    * Draw the images.
    *
    * @param {Float32Array} weight (F, I).
-   * @param {Float32Array} initial (F, I) the initial weights; with `showsChange` the difference is drawn.
+   * @param {?Float32Array} initial (F, I) weights to subtract, or null.
    * @param {[number, number]} shape height and width of an image, or 1 and I for rows of numbers.
    * @param {{unit: number, input: number}} followed gets a frame.
    */
   draw(weight, initial, [height, width], followed) {
-    const drawn = this.showsChange ? weight.map((one, at) => one - initial[at]) : weight;
+    const drawn = initial ? weight.map((one, at) => one - initial[at]) : weight;
     const nUnits = weight.length / (height * width);
     const available = this.canvas.parentElement.clientWidth;
     if (!available) return;
@@ -42,7 +42,7 @@ chalk.WeightImages = class {
     this.paint(pixels, drawn, largest, fullWidth);
     context.putImageData(this.image, 0, 0);
     this.frame(context, followed);
-    this.scale.textContent = `Colors: ${chalk.number(-largest, 2)} to ${chalk.number(largest, 2)}, the largest ${this.showsChange ? "change of a weight" : "weight"} of all units.`;
+    this.scale.textContent = `Colors: ${chalk.number(-largest, 2)} to ${chalk.number(largest, 2)}, the largest ${initial ? "change of a weight" : "weight"} of all units.`;
     this.canvas.setAttribute("aria-label", `The weights of ${nUnits} hidden units as images`);
   }
 
