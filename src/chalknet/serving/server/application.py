@@ -15,11 +15,13 @@ from chalknet.machine.blas import one_blas_thread
 from chalknet.serving.prediction_tables import predictions_csv
 from chalknet.serving.predictions import Predictions
 from chalknet.serving.server.answers import predictions_answer, record, to_json
-from chalknet.serving.server.batcher import BUSY, RowBatcher
+from chalknet.serving.server.batcher import RowBatcher, too_slow
 from chalknet.serving.server.bodies import Body, json_rows, predict_body, predict_rows, single_row
 from chalknet.serving.server.guard import (
+    BUSY,
     JSON,
     LOGGER,
+    BytePool,
     Headers,
     Receive,
     RequestError,
@@ -44,7 +46,8 @@ OPEN_PREFIXES = ("/assets/", "/docs/")
 PREDICT, MODELS = "/predict", "/v1/models/"
 RELOAD_SECONDS = 1.0  # between two looks at the model files
 LARGE_JSON_BYTES = 2**18  # larger bodies are parsed in a thread
-JOBS_PER_THREAD = 16  # requests that wait for a thread
+MAX_JOBS = 256  # requests that a thread works at or that wait for one
+HELD_BODIES = 8  # memory of all bodies that arrive, and of all that wait for a thread, in bodies of the largest size
 CSV = "text/csv"
 
 
@@ -72,6 +75,7 @@ class Application:
         self._web = WebFiles(interactive_page)
         self._n_threads = max(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
         self._n_jobs = 0
+        self._arriving, self._held = (BytePool(HELD_BODIES * self._guard_limits.body_bytes) for _ in range(2))
         self.metrics = Metrics(lambda: self._n_jobs + self._batcher.n_waiting)
         for entry in registry:
             self.metrics.set_current(entry.name, True)
@@ -117,9 +121,13 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _watch_files(self) -> None:
+        """Load changed model files again, and end requests whose time is over."""
+        reloading: asyncio.Task[None] | None = None
         while True:
             await asyncio.sleep(RELOAD_SECONDS)
-            await asyncio.to_thread(self.registry.reload_changed, self._report_reload)
+            self._batcher.expire(self.limits.max_seconds)
+            if reloading is None or reloading.done():
+                reloading = asyncio.create_task(asyncio.to_thread(self.registry.reload_changed, self._report_reload))
 
     def _report_reload(self, entry: ModelEntry) -> None:
         self.metrics.count_reload(entry.name, not entry.error)
@@ -151,16 +159,10 @@ class Application:
         try:
             if scope["method"] != "POST":
                 raise RequestError(405, f"{scope['method']} is not possible here. Use POST.", [(b"allow", b"POST")])
-            content = await read_body(scope, receive, self._guard_limits)
-            async with asyncio.timeout(self.limits.max_seconds):
-                answer, media_type, n = await self._predictions(entry.model, scope, content)
+            content = await read_body(scope, receive, self._guard_limits, pool=self._arriving)
+            answer, media_type, n = await self._predictions(entry.model, scope, content)
             status = 200
             await send_answer(send, status, answer, media_type)
-        except TimeoutError:
-            status = 504
-            raise RequestError(
-                504, f"the prediction took more than {self.limits.max_seconds:g} seconds. Send less at once."
-            ) from None
         except RequestError as error:
             status = error.status
             raise
@@ -172,7 +174,7 @@ class Application:
 
     async def _predictions(self, model: ServedModel, scope: Scope, content: bytes) -> tuple[bytes, bytes, int]:
         """Return the content of the answer, its media type, and the number of samples."""
-        headers = scope["header_map"]
+        headers, n_bytes = scope["header_map"], len(content)
         header = headers.get(b"content-type", b"").decode("latin-1")
         media_type = header.partition(";")[0].strip().lower()
         wants_csv = CSV.encode() in headers.get(b"accept", b"")
@@ -181,9 +183,11 @@ class Application:
         query = scope["query_string"].decode("latin-1")
         body = Body(content, media_type, header, query)
         if media_type == "application/json" or media_type.endswith("+json"):
-            is_large = len(content) > LARGE_JSON_BYTES
+            is_large = n_bytes > LARGE_JSON_BYTES
             rows = (
-                await self._in_thread(json_rows, content, self.limits) if is_large else json_rows(content, self.limits)
+                await self._in_thread(n_bytes, json_rows, content, self.limits)
+                if is_large
+                else json_rows(content, self.limits)
             )
             values = None if query or wants_csv else single_row(rows, model.classifier)
             if values is not None:
@@ -193,26 +197,36 @@ class Application:
                     JSON,
                     1,
                 )
-            return await self._in_thread(_rows_answer, model, body, rows, self.limits, wants_csv)
-        return await self._in_thread(_body_answer, model, body, self.limits, wants_csv)
+            return await self._in_thread(n_bytes, _rows_answer, model, body, rows, self.limits, wants_csv)
+        return await self._in_thread(n_bytes, _body_answer, model, body, self.limits, wants_csv)
 
-    async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+    async def _in_thread(self, n_bytes: int, work: Callable[..., T], *arguments: Any) -> T:
         """Run a function in one of the threads.
 
+        Args:
+            n_bytes: the size of the body that it works at.
+            work: the function.
+            arguments: its arguments.
+
         Raises:
-            RequestError: too many requests wait for a thread (503).
+            RequestError: too many requests, or too large ones, wait for a thread (503); or the time is over (504).
         """
-        if self._n_jobs >= JOBS_PER_THREAD * self._n_threads:
+        if self._n_jobs >= MAX_JOBS:
             raise RequestError(503, "too many requests wait for a thread. Ask again in a second.", BUSY)
+        self._held.take(n_bytes)
         loop = asyncio.get_running_loop()
         self._n_jobs += 1
         job = self._threads.submit(work, *arguments)
         # A request whose time is over leaves its job behind, which counts until it ends.
-        job.add_done_callback(lambda _: loop.call_soon_threadsafe(self._end_job))
-        return await asyncio.wrap_future(job)
+        job.add_done_callback(lambda _: loop.call_soon_threadsafe(self._end_job, n_bytes))
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(job), self.limits.max_seconds)
+        except TimeoutError:
+            raise too_slow(self.limits.max_seconds) from None
 
-    def _end_job(self) -> None:
+    def _end_job(self, n_bytes: int) -> None:
         self._n_jobs -= 1
+        self._held.give(n_bytes)
 
     def _unknown(self, name: str) -> RequestError:
         return RequestError(404, f"there is no model {name[:100]!r}. Models: {quoted(self.registry.entries)}.")

@@ -13,11 +13,10 @@ import numpy as np
 
 from chalknet.network.arrays import FloatArray
 from chalknet.serving.inputs import value_notes
-from chalknet.serving.server.guard import LOGGER, RequestError
+from chalknet.serving.server.guard import BUSY, LOGGER, RequestError
 from chalknet.serving.server.registry import ServedModel
 
 MAX_BATCH = 256  # rows that are predicted together
-BUSY = ((b"retry-after", b"1"),)
 
 
 class RowPrediction(NamedTuple):
@@ -35,11 +34,12 @@ class RowPrediction(NamedTuple):
 
 
 class _Waiting(NamedTuple):
-    """A row that waits for its prediction: its model, its float64 values as bytes, and who waits."""
+    """A row that waits for its prediction: its model, its float64 values as bytes, who waits, and since when."""
 
     model: ServedModel
     values: bytes
     future: asyncio.Future[RowPrediction]
+    since: float
 
 
 class RowBatcher:
@@ -56,7 +56,7 @@ class RowBatcher:
     def __init__(self, max_waiting: int, observe: Callable[[int], None] = lambda _: None) -> None:
         """Start the thread."""
         self._max_waiting, self._observe = max_waiting, observe
-        self._rows = list[_Waiting]()
+        self._rows, self._in_work = list[_Waiting](), list[_Waiting]()
         self._is_busy = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._batches: SimpleQueue[list[_Waiting] | None] = SimpleQueue()
@@ -83,12 +83,24 @@ class RowBatcher:
         if self._loop is None:
             self._loop = asyncio.get_running_loop()
         future: asyncio.Future[RowPrediction] = self._loop.create_future()
-        self._rows.append(_Waiting(model, values, future))
+        self._rows.append(_Waiting(model, values, future, self._loop.time()))
         if not self._is_busy:
             self._is_busy = True
             # Requests that the event loop reads in the same round join the batch.
             self._loop.call_soon(self._dispatch)
         return future
+
+    def expire(self, seconds: float) -> None:
+        """Answer rows that have waited for longer than some seconds with an error (504).
+
+        This is called about once a second, which costs less than a timer for each row.
+        """
+        if self._loop is None:
+            return
+        limit = self._loop.time() - seconds
+        for one in (*self._in_work, *self._rows):
+            if one.since < limit and not one.future.done():
+                one.future.set_exception(too_slow(seconds))
 
     def stop(self) -> None:
         """End the thread after the batch that it is predicting."""
@@ -98,6 +110,7 @@ class RowBatcher:
     def _dispatch(self) -> None:
         batch, self._rows = self._rows[:MAX_BATCH], self._rows[MAX_BATCH:]
         batch = [one for one in batch if not one.future.done()]  # such as one whose time is over
+        self._in_work = batch
         self._observe(len(batch))
         self._batches.put(batch)
 
@@ -125,6 +138,11 @@ class RowBatcher:
             self._dispatch()
         else:
             self._is_busy = False
+
+
+def too_slow(seconds: float) -> RequestError:
+    """Return the error of a request that took longer than some seconds."""
+    return RequestError(504, f"the prediction took more than {seconds:g} seconds. Send less at once.")
 
 
 def _predict(batch: list[_Waiting]) -> list[Any]:

@@ -29,8 +29,10 @@ LOGGER = logging.getLogger("chalknet.server")
 JSON = b"application/json"
 # Headers of all answers. An application adds those for pages itself, see `page_headers`.
 ANSWER_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
+SINGLE_HEADERS = (b"host", b"authorization", b"content-length", b"content-type", b"origin")
 MAX_QUERY_BYTES = 4_096
 CLOSE = ((b"connection", b"close"),)
+BUSY = ((b"retry-after", b"1"),)  # of answers with status 503
 CORS_SECONDS = b"600"  # for which a browser remembers what a server allows
 
 
@@ -161,11 +163,12 @@ class Guard:
 
     def _checked_headers(self, scope: Scope) -> dict[bytes, bytes]:
         """Return the headers by name after checking those that say where a request comes from and goes to."""
-        headers = dict[bytes, bytes]()
-        for name, value in scope["headers"]:
-            if name in (b"host", b"authorization", b"content-length", b"origin") and name in headers:
-                raise RequestError(400, f"the request has two headers {name.decode()}. Send one.")
-            headers[name] = value
+        headers = dict[bytes, bytes](scope["headers"])
+        if len(headers) < len(scope["headers"]):
+            names = [name for name, _ in scope["headers"]]
+            twice = next((name for name in SINGLE_HEADERS if names.count(name) > 1), None)
+            if twice is not None:
+                raise RequestError(400, f"the request has two headers {twice.decode()}. Send one.")
         host = headers.get(b"host")
         if host is None and scope["http_version"] == "1.1":
             raise RequestError(400, "the request has no Host header.")
@@ -240,10 +243,7 @@ class _Answer:
         """Send a part of the answer."""
         if message["type"] == "http.response.start":
             self.has_begun = True
-            headers = [*message.get("headers", ()), *self.more]
-            names = {name for name, _ in headers}
-            headers += [one for one in ANSWER_HEADERS if one[0] not in names]
-            message["headers"] = headers
+            message["headers"] = [*message.get("headers", ()), *self.more, *ANSWER_HEADERS]
         await self._send(message)
 
 
@@ -270,7 +270,36 @@ async def send_answer(
     await send({"type": "http.response.body", "body": body, "more_body": more})
 
 
-async def read_body(scope: Scope, receive: Receive, limits: Limits, *, keep: bool = True) -> bytes:
+class BytePool:
+    """The memory for the bodies that arrive at the same time.
+
+    Attributes:
+        max_bytes: how much there is.
+        n_bytes: how much is in use.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        """Create a pool of which nothing is in use."""
+        self.max_bytes, self.n_bytes = max_bytes, 0
+
+    def take(self, n_bytes: int) -> None:
+        """Use some of it.
+
+        Raises:
+            RequestError: there is not so much left (503).
+        """
+        if self.n_bytes + n_bytes > self.max_bytes:
+            raise RequestError(503, "too many large requests arrive at once. Ask again in a second.", BUSY)
+        self.n_bytes += n_bytes
+
+    def give(self, n_bytes: int) -> None:
+        """Give some of it back."""
+        self.n_bytes -= n_bytes
+
+
+async def read_body(
+    scope: Scope, receive: Receive, limits: Limits, *, keep: bool = True, pool: BytePool | None = None
+) -> bytes:
     """Return the body of a request.
 
     Args:
@@ -278,12 +307,13 @@ async def read_body(scope: Scope, receive: Receive, limits: Limits, *, keep: boo
         receive: the function of ASGI.
         limits: the size and the time that it may take.
         keep: False to discard it.
+        pool: the memory that bodies share while they arrive, unless they come in one part.
 
     Raises:
-        RequestError: the body is too large (413) or does not arrive in time (408).
+        RequestError: the body is too large (413), does not arrive in time (408), or finds no memory (503).
         ClientGoneError: the client has closed the connection.
     """
-    parts, size = list[bytes](), 0
+    parts, size, taken = list[bytes](), 0, 0
     try:
         async with asyncio.timeout(limits.body_seconds):
             while True:
@@ -294,13 +324,20 @@ async def read_body(scope: Scope, receive: Receive, limits: Limits, *, keep: boo
                 size += len(part)
                 if size > limits.body_bytes:
                     raise _too_large(limits)
+                has_more = message.get("more_body", False)
+                if keep and pool is not None and (has_more or taken):
+                    pool.take(len(part))
+                    taken += len(part)
                 if keep:
                     parts.append(part)
-                if not message.get("more_body", False):
+                if not has_more:
                     scope["body_was_read"] = True
                     return parts[0] if len(parts) == 1 else b"".join(parts)
     except TimeoutError:
         raise RequestError(408, f"the body did not arrive within {limits.body_seconds:g} seconds.", CLOSE) from None
+    finally:
+        if pool is not None:
+            pool.give(taken)
 
 
 class ClientGoneError(RequestError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +43,7 @@ def read_parts(content: bytes, content_type: str, max_parts: int) -> list[Upload
     from python_multipart.exceptions import FormParserError
     from python_multipart.multipart import MultipartParser, parse_options_header
 
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # the answer says what is wrong
     boundary = parse_options_header(content_type.encode("latin-1", "replace"))[1].get(b"boundary")
     if not boundary:
         raise RequestError(422, "the Content-Type multipart/form-data has no boundary.")

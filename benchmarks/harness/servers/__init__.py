@@ -1,0 +1,1 @@
+"""Servers that benchmarks/serve.py compares `chalknet serve` with, written as FastAPI's documentation shows."""
