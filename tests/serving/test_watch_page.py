@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -13,6 +16,7 @@ from conftest import made_images, needs
 from studies.made_store import finish, made_store
 
 import chalknet
+from chalknet.cli.main import main
 from chalknet.errors import ChalknetError
 from chalknet.reporting.live_document import LivePage
 from chalknet.serving.server.access import Access
@@ -222,3 +226,32 @@ def test_a_training_is_followed_in_the_browser(open_page):
         source.finish()
         page.get_by_text("Finished after 30 epochs").first.wait_for()
         assert page.locator("#section-curves svg polyline").count() == 4
+
+
+def test_the_command_prints_its_address_and_ends_by_ctrl_c(tmp_path):
+    made_store(tmp_path, "hidden=3", seeds=1)
+    command = [sys.executable, "-m", "chalknet", "study", "watch", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline()
+            assert json.loads(ask(line.split()[1])[2])["phase"] == "finished"
+            process.send_signal(signal.SIGINT)
+            _, printed = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert (process.returncode, printed.strip()) == (130, "chalknet: stopped.")
+
+
+@pytest.mark.parametrize("command", ["train --hidden 4", "study --vary hidden=3,4 --seeds 1 --jobs 1"])
+def test_commands_show_a_page_while_they_work(letters, capsys, command):
+    sizes = ["--recipe", "writeup", "--epochs", "2", "--train", "160", "--valid", "40"]
+    words = [*command.split(), "--data", letters, *sizes, "--out", "out", "--watch", "0", "--quiet"]
+    assert main(words) == 0
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("watch: http://127.0.0.1:")
+    assert last == "watch: to see the page again: chalknet study watch out"
+
+
+def test_other_machines_need_a_token(tmp_path, capsys):
+    assert main(["study", "watch", str(tmp_path), "--host", "0.0.0.0", "--port", "0"]) == 2
+    assert "a token is needed" in capsys.readouterr().err

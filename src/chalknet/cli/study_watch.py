@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 
 import cloup
 
 from chalknet.cli.command import command
+from chalknet.cli.options import print_notes
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import FILE, FOLDER
 from chalknet.cli.watch_page import parse_port
@@ -31,8 +34,22 @@ from chalknet.cli.watch_page import parse_port
     metavar="FILE",
     help="File with the token that the page asks for.  [default: the environment variable CHALKNET_TOKEN, if set]",
 )
+@cloup.option(
+    "--allow-host",
+    "allow_hosts",
+    metavar="NAME",
+    multiple=True,
+    help="Further name of this machine that browsers may have in the address. Can be repeated.",
+)
 @cloup.option("--open", "open_browser", is_flag=True, help="Open the page in the browser of this machine.")
-def watch(folder: str, host: str, port: str | None, token_file: str | None, open_browser: bool) -> None:
+def watch(
+    folder: str,
+    host: str,
+    port: str | None,
+    token_file: str | None,
+    allow_hosts: tuple[str, ...],
+    open_browser: bool,
+) -> None:
     """Follow a study or a training in the browser.
 
     The page refreshes by itself. It shows the runs that are done, running, failed and waiting, the
@@ -51,11 +68,20 @@ def watch(folder: str, host: str, port: str | None, token_file: str | None, open
 
     place = Path(folder)
 
-    def on_start(address: str) -> None:
+    def on_start(address: str, notes: Sequence[str]) -> None:
+        print_notes(notes, quiet=False)
         echo(f"watch: {address}   (Ctrl-C ends it)")
         if not place.exists():
             echo(f"note: {place} does not exist yet. The page waits for a study or a training in it.", err=True)
+        sys.stdout.flush()
         if open_browser:
             webbrowser.open(address)
 
-    serve_page(place, host=host, port=parse_port(port), token_file=token_file, on_start=on_start)
+    serve_page(
+        place,
+        host=host,
+        port=parse_port(port),
+        token_file=token_file,
+        allow_hosts=allow_hosts,
+        on_start=on_start,
+    )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from chalknet.errors import ChalknetError, ConfigError, StoreError
-from chalknet.serving.server.access import resolve_access
+from chalknet.serving.server.access import Access, resolve_access
 from chalknet.serving.server.guard import Guard, Limits
 from chalknet.serving.server.running import Server, address_of, bind_socket, import_extra
 from chalknet.serving.watch.app import PAGE_FILES, WatchApp
@@ -26,7 +26,8 @@ def watch(
     host: str = "127.0.0.1",
     port: int | None = None,
     token_file: str | Path | None = None,
-    on_start: Callable[[str], None] | None = None,
+    allow_hosts: Sequence[str] = (),
+    on_start: Callable[[str, Sequence[str]], None] | None = None,
 ) -> None:
     """Serve a page that follows the study or the training in a folder, until Ctrl-C.
 
@@ -39,7 +40,9 @@ def watch(
         port: the port; 0 for a free one; None for 8001, or a free one if it is in use.
         token_file: a file with the token that browsers must give; by default the environment variable
             CHALKNET_TOKEN, if it is set.
-        on_start: called with the address of the page when the server answers.
+        allow_hosts: further names of this machine that browsers may have in the address.
+        on_start: called with the address of the page and with notes on the settings when the server
+            answers.
 
     Raises:
         ConfigError: the port is in use, another machine could reach the server and there is no token,
@@ -50,12 +53,13 @@ def watch(
     """
     place = Path(folder)
     check_folder(place)
-    server, address, _ = _server(FolderSource(place), host, port, token_file)
-    server.run(lambda: on_start(address) if on_start is not None else None)
+    access = resolve_access(host, token_file=token_file, host_names=allow_hosts)
+    server, address, _ = _server(FolderSource(place), access, port)
+    server.run(lambda: on_start(address, access.notes) if on_start is not None else None)
 
 
 @contextmanager
-def watching(source: Source, *, host: str = "127.0.0.1", port: int | None = None) -> Iterator[str]:
+def watching(source: Source, *, port: int | None = None) -> Iterator[str]:
     """Serve a page in a thread of this process while a block runs, and yield its address.
 
     At the end, also after an error of chalknet, a browser that follows the page gets a few seconds to
@@ -63,13 +67,12 @@ def watching(source: Source, *, host: str = "127.0.0.1", port: int | None = None
 
     Args:
         source: what the page shows.
-        host: as in `watch`.
-        port: as in `watch`.
+        port: as in `watch`. Only this machine can open the page.
 
     Raises:
         ConfigError, MissingExtraError: as in `watch`.
     """
-    server, address, app = _server(source, host, port, None)
+    server, address, app = _server(source, Access(), port)
     with server:
         try:
             yield address
@@ -87,14 +90,13 @@ def check_folder(folder: Path) -> None:
         raise StoreError(f"{folder}: holds neither a study nor a training. Give the folder of one.")
 
 
-def _server(source: Source, host: str, port: int | None, token_file: str | Path | None) -> tuple[Server, str, WatchApp]:
+def _server(source: Source, access: Access, port: int | None) -> tuple[Server, str, WatchApp]:
     """Return a server that does not run yet, its address and its application."""
     if isinstance(port, bool) or not isinstance(port, int | None):
         raise ConfigError(f"port (--port) must be an integer in 0..65535, got {port!r}.")
-    access = resolve_access(host, token_file=token_file)
     app = WatchApp(source)
     import_extra("uvicorn", "httptools")
-    bound = _bound(host, port)
+    bound = _bound(access.host, port)
     try:
         server = Server(Guard(app, access, LIMITS, open_paths=PAGE_FILES), bound, LIMITS)
     except BaseException:
