@@ -15,7 +15,7 @@ from chalknet.cli.main import main
 from chalknet.cli.watch_page import parse_port
 from chalknet.errors import ChalknetError, ConfigError, DivergenceError, StoreError
 from chalknet.reporting.document import TableBlock
-from chalknet.reporting.figures import Curve, Figure, Panel
+from chalknet.reporting.figures import Curve, Figure, Panel, growing_axis
 from chalknet.reporting.live_document import MAX_POINTS, figure_data
 from chalknet.serving.watch.live_training import LiveTraining
 from chalknet.serving.watch.sources import FolderSource, TrainingSource
@@ -141,6 +141,12 @@ def test_long_curves_keep_their_peaks_and_ends():
     assert {(thin["x"][0], thin["y"][0]), (2_345.0, 99.0), (4_999.0, y[-1])} <= {
         *zip(thin["x"], thin["y"], strict=True)
     }
+
+
+def test_the_axis_of_a_growing_curve_doubles():
+    ends = [growing_axis(n_done, 200)[1] for n_done in (1, 4, 7, 8, 25, 26, 100, 101, 200)]
+    assert ends == [7, 7, 13, 13, 25, 50, 100, 200, 200]
+    assert growing_axis(1, 1) == (1, 2)
 
 
 def test_folders_of_other_things_are_refused(tmp_path, capsys):

@@ -271,7 +271,7 @@ def test_the_epochs_since_a_checkpoint_count_for_the_time_left(tmp_path):
     _, runs = made_store(tmp_path, "hidden=3", seeds=1, n_done=0)
     observer, run = StudyObserver(tmp_path), runs[0]
     history = tuple(EpochRecord(n, Scores(1.0, 0.5, 1.0), None, None, 2.0) for n in (1, 2))
-    one = UnfinishedRun(run, True, history, 10, None)
+    one = UnfinishedRun(run, True, history, 10)
     observer._histories[run.key] = ((run.key, 100 * 10**9, 1), history)
     assert observer._fraction(one, 100.0) == pytest.approx(0.2)
     assert observer._fraction(one, 106.0) == pytest.approx(0.5)

@@ -215,6 +215,19 @@ def learning_curves(history: Sequence[EpochRecord], title: str = "") -> Figure:
     )
 
 
+def growing_axis(n_done: int, n_epochs: int) -> tuple[float, float]:
+    """Return the first and the last epoch of an axis for curves that grow: the end doubles up to the last epoch.
+
+    Args:
+        n_done: epochs so far.
+        n_epochs: epochs of the whole training.
+    """
+    end = n_epochs
+    while end / 2 >= max(n_done, 4):
+        end = -(-end // 2)
+    return 1.0, float(max(end, 2))
+
+
 def split_curves(histories: Sequence[Sequence[EpochRecord]], splits: Sequence[str], measure: str) -> tuple[Curve, ...]:
     """Return a curve per split: the mean over runs with a band from smallest to largest.
 

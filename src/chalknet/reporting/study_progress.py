@@ -8,7 +8,7 @@ from chalknet.formatting import DASH, capitalized, count_of, duration, fixed, li
 from chalknet.records import EpochRecord
 from chalknet.reporting.configuration_text import configuration_words, join_configurations
 from chalknet.reporting.document import Block, Code, FigureBlock, Findings, Note, Paragraph, TableBlock
-from chalknet.reporting.figures import AXES, Figure, Panel, split_curves
+from chalknet.reporting.figures import AXES, Figure, Panel, growing_axis, split_curves
 from chalknet.reporting.live_document import LivePage, LiveSection
 from chalknet.reporting.markup import escape
 from chalknet.reporting.next_steps import (
@@ -149,15 +149,10 @@ def next_blocks(ranking: Ranking, state: StudyState) -> list[Block]:
     return [*blocks, Paragraph(what or "This command writes a report:"), Code("\n".join(commands))]
 
 
-def unfinished_table(runs: Sequence[UnfinishedRun], now: float | None = None) -> Table:
-    """Return a row for each run that is being trained or was interrupted, with its last known epoch.
-
-    Args:
-        runs: the runs.
-        now: the time in seconds since 1970, to show how long each has been trained; None to leave it out.
-    """
-    head = ("run", "state", "epoch", "training loss", "validation accuracy", *(() if now is None else ("since",)))
-    return Table("Unfinished runs", head, tuple(_unfinished_row(one, now) for one in runs[:MAX_UNFINISHED]))
+def unfinished_table(runs: Sequence[UnfinishedRun]) -> Table:
+    """Return a row for each run that is being trained or was interrupted, with its last known epoch."""
+    head = ("run", "state", "epoch", "training loss", "validation accuracy")
+    return Table("Unfinished runs", head, tuple(map(_unfinished_row, runs[:MAX_UNFINISHED])))
 
 
 def unfinished_blocks(state: StudyState, name: str = "unfinished") -> list[Block]:
@@ -281,16 +276,14 @@ def _kept_of(state: StudyState) -> KeptScores:
     return kept_of
 
 
-def _unfinished_row(one: UnfinishedRun, now: float | None) -> tuple[str, ...]:
+def _unfinished_row(one: UnfinishedRun) -> tuple[str, ...]:
     last: EpochRecord | None = one.history[-1] if one.history else None
-    since = () if now is None else (DASH if one.begun_at is None else duration(max(0.0, now - one.begun_at)),)
     return (
         f"{configuration_words(one.run.configuration)}, seed {one.run.seed}",
         "running" if one.is_running else "interrupted",
         f"{len(one.history):,} of {one.n_epochs:,}",
         DASH if last is None else fixed(last.train.loss, 4),
         DASH if last is None or last.valid is None else percent(last.valid.accuracy),
-        *since,
     )
 
 
@@ -308,7 +301,7 @@ def _unfinished_curves(runs: Sequence[UnfinishedRun], measure: str) -> Figure:
             split_curves([one.history], splits, measure),
             y_scale=value_scale(histories, splits, measure),
             y_limits=value_limits(histories, splits, measure),
-            x_limits=(1.0, float(max(one.n_epochs, 2))),
+            x_limits=growing_axis(max(map(len, histories)), one.n_epochs),
         )
         for one in runs
     )

@@ -10,7 +10,7 @@ from chalknet.config import Recipe
 from chalknet.formatting import capitalized, count_of, duration
 from chalknet.records import EpochRecord
 from chalknet.reporting.document import Block, Code, FigureBlock, Note, Paragraph, TableBlock
-from chalknet.reporting.figures import Mark
+from chalknet.reporting.figures import Mark, growing_axis
 from chalknet.reporting.live_document import LivePage, LiveSection
 from chalknet.reporting.markup import escape
 from chalknet.reporting.next_steps import report_command, watch_command
@@ -169,12 +169,15 @@ def _curve_blocks(state: TrainingState) -> list[Block]:
         splits = [split for split in SHOWN_SPLITS if one.history[0].scores(split) is not None]
         best = best_epoch(one.history, state.recipe.stopping.monitor)
         marks = () if best is None else (Mark(float(best.epoch), BEST_EPOCH),)
-        x_limits = None if one.is_finished else (1.0, float(max(state.recipe.training.epochs, 2)))
+        x_limits = None if one.is_finished else growing_axis(len(one.history), state.recipe.training.epochs)
         figure = history_curves(one.history, splits, ("loss", "accuracy"), marks, x_limits)
         which = f" of the network with seed {one.seed}" if state.n_networks > 1 else ""
         caption = f"Loss and accuracy{which} after each epoch."
         if marks:
-            caption += f" The vertical line is the best epoch so far by {MONITOR_NAMES[state.recipe.stopping.monitor]}."
+            so_far = "" if one.is_finished else " so far"
+            caption += (
+                f" The vertical line is the best epoch{so_far} by {MONITOR_NAMES[state.recipe.stopping.monitor]}."
+            )
         blocks.append(FigureBlock(f"curves-{one.seed}", figure, caption, f"{caption} The table has the last scores."))
     return blocks
 

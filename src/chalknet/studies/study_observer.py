@@ -59,14 +59,12 @@ class UnfinishedRun:
         is_running: whether a process trains it now.
         history: the epochs of its last checkpoint; () before the first one.
         n_epochs: number of epochs of its recipe.
-        begun_at: when its training began, in seconds since 1970; None if that is not recorded.
     """
 
     run: RunKey
     is_running: bool
     history: tuple[EpochRecord, ...]
     n_epochs: int
-    begun_at: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,14 +260,12 @@ class StudyObserver:
             self.folder,
             self._load_record,
         )
-        begun = {(key, seed): at for at, key, seed, event, _ in content.events if event == "begun"}
         unfinished = [
             UnfinishedRun(
                 run,
                 statuses.get(run.key) == "running",
                 self._histories[run.key][1] if run.key in self._histories else (),
                 run.configuration.recipe.training.epochs,
-                begun.get(run.key),
             )
             for run in results.runs
             if statuses.get(run.key) == "running" or run.key in checkpoints
