@@ -36,8 +36,18 @@ chalk.softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
   const BOUND = 3; // smooth_clip
   const { sigmoid, softplus } = chalk;
 
-  chalk.addActivation("relu", ["R1", "R2"], (x) => Math.max(x, 0), (x) => (x > 0 ? 1 : 0));
-  chalk.addActivation("leaky_relu", ["R3", "R4"], (x) => (x > 0 ? x : LEAK * x), (x) => (x > 0 ? 1 : LEAK));
+  chalk.addActivation(
+    "relu",
+    ["R1", "R2"],
+    (x) => Math.max(x, 0),
+    (x) => (x > 0 ? 1 : 0),
+  );
+  chalk.addActivation(
+    "leaky_relu",
+    ["R3", "R4"],
+    (x) => (x > 0 ? x : LEAK * x),
+    (x) => (x > 0 ? 1 : LEAK),
+  );
   chalk.addActivation("tanh", ["R5", "R6"], Math.tanh, (x) => 1 - Math.tanh(x) ** 2);
   chalk.addActivation("sigmoid", ["R9", "R10"], sigmoid, (x) => sigmoid(x) * (1 - sigmoid(x)));
   chalk.addActivation(
@@ -61,7 +71,12 @@ chalk.softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
       return (1 + t) / 2 + (x * (1 - t * t) * ROOT * (1 + 3 * CUBE * x * x)) / 2;
     },
   );
-  chalk.addActivation("elu", ["R15", "R16"], (x) => (x > 0 ? x : Math.expm1(x)), (x) => (x > 0 ? 1 : Math.exp(x)));
+  chalk.addActivation(
+    "elu",
+    ["R15", "R16"],
+    (x) => (x > 0 ? x : Math.expm1(x)),
+    (x) => (x > 0 ? 1 : Math.exp(x)),
+  );
   chalk.addActivation(
     "selu",
     ["R17", "R18"],
@@ -74,5 +89,10 @@ chalk.softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
     (x) => x / Math.sqrt(1 + (x / BOUND) ** 2),
     (x) => (1 + (x / BOUND) ** 2) ** -1.5,
   );
-  chalk.addActivation("identity", [null, null], (x) => x, () => 1);
+  chalk.addActivation(
+    "identity",
+    [null, null],
+    (x) => x,
+    () => 1,
+  );
 }

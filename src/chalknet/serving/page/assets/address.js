@@ -10,12 +10,18 @@ chalk.address = {
 
   /** Replace the entries of the address without a new entry in the browser's history. */
   write(entries) {
-    const text = new URLSearchParams(Object.entries(entries).filter(([, value]) => value !== null)).toString();
+    const text = new URLSearchParams(
+      Object.entries(entries).filter(([, value]) => value !== null),
+    ).toString();
     if (`#${text}` !== location.hash) history.replaceState(null, "", `#${text}`);
   },
 
   /** Return bytes as text for an address (base64 with - and _). */
-  text: (bytes) => btoa(String.fromCharCode(...bytes)).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, ""),
+  text: (bytes) =>
+    btoa(String.fromCharCode(...bytes))
+      .replace(/\+/g, "-")
+      .replace(/\//g, "_")
+      .replace(/=+$/, ""),
 
   /** Return the bytes of such a text. */
   bytes: (text) =>

@@ -144,7 +144,8 @@ chalk.App = class {
 };
 
 /** Return the sample that is shown first: the first held-out one, or an empty one. */
-chalk.blankSample = (app) => Float64Array.from({ length: app.model.n_inputs }, (_, at) => chalk.emptyValue(app, at));
+chalk.blankSample = (app) =>
+  Float64Array.from({ length: app.model.n_inputs }, (_, at) => chalk.emptyValue(app, at));
 
 /** Return the raw value of input `at` where nothing is drawn or given. */
 chalk.emptyValue = (app, at) => chalk.data.drawing.background ?? app.scaling.shift?.[at] ?? 0;
@@ -169,7 +170,8 @@ chalk.sampleOfText = (text, app) => {
   }
   if (kind === "d" && app.model.image_shape) return chalk.drawnSample(app, chalk.strokesOfText(rest));
   if (kind !== "n" && kind !== "b") return null;
-  const raw = kind === "n" ? Float64Array.from(rest.split("_"), Number) : Float64Array.from(chalk.address.bytes(rest));
+  const raw =
+    kind === "n" ? Float64Array.from(rest.split("_"), Number) : Float64Array.from(chalk.address.bytes(rest));
   return raw.length === app.model.n_inputs && raw.every(Number.isFinite) ? { kind: "raw", raw } : null;
 };
 
@@ -186,12 +188,17 @@ chalk.buildTabs = (app) => {
   const bar = document.getElementById("chalk-tabs");
   const main = document.getElementById("chalk-main");
   for (const tab of app.tabs) {
-    tab.button = chalk.button(tab.title, () => app.show(tab.id), {
+    const title = typeof tab.title === "function" ? tab.title(app) : tab.title;
+    tab.button = chalk.button(title, () => app.show(tab.id), {
       role: "tab",
       id: `tab-${tab.id}`,
       "aria-controls": `panel-${tab.id}`,
     });
-    tab.panel = chalk.element("section", { role: "tabpanel", id: `panel-${tab.id}`, "aria-labelledby": `tab-${tab.id}` });
+    tab.panel = chalk.element("section", {
+      role: "tabpanel",
+      id: `panel-${tab.id}`,
+      "aria-labelledby": `tab-${tab.id}`,
+    });
     bar.append(tab.button);
     main.append(tab.panel);
   }
@@ -210,8 +217,12 @@ chalk.describe = () => {
   const { model, notes, version } = chalk.data;
   const many = model.members > 1 ? `${model.members} networks ` : "";
   const n = (model.n_parameters * model.members).toLocaleString("en");
-  document.getElementById("chalk-summary").textContent = `${many}${model.text}, ${n} parameters. Everything is computed in this page.`;
-  const lines = [...notes, `Formula labels such as (A1) refer to docs/derivation.md. Written by chalknet ${version}.`];
+  document.getElementById("chalk-summary").textContent =
+    `${many}${model.text}, ${n} parameters. Everything is computed in this page.`;
+  const lines = [
+    ...notes,
+    `Formula labels such as (A1) refer to docs/derivation.md. Written by chalknet ${version}.`,
+  ];
   chalk.fill(document.getElementById("chalk-footer"), ...lines.map((one) => chalk.element("p", {}, one)));
 };
 
@@ -220,8 +231,14 @@ chalk.start = async () => {
   try {
     await chalk.show();
   } catch (error) {
-    const text = typeof DecompressionStream === "undefined" ? "This browser is too old for the page. Open it in a browser from 2023 or later." : `The page cannot be shown: ${error.message}. It may be cut off. Save it again.`;
-    chalk.fill(document.getElementById("chalk-main"), chalk.element("p", { class: "problem", role: "alert" }, text));
+    const text =
+      typeof DecompressionStream === "undefined"
+        ? "This browser is too old for the page. Open it in a browser from 2023 or later."
+        : `The page cannot be shown: ${error.message}. It may be cut off. Save it again.`;
+    chalk.fill(
+      document.getElementById("chalk-main"),
+      chalk.element("p", { class: "problem", role: "alert" }, text),
+    );
     throw error; // so that it is in the console too
   }
 };

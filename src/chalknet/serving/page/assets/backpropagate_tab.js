@@ -13,7 +13,11 @@ chalk.BackpropagateTab = class {
     this.parameter = { name: "output.weight", index: null }; // null for the largest gradient
     this.settings = { optimizer: "gradient_descent", learning_rate: 0.001, momentum: 0.9 };
     this.trail = []; // loss and probability after each step
-    this.view = chalk.element("section", { class: "box details", "aria-live": "polite", "aria-label": "Step of the backward pass" });
+    this.view = chalk.element("section", {
+      class: "box details",
+      "aria-live": "polite",
+      "aria-label": "Step of the backward pass",
+    });
     this.check = chalk.element("section", { class: "box" });
     this.training = chalk.element("section", { class: "box" });
     this.controls = chalk.element("div", { class: "row" });
@@ -21,7 +25,12 @@ chalk.BackpropagateTab = class {
     this.buildTraining();
     container.append(
       this.controls,
-      chalk.element("div", { class: "columns" }, chalk.element("div", { class: "wide" }, this.view), chalk.element("div", { class: "side" }, this.check, this.training)),
+      chalk.element(
+        "div",
+        { class: "columns" },
+        chalk.element("div", { class: "wide" }, this.view),
+        chalk.element("div", { class: "side" }, this.check, this.training),
+      ),
     );
   }
 
@@ -37,24 +46,54 @@ chalk.BackpropagateTab = class {
 
   buildTraining() {
     const { settings } = this;
-    const kinds = [["gradient_descent", "gradient descent"], ["momentum", "momentum"], ["nesterov", "Nesterov momentum"], ["adam", "Adam"]];
-    const optimizer = chalk.select("Optimizer", kinds, settings.optimizer, (kind) => this.setOptimizer({ optimizer: kind }));
+    const kinds = [
+      ["gradient_descent", "gradient descent"],
+      ["momentum", "momentum"],
+      ["nesterov", "Nesterov momentum"],
+      ["adam", "Adam"],
+    ];
+    const optimizer = chalk.select("Optimizer", kinds, settings.optimizer, (kind) =>
+      this.setOptimizer({ optimizer: kind }),
+    );
     this.optimizerSelect = optimizer.querySelector("select");
-    this.rateField = chalk.element("input", { type: "number", min: 0, step: "any", value: settings.learning_rate, onchange: () => this.setOptimizer({ learning_rate: Number(this.rateField.value) }) });
+    this.rateField = chalk.element("input", {
+      type: "number",
+      min: 0,
+      step: "any",
+      value: settings.learning_rate,
+      onchange: () => this.setOptimizer({ learning_rate: Number(this.rateField.value) }),
+    });
     this.formula = chalk.element("div");
     this.results = chalk.element("div", { "aria-live": "polite" });
     this.training.append(
       chalk.element("h3", {}, "Take a step"),
-      chalk.element("div", { class: "row" }, optimizer, chalk.element("label", { class: "field" }, chalk.element("span", {}, "Learning rate r"), this.rateField)),
+      chalk.element(
+        "div",
+        { class: "row" },
+        optimizer,
+        chalk.element(
+          "label",
+          { class: "field" },
+          chalk.element("span", {}, "Learning rate r"),
+          this.rateField,
+        ),
+      ),
       this.formula,
-      chalk.element("div", { class: "row" }, chalk.button("Take one step", () => this.takeStep(), { class: "main" }), chalk.button("Reset the network", () => this.reset())),
+      chalk.element(
+        "div",
+        { class: "row" },
+        chalk.button("Take one step", () => this.takeStep(), { class: "main" }),
+        chalk.button("Reset the network", () => this.reset()),
+      ),
       this.results,
     );
   }
 
   setOptimizer(changed) {
     const rate = changed.learning_rate ?? this.settings.learning_rate;
-    Object.assign(this.settings, changed, { learning_rate: rate > 0 && Number.isFinite(rate) ? rate : 0.001 });
+    Object.assign(this.settings, changed, {
+      learning_rate: rate > 0 && Number.isFinite(rate) ? rate : 0.001,
+    });
     this.optimizerState = {};
     this.change({});
   }
@@ -84,7 +123,14 @@ chalk.BackpropagateTab = class {
     const label = this.trueLabel();
     const pass = app.pass();
     const { loss, gradLogits } = chalk.crossEntropy(pass.logits, [label]);
-    return { pass, loss, label, gradLogits, probabilities: chalk.softmax(pass.logits), ...pass.backward(gradLogits) };
+    return {
+      pass,
+      loss,
+      label,
+      gradLogits,
+      probabilities: chalk.softmax(pass.logits),
+      ...pass.backward(gradLogits),
+    };
   }
 
   update() {
@@ -96,61 +142,120 @@ chalk.BackpropagateTab = class {
     this.next.disabled = this.step === layers.length;
     this.place.textContent = `Step ${this.step + 1} of ${layers.length + 1}`;
     const choose = (name, index) => this.change({ parameter: { name, index } });
-    const parts = this.step === 0 ? chalk.lossStep(app, result) : chalk.layerStep(app, layers[this.step - 1], result, choose);
+    const parts =
+      this.step === 0
+        ? chalk.lossStep(app, result)
+        : chalk.layerStep(app, layers[this.step - 1], result, choose);
     chalk.fill(this.view, ...parts);
     chalk.fill(this.check, ...this.checkParts(result));
     this.showTraining(result);
   }
 
-  /** Return the analytic gradient of the chosen parameter beside the central difference. */
+  /** Return the fields that choose a parameter, and its gradient. */
   checkParts(result) {
-    const { math } = chalk;
-    const { app } = this;
     if (!result.gradients[this.parameter.name]) this.parameter = { name: "output.weight", index: null };
     const { name } = this.parameter;
     const gradient = result.gradients[name];
-    const index = Math.min(Math.max(0, this.parameter.index ?? chalk.largestAt(gradient)), gradient.length - 1);
-    const { numeric, above, below, delta } = chalk.centralDifference(app.network, chalk.scaled(app.scaling, app.sample.raw), result.label, name, index);
-    const analytic = gradient[index];
+    const last = gradient.length - 1;
+    const index = Math.min(Math.max(0, this.parameter.index ?? chalk.largestAt(gradient)), last);
+    const choose = (one, at) => this.change({ parameter: { name: one, index: at } });
     const names = Object.keys(result.gradients).map((one) => [one, one]);
-    const field = chalk.element("input", { type: "number", min: 0, max: gradient.length - 1, value: index, onchange: () => this.change({ parameter: { name, index: Number(field.value) } }) });
-    const difference = Math.abs(analytic - numeric) / Math.max(Math.abs(analytic), Math.abs(numeric), 1e-6);
+    const field = chalk.element("input", {
+      type: "number",
+      min: 0,
+      max: last,
+      value: index,
+      onchange: () => choose(name, Math.floor(Number(field.value)) || 0),
+    });
+    const position = `Position, 0 to ${last.toLocaleString("en")}`;
     return [
       chalk.element("h3", {}, "Check one gradient"),
       chalk.element(
         "div",
         { class: "row" },
-        chalk.select("Parameter", names, name, (one) => this.change({ parameter: { name: one, index: null } })),
-        chalk.element("label", { class: "field" }, chalk.element("span", {}, `Position, 0 to ${(gradient.length - 1).toLocaleString("en")}`), field),
-        chalk.button("Largest", () => this.change({ parameter: { name, index: null } }), { title: "The largest gradient of this parameter" }),
+        chalk.select("Parameter", names, name, (one) => choose(one, null)),
+        chalk.element("label", { class: "field" }, chalk.element("span", {}, position), field),
+        chalk.button("Largest", () => choose(name, null), {
+          title: "The largest gradient of this parameter",
+        }),
       ),
-      chalk.element("p", { class: "soft small" }, chalk.parameterPlace(app, name, index)),
+      chalk.element("p", { class: "soft small" }, chalk.parameterPlace(this.app, name, index)),
+      ...this.checkNumbers(result, name, index),
+    ];
+  }
+
+  /** Return the analytic gradient of a parameter beside the central difference. */
+  checkNumbers(result, name, index) {
+    const { math } = chalk;
+    const { app } = this;
+    const x = chalk.scaled(app.scaling, app.sample.raw);
+    const found = chalk.centralDifference(app.network, x, result.label, name, index);
+    const [analytic, numeric] = [result.gradients[name][index], found.numeric];
+    const difference = Math.abs(analytic - numeric) / Math.max(Math.abs(analytic), Math.abs(numeric), 1e-6);
+    const verdict =
+      difference < 1e-4
+        ? "✓ They agree."
+        : "They differ. Between the two points an activation can have a kink, as relu has at 0.";
+    const [above, below] = [found.above, found.below].map((one) => math.number(one, { digits: 8 }));
+    const twice = math.row(math.element("mn", "2"), math.mo("·"), math.number(found.delta, { digits: 1 }));
+    return [
       chalk.element("p", {}, "Analytic, from the formulas:"),
-      chalk.numbers(math.block(chalk.derivative("w"), math.mo("="), ...chalk.gradientProduct(app, result, name, index), math.number(analytic, { digits: 7 }))),
+      chalk.numbers(
+        math.block(
+          chalk.derivative("w"),
+          math.mo("="),
+          ...chalk.gradientProduct(app, result, name, index),
+          math.number(analytic, { digits: 7 }),
+        ),
+      ),
       chalk.element("p", {}, "Numeric, from two losses:"),
       chalk.formula("G2"),
       chalk.numbers(
-        math.block(
-          math.frac(math.row(math.number(above, { digits: 8 }), math.mo("−"), math.number(below, { digits: 8 })), math.row(math.element("mn", "2"), math.mo("·"), math.number(delta, { digits: 1 }))),
-        ),
+        math.block(math.frac(math.row(above, math.mo("−"), below), twice)),
         math.block(math.mo("="), math.number(numeric, { digits: 7 })),
       ),
-      chalk.element("p", {}, `${difference < 1e-4 ? "✓ They agree. " : ""}Relative difference: ${chalk.number(difference, 2)}`),
+      chalk.element("p", {}, `${verdict} Relative difference: ${chalk.number(difference, 2)}`),
     ];
   }
 
   showTraining(result) {
-    const label = { gradient_descent: "U2", momentum: "U1", nesterov: "U3", adam: "U5" }[this.settings.optimizer];
+    const label = { gradient_descent: "U2", momentum: "U1", nesterov: "U3", adam: "U5" }[
+      this.settings.optimizer
+    ];
     chalk.fill(this.formula, chalk.formula(label));
     this.optimizerSelect.value = this.settings.optimizer;
     this.rateField.value = this.settings.learning_rate;
     const name = this.app.model.class_names[result.label];
     const now = { loss: result.loss, probability: result.probabilities[result.label] };
     const rows = [...this.trail.map(({ before }) => before), now].map((one, k) =>
-      chalk.element("tr", {}, chalk.element("th", { scope: "row" }, k ? `after step ${k}` : "before"), chalk.element("td", {}, chalk.number(one.loss, 5)), chalk.element("td", {}, chalk.percent(one.probability))),
+      chalk.element(
+        "tr",
+        {},
+        chalk.element("th", { scope: "row" }, k ? `after step ${k}` : "before"),
+        chalk.element("td", {}, chalk.number(one.loss, 5)),
+        chalk.element("td", {}, chalk.percent(one.probability)),
+      ),
     );
-    const head = chalk.element("tr", {}, chalk.element("td"), chalk.element("th", { scope: "col" }, "Loss"), chalk.element("th", { scope: "col" }, `Probability of ${name}`));
-    chalk.fill(this.results, chalk.element("div", { class: "scroll" }, chalk.element("table", {}, chalk.element("thead", {}, head), chalk.element("tbody", {}, ...rows.slice(0, 1), ...rows.slice(1).slice(-8)))));
+    const head = chalk.element(
+      "tr",
+      {},
+      chalk.element("td"),
+      chalk.element("th", { scope: "col" }, "Loss"),
+      chalk.element("th", { scope: "col" }, `Probability of ${name}`),
+    );
+    chalk.fill(
+      this.results,
+      chalk.element(
+        "div",
+        { class: "scroll" },
+        chalk.element(
+          "table",
+          {},
+          chalk.element("thead", {}, head),
+          chalk.element("tbody", {}, ...rows.slice(0, 1), ...rows.slice(1).slice(-8)),
+        ),
+      ),
+    );
   }
 
   /** Change the parameters of the chosen network by one step, and show the loss before and after. */
@@ -165,7 +270,10 @@ chalk.BackpropagateTab = class {
     this.label = result.label;
     const n = this.trail.length;
     const note = `The network has taken ${n} ${n === 1 ? "step" : "steps"} in the tab Backpropagate.`;
-    app.useNetworks(app.networks.map((one, m) => (m === app.member ? network : one)), note);
+    app.useNetworks(
+      app.networks.map((one, m) => (m === app.member ? network : one)),
+      note,
+    );
   }
 
   /** Take back all steps. */
@@ -184,7 +292,13 @@ chalk.BackpropagateTab = class {
 
   /** Return the state for the address. */
   state() {
-    return { label: this.label, step: this.step, parameter: this.parameter, settings: this.settings, steps: this.trail.length };
+    return {
+      label: this.label,
+      step: this.step,
+      parameter: this.parameter,
+      settings: this.settings,
+      steps: this.trail.length,
+    };
   }
 
   /** Show a state again; the steps of the optimizer are taken again. */
@@ -193,7 +307,11 @@ chalk.BackpropagateTab = class {
     const isClass = Number.isInteger(label) && label >= 0 && label < this.app.model.class_names.length;
     this.label = isClass ? label : null;
     this.step = Number.isInteger(step) ? step : 0;
-    if (typeof parameter?.name === "string" && (parameter.index === null || Number.isInteger(parameter.index))) this.parameter = parameter;
+    if (
+      typeof parameter?.name === "string" &&
+      (parameter.index === null || Number.isInteger(parameter.index))
+    )
+      this.parameter = parameter;
     if (settings && settings.optimizer in chalk.optimizers) this.setOptimizer(settings);
     for (let k = 0; k < Math.min(Number(steps) || 0, 50); k++) this.takeStep();
     this.update();
@@ -201,7 +319,11 @@ chalk.BackpropagateTab = class {
 };
 
 /** Return dL/dNAME as a fraction. */
-chalk.derivative = (name) => chalk.math.frac(chalk.math.row(chalk.math.mo("∂"), chalk.math.mi("L")), chalk.math.row(chalk.math.mo("∂"), chalk.math.mi(name)));
+chalk.derivative = (name) =>
+  chalk.math.frac(
+    chalk.math.row(chalk.math.mo("∂"), chalk.math.mi("L")),
+    chalk.math.row(chalk.math.mo("∂"), chalk.math.mi(name)),
+  );
 
 /** Return D_j x_i with numbers and an equals sign for a weight of a dense layer, and [] for others. */
 chalk.gradientProduct = (app, result, name, index) => {
@@ -212,7 +334,9 @@ chalk.gradientProduct = (app, result, name, index) => {
   const d = result.gradValues[layer.position + 1][unit];
   const x = result.pass.values[layer.position][source];
   const { input } = chalk.letters(app.network, layer);
-  const factor = chalk.isNtk(layer) ? [math.mo("/"), math.root(math.element("mn", String(layer.inputs)))] : [];
+  const factor = chalk.isNtk(layer)
+    ? [math.mo("/"), math.root(math.element("mn", String(layer.inputs)))]
+    : [];
   return [
     math.sub("D", unit),
     math.sub(input, source),
@@ -227,7 +351,8 @@ chalk.gradientProduct = (app, result, name, index) => {
 };
 
 /** Return the position of the value with the largest absolute value. */
-chalk.largestAt = (values) => values.reduce((best, one, at) => (Math.abs(one) > Math.abs(values[best]) ? at : best), 0);
+chalk.largestAt = (values) =>
+  values.reduce((best, one, at) => (Math.abs(one) > Math.abs(values[best]) ? at : best), 0);
 
 /** Return where a parameter belongs, in words. */
 chalk.parameterPlace = (app, name, index) => {

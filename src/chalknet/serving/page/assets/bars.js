@@ -23,7 +23,7 @@ chalk.Bars = class {
    * @param {number} limit the value whose bar has the full length.
    */
   draw(values, selected = -1, limit = chalk.largest(values)) {
-    const order = this.shownOrder(values);
+    const order = this.shownOrder(values, selected);
     if (order.join() !== this.order.join()) this.build(order);
     order.forEach((k, row) => {
       const { bar, number, item } = this.rows[row];
@@ -37,11 +37,13 @@ chalk.Bars = class {
     });
   }
 
-  /** Return which bars are shown: all in their order, or the 15 largest of many. */
-  shownOrder(values) {
+  /** Return which bars are shown: all in their order, or of many the 15 largest and the chosen one. */
+  shownOrder(values, selected) {
     const all = Array.from(values, (_, k) => k);
     if (all.length <= 26) return all;
-    return all.sort((a, b) => values[b] - values[a]).slice(0, 15);
+    const size = this.isSigned ? (k) => Math.abs(values[k]) : (k) => values[k];
+    const largest = all.sort((a, b) => size(b) - size(a)).slice(0, 15);
+    return selected < 0 || largest.includes(selected) ? largest : [...largest.slice(0, 14), selected];
   }
 
   build(order) {
@@ -55,7 +57,11 @@ chalk.Bars = class {
         number,
       ];
       const item = this.onselect
-        ? chalk.element("button", { type: "button", class: "bar-row", onclick: () => this.onselect(k) }, ...parts)
+        ? chalk.element(
+            "button",
+            { type: "button", class: "bar-row", onclick: () => this.onselect(k) },
+            ...parts,
+          )
         : chalk.element("span", { class: "bar-row" }, ...parts);
       return { bar, number, item };
     });

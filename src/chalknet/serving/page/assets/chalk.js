@@ -19,7 +19,7 @@ const chalk = {
  *
  * @param {object} tab with
  *   id {string}: its name in addresses;
- *   title {string}: what its button says;
+ *   title {string, or a function of app}: what its button says;
  *   isAvailable(app) {function, optional}: whether this model can use the tab;
  *   render(container, app) {function}: builds the content once, when the tab is first shown;
  *   update(app, change) {function, optional}: shows what changed while the tab is visible, and

@@ -27,7 +27,10 @@ chalk.layers.dense = {
         value[n * outputs + j] = sum * factor + bias;
       }
     }
-    return { value, backward: (grad, needsGradX = true) => chalk.denseBackward(layer, p, x, rows, grad, needsGradX) };
+    return {
+      value,
+      backward: (grad, needsGradX = true) => chalk.denseBackward(layer, p, x, rows, grad, needsGradX),
+    };
   },
 };
 

@@ -12,7 +12,8 @@ chalk.element = (tag, attributes = {}, ...children) => {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") made.addEventListener(name.slice(2), value);
-    else if (value !== false && value !== null && value !== undefined) made.setAttribute(name, value === true ? "" : value);
+    else if (value !== false && value !== null && value !== undefined)
+      made.setAttribute(name, value === true ? "" : value);
   }
   made.append(...children.filter((child) => child !== null && child !== undefined));
   return made;
@@ -23,7 +24,8 @@ chalk.fill = (element, ...children) =>
   element.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
 
 /** Return a button with a text. */
-chalk.button = (text, onclick, attributes = {}) => chalk.element("button", { type: "button", onclick, ...attributes }, text);
+chalk.button = (text, onclick, attributes = {}) =>
+  chalk.element("button", { type: "button", onclick, ...attributes }, text);
 
 /**
  * Return a labeled <select>.
@@ -52,7 +54,8 @@ chalk.select = (label, options, value, onchange) => {
 chalk.digits = (value, digits = 4) => {
   const size = Math.abs(value);
   if (size === 0) return ["0", null];
-  if (size >= 1e-3 && size < 1e6) return [size.toPrecision(digits).includes("e") ? size.toFixed(0) : size.toPrecision(digits), null];
+  if (size >= 1e-3 && size < 1e6)
+    return [size.toPrecision(digits).includes("e") ? size.toFixed(0) : size.toPrecision(digits), null];
   const [text, power] = size.toExponential(digits - 1).split("e");
   return [text, Number(power)];
 };
@@ -61,7 +64,10 @@ chalk.digits = (value, digits = 4) => {
 chalk.number = (value, digits = 4) => {
   if (!Number.isFinite(value)) return String(value);
   const [text, power] = chalk.digits(value, digits);
-  const raised = power === null ? "" : ` × 10${[...String(power)].map((one) => (one === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[one])).join("")}`;
+  const raised =
+    power === null
+      ? ""
+      : ` × 10${[...String(power)].map((one) => (one === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[one])).join("")}`;
   return (value < 0 ? "−" : "") + text + raised;
 };
 

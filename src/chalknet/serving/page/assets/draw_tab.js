@@ -8,7 +8,9 @@ chalk.DrawTab = class {
       format: chalk.percent,
       onselect: (unit) => chalk.explain(app, { kind: "probability", unit }),
     });
-    this.network = new chalk.NetworkView(app, (layer, unit) => chalk.explain(app, { kind: "unit", layer: layer.position, unit }));
+    this.network = new chalk.NetworkView(app, (layer, unit) =>
+      chalk.explain(app, { kind: "unit", layer: layer.position, unit }),
+    );
     const inputs = app.model.image_shape ? this.imageInputs() : this.rowInputs();
     container.append(
       chalk.element(
@@ -18,8 +20,20 @@ chalk.DrawTab = class {
         chalk.element(
           "div",
           { class: "wide" },
-          chalk.box("Probabilities", chalk.element("p", { class: "soft small" }, this.probabilityHint()), this.probabilities.element),
-          chalk.box("Layers", chalk.element("p", { class: "soft small" }, "Each cell is one unit. Choose a unit to see how its value comes about."), this.network.element),
+          chalk.box(
+            "Probabilities",
+            chalk.element("p", { class: "soft small" }, this.probabilityHint()),
+            this.probabilities.element,
+          ),
+          chalk.box(
+            "Layers",
+            chalk.element(
+              "p",
+              { class: "soft small" },
+              "Each cell is one unit. Choose a unit to see how its value comes about.",
+            ),
+            this.network.element,
+          ),
         ),
       ),
     );
@@ -27,7 +41,9 @@ chalk.DrawTab = class {
 
   probabilityHint() {
     const n = this.app.networks.length;
-    return n > 1 ? `The mean of the probabilities of ${n} networks. Choose a class to see its formula.` : "Choose a class to see its formula.";
+    return n > 1
+      ? `The mean of the probabilities of ${n} networks. Choose a class to see its formula.`
+      : "Choose a class to see its formula.";
   }
 
   /** Return the boxes with the drawing area and with what the network sees. */
@@ -35,8 +51,18 @@ chalk.DrawTab = class {
     const { app } = this;
     const { image_shape: shape } = app.model;
     this.area = new chalk.DrawingArea(shape, (strokes) => app.setSample(chalk.drawnSample(app, strokes)));
-    const width = chalk.element("input", { type: "range", min: 4, max: 60, value: this.area.penWidth, oninput: () => (this.area.penWidth = Number(width.value)) });
-    this.seen = chalk.element("canvas", { class: "seen", role: "img", "aria-label": "What the network sees" });
+    const width = chalk.element("input", {
+      type: "range",
+      min: 4,
+      max: 60,
+      value: this.area.penWidth,
+      oninput: () => (this.area.penWidth = Number(width.value)),
+    });
+    this.seen = chalk.element("canvas", {
+      class: "seen",
+      role: "img",
+      "aria-label": "What the network sees",
+    });
     return [
       chalk.box(
         "Draw here",
@@ -44,7 +70,12 @@ chalk.DrawTab = class {
         chalk.element(
           "div",
           { class: "row" },
-          chalk.element("label", { class: "field grow" }, chalk.element("span", {}, "Width of the pen"), width),
+          chalk.element(
+            "label",
+            { class: "field grow" },
+            chalk.element("span", {}, "Width of the pen"),
+            width,
+          ),
           chalk.button("Undo", () => this.area.undo()),
           chalk.button("Clear", () => this.area.clear()),
         ),
@@ -52,7 +83,11 @@ chalk.DrawTab = class {
       chalk.box(
         `What the network sees: ${shape[0]} × ${shape[1]} pixels`,
         this.seen,
-        chalk.element("p", { class: "soft small" }, "A drawing is moved and scaled so that its margins are those of the training images."),
+        chalk.element(
+          "p",
+          { class: "soft small" },
+          "A drawing is moved and scaled so that its margins are those of the training images.",
+        ),
       ),
     ];
   }
@@ -60,16 +95,31 @@ chalk.DrawTab = class {
   /** Return the box with one field for each column of a table. */
   rowInputs() {
     const { app } = this;
-    this.fields = Array.from({ length: app.model.n_inputs }, (_, at) => chalk.element("input", { type: "number", step: "any", inputmode: "decimal", oninput: () => this.readFields() }));
-    const labels = this.fields.map((field, at) => chalk.element("label", { class: "field" }, chalk.element("span", {}, chalk.inputName(app, at)), field));
+    this.fields = Array.from({ length: app.model.n_inputs }, (_, at) =>
+      chalk.element("input", {
+        type: "number",
+        step: "any",
+        inputmode: "decimal",
+        oninput: () => this.readFields(),
+      }),
+    );
+    const labels = this.fields.map((field, at) =>
+      chalk.element("label", { class: "field" }, chalk.element("span", {}, chalk.inputName(app, at)), field),
+    );
     this.problem = chalk.element("p", { class: "problem", role: "alert" });
     return [chalk.box("Values", chalk.element("div", { class: "fields" }, ...labels), this.problem)];
   }
 
   readFields() {
-    const bad = this.fields.findIndex((field) => field.value.trim() === "" || !Number.isFinite(Number(field.value)));
+    const bad = this.fields.findIndex(
+      (field) => field.value.trim() === "" || !Number.isFinite(Number(field.value)),
+    );
     this.problem.textContent = bad < 0 ? "" : `${chalk.inputName(this.app, bad)}: a number is expected.`;
-    if (bad < 0) this.app.setSample({ kind: "raw", raw: Float64Array.from(this.fields, (field) => Number(field.value)) });
+    if (bad < 0)
+      this.app.setSample({
+        kind: "raw",
+        raw: Float64Array.from(this.fields, (field) => Number(field.value)),
+      });
   }
 
   /** Return the box with samples to choose from. */
@@ -79,13 +129,19 @@ chalk.DrawTab = class {
     const { n_train: train, n_held_out: held, count } = app.samples;
     const show = (index) => app.setSample(chalk.embeddedSample(app, index));
     const random = (from, n) => show(from + Math.floor(Math.random() * n));
-    const mistakes = Array.from({ length: count - train - held }, (_, k) => this.mistake(train + held + k, show));
+    const mistakes = Array.from({ length: count - train - held }, (_, k) =>
+      this.mistake(train + held + k, show),
+    );
     return chalk.box(
       "Samples",
       chalk.element(
         "div",
         { class: "row" },
-        held ? chalk.button(`A ${app.samples.held_out === "test" ? "test" : "validation"} sample`, () => random(train, held)) : null,
+        held
+          ? chalk.button(`A ${app.samples.held_out === "test" ? "test" : "validation"} sample`, () =>
+              random(train, held),
+            )
+          : null,
         train ? chalk.button("A training sample", () => random(0, train)) : null,
       ),
       mistakes.length ? chalk.element("h4", {}, "The most confident mistakes") : null,
@@ -124,10 +180,14 @@ chalk.DrawTab = class {
     if (model.image_shape) {
       chalk.drawGray(this.seen, sample.raw, model.image_shape);
       if (sample.kind !== "drawing" && this.area.strokes.length) this.area.show([]);
-      else if (sample.kind === "drawing" && this.area.pointer == null && sample.strokes !== this.shownStrokes) this.area.show(sample.strokes);
+      else if (sample.kind === "drawing" && this.area.pointer == null && sample.strokes !== this.shownStrokes)
+        this.area.show(sample.strokes);
       else this.area.draw(); // in the colors of the theme
       this.shownStrokes = sample.strokes;
-    } else if (document.activeElement?.closest(".fields") === null || !this.fields.includes(document.activeElement)) {
+    } else if (
+      document.activeElement?.closest(".fields") === null ||
+      !this.fields.includes(document.activeElement)
+    ) {
       this.fields.forEach((field, at) => (field.value = String(Number(sample.raw[at].toPrecision(7)))));
       this.problem.textContent = "";
     }
@@ -146,7 +206,7 @@ chalk.box = (title, ...children) => {
 
 chalk.addTab({
   id: "draw",
-  title: "Draw",
+  title: (app) => (app.model.image_shape ? "Draw" : "Predict"),
   render(container, app) {
     this.view = new chalk.DrawTab(container, app);
   },

@@ -17,7 +17,8 @@ chalk.DrawingArea = class {
       class: "drawing",
       tabindex: "0",
       role: "application",
-      "aria-label": "Drawing area. Arrow keys move the pen. Space lowers and lifts it. Backspace removes the last stroke.",
+      "aria-label":
+        "Drawing area. Arrow keys move the pen. Space lowers and lifts it. Backspace removes the last stroke.",
       width: this.size[0] * 2,
       height: this.size[1] * 2,
     });
@@ -59,7 +60,10 @@ chalk.DrawingArea = class {
   }
 
   clamped([x, y]) {
-    return [Math.min(Math.max(Math.round(x), 0), this.size[0] - 1), Math.min(Math.max(Math.round(y), 0), this.size[1] - 1)];
+    return [
+      Math.min(Math.max(Math.round(x), 0), this.size[0] - 1),
+      Math.min(Math.max(Math.round(y), 0), this.size[1] - 1),
+    ];
   }
 
   begin(point) {
@@ -78,7 +82,9 @@ chalk.DrawingArea = class {
 
   onkey(event) {
     const step = event.shiftKey ? 2 : 8;
-    const move = { ArrowRight: [step, 0], ArrowLeft: [-step, 0], ArrowDown: [0, step], ArrowUp: [0, -step] }[event.key];
+    const move = { ArrowRight: [step, 0], ArrowLeft: [-step, 0], ArrowDown: [0, step], ArrowUp: [0, -step] }[
+      event.key
+    ];
     if (event.key === "Backspace") this.undo();
     else if (event.key === " ") {
       this.cursor ??= this.size.map((one) => one >> 1);
@@ -114,7 +120,9 @@ chalk.DrawingArea = class {
   changed() {
     this.draw();
     cancelAnimationFrame(this.frame);
-    this.frame = requestAnimationFrame(() => this.onchange(this.strokes.map(({ width, points }) => ({ width, points: [...points] }))));
+    this.frame = requestAnimationFrame(() =>
+      this.onchange(this.strokes.map(({ width, points }) => ({ width, points: [...points] }))),
+    );
   }
 
   /** Show strokes that came from elsewhere, such as from the address. */

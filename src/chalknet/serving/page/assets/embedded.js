@@ -15,7 +15,8 @@ chalk.base85 = (text) => {
   const found = new Uint8Array(4 * Math.ceil(text.length / 5));
   for (let at = 0, to = 0; at < text.length; at += 5, to += 4) {
     let value = 0;
-    for (let k = at; k < at + 5; k++) value = value * 85 + (k < text.length ? values[text.charCodeAt(k)] : 84);
+    for (let k = at; k < at + 5; k++)
+      value = value * 85 + (k < text.length ? values[text.charCodeAt(k)] : 84);
     for (let k = 0; k < 4; k++) found[to + k] = Math.floor(value / 2 ** (24 - 8 * k)) & 255;
   }
   return found.subarray(0, Math.floor((text.length * 4) / 5));

@@ -8,27 +8,35 @@ chalk.ExplainTab = class {
   constructor(container, app) {
     this.app = app;
     this.selection = null;
-    this.network = new chalk.NetworkView(app, (layer, unit) => this.select({ kind: "unit", layer: layer.position, unit, weight: null }));
+    this.network = new chalk.NetworkView(app, (layer, unit) =>
+      this.select({ kind: "unit", layer: layer.position, unit, weight: null }),
+    );
     this.probabilities = new chalk.Bars({
       names: app.model.class_names,
       label: "Probabilities",
       format: chalk.percent,
       onselect: (unit) => this.select({ kind: "probability", unit }),
     });
-    this.details = chalk.element("section", { class: "box details", "aria-live": "polite", "aria-label": "Explanation" });
+    this.details = chalk.element("section", {
+      class: "box details",
+      "aria-live": "polite",
+      "aria-label": "Explanation",
+    });
     container.append(
       chalk.element(
         "div",
         { class: "columns" },
-        chalk.element(
-          "div",
-          { class: "wide" },
-          this.details,
-        ),
+        chalk.element("div", { class: "wide" }, this.details),
         chalk.element(
           "div",
           { class: "side" },
-          chalk.box("Choose a value", chalk.element("p", { class: "soft small" }, "Every cell and every bar is one value."), chalk.element("h4", {}, "Probabilities"), this.probabilities.element, this.network.element),
+          chalk.box(
+            "Choose a value",
+            chalk.element("p", { class: "soft small" }, "Every cell and every bar is one value."),
+            chalk.element("h4", {}, "Probabilities"),
+            this.probabilities.element,
+            this.network.element,
+          ),
         ),
       ),
     );
@@ -46,13 +54,20 @@ chalk.ExplainTab = class {
     const { kind, layer, unit } = this.selection ?? {};
     const best = () => {
       const p = app.probabilities();
-      return { kind: "unit", layer: app.network.layers.length - 1, unit: p.indexOf(Math.max(...p)), weight: null };
+      return {
+        kind: "unit",
+        layer: app.network.layers.length - 1,
+        unit: p.indexOf(Math.max(...p)),
+        weight: null,
+      };
     };
     const isWhole = (one, size) => Number.isInteger(one) && one >= 0 && one < size;
     if (kind === "probability") return isWhole(unit, app.model.class_names.length) ? this.selection : best();
     const found = isWhole(layer, app.network.layers.length) ? app.network.layers[layer] : null;
     if (!found || !found.acts_in_prediction || !isWhole(unit, found.outputs)) return best();
-    return isWhole(this.selection.weight, found.inputs) && found.type === "dense" ? this.selection : { ...this.selection, weight: null };
+    return isWhole(this.selection.weight, found.inputs) && found.type === "dense"
+      ? this.selection
+      : { ...this.selection, weight: null };
   }
 
   update() {
@@ -69,7 +84,9 @@ chalk.ExplainTab = class {
     return [
       chalk.element("h2", {}, `Probability of ${name}: ${chalk.percent(this.app.probabilities()[unit])}`),
       ...chalk.explainProbability(this.app, unit),
-      chalk.button(`Explain the logit of ${name}`, () => this.select({ kind: "unit", layer: this.app.network.layers.length - 1, unit, weight: null })),
+      chalk.button(`Explain the logit of ${name}`, () =>
+        this.select({ kind: "unit", layer: this.app.network.layers.length - 1, unit, weight: null }),
+      ),
     ];
   }
 
@@ -91,14 +108,33 @@ chalk.ExplainTab = class {
   /** Return a field to choose a unit by its number, and for what is behind an activation a button. */
   unitField(layer, { unit }) {
     const choose = (position, one) => this.select({ kind: "unit", layer: position, unit: one, weight: null });
-    const field = chalk.element("input", { type: "number", min: 0, max: layer.outputs - 1, value: unit, onchange: () => choose(layer.position, Number(field.value)) });
-    const before = this.app.network.layers.slice(0, layer.position).filter((one) => one.acts_in_prediction).pop();
-    const isSameUnit = before && layer.type !== "dense" && unit < before.outputs && layer.type !== "periodic_embedding";
+    const field = chalk.element("input", {
+      type: "number",
+      min: 0,
+      max: layer.outputs - 1,
+      value: unit,
+      onchange: () => choose(layer.position, Number(field.value)),
+    });
+    const before = this.app.network.layers
+      .slice(0, layer.position)
+      .filter((one) => one.acts_in_prediction)
+      .pop();
+    const isSameUnit =
+      before && layer.type !== "dense" && unit < before.outputs && layer.type !== "periodic_embedding";
     return chalk.element(
       "div",
       { class: "row" },
-      chalk.element("label", { class: "field" }, chalk.element("span", {}, `Unit, 0 to ${layer.outputs - 1}`), field),
-      isSameUnit ? chalk.button(`Explain its input: ${chalk.layerName(this.app.network, before)}`, () => choose(before.position, unit)) : null,
+      chalk.element(
+        "label",
+        { class: "field" },
+        chalk.element("span", {}, `Unit, 0 to ${layer.outputs - 1}`),
+        field,
+      ),
+      isSameUnit
+        ? chalk.button(`Explain its input: ${chalk.layerName(this.app.network, before)}`, () =>
+            choose(before.position, unit),
+          )
+        : null,
     );
   }
 
@@ -110,7 +146,11 @@ chalk.ExplainTab = class {
     const weights = p.weight.subarray(selection.unit * layer.inputs, (selection.unit + 1) * layer.inputs);
     const choose = (weight) => this.select({ ...selection, weight });
     const parts = chalk.readsImage(app, layer) ? this.images(weights, x, selection, choose) : [];
-    return [...parts, ...this.weight(layer, p, x, selection), ...this.contributions(layer, p, x, selection, choose)];
+    return [
+      ...parts,
+      ...this.weight(layer, p, x, selection),
+      ...this.contributions(layer, p, x, selection, choose),
+    ];
   }
 
   /** Return weights, input and their products as images; a pixel of the weights can be chosen. */
@@ -127,7 +167,13 @@ chalk.ExplainTab = class {
       const limit = chalk.largest(values);
       grid.draw(values, selection.weight ?? -1, limit);
       grid.element.style.aspectRatio = `${width} / ${height}`;
-      return chalk.element("figure", { class: "weights" }, chalk.element("figcaption", {}, title), grid.element, chalk.legend(limit));
+      return chalk.element(
+        "figure",
+        { class: "weights" },
+        chalk.element("figcaption", {}, title),
+        grid.element,
+        chalk.legend(limit),
+      );
     };
     return [
       chalk.element("h3", {}, "Weights as an image"),
@@ -136,7 +182,11 @@ chalk.ExplainTab = class {
         { class: "figures" },
         image("Weights W", weights, choose),
         image("Inputs x", x, choose),
-        image("Products x · W", weights.map((one, at) => one * x[at]), choose),
+        image(
+          "Products x · W",
+          weights.map((one, at) => one * x[at]),
+          choose,
+        ),
       ),
       chalk.element("p", { class: "soft small" }, "Choose a pixel to see its weight."),
     ];
@@ -164,7 +214,13 @@ chalk.ExplainTab = class {
           math.number(w, { digits: 4, inner: true }),
           math.mo("="),
           math.number(x[weight] * w, { digits: 4 }),
-          ...(factor === 1 ? [] : [math.mo(","), math.element("mtext", " divided by "), math.root(math.element("mn", String(layer.inputs)))]),
+          ...(factor === 1
+            ? []
+            : [
+                math.mo(","),
+                math.element("mtext", " divided by "),
+                math.root(math.element("mn", String(layer.inputs))),
+              ]),
         ),
       ),
       chalk.button("Show its gradient", () => chalk.showGradient(app, name, unit * layer.inputs + weight)),
@@ -174,20 +230,33 @@ chalk.ExplainTab = class {
   /** Return the inputs that contributed most, each with a button. */
   contributions(layer, p, x, selection, choose) {
     const { app } = this;
-    const terms = chalk.terms(layer, p, x, selection.unit).filter((one) => one.product !== 0).slice(0, 12);
-    const before = app.network.layers.slice(0, layer.position).filter((one) => one.acts_in_prediction).pop();
+    const terms = chalk
+      .terms(layer, p, x, selection.unit)
+      .filter((one) => one.product !== 0)
+      .slice(0, 12);
+    const before = app.network.layers
+      .slice(0, layer.position)
+      .filter((one) => one.acts_in_prediction)
+      .pop();
     const bars = new chalk.Bars({
       names: terms.map(({ at }) => (before ? `unit ${at}` : chalk.inputName(app, at))),
       label: "Largest contributions",
       format: (value) => chalk.number(value, 3),
       isSigned: true,
-      onselect: (k) => (before ? this.select({ kind: "unit", layer: before.position, unit: terms[k].at, weight: null }) : choose(terms[k].at)),
+      onselect: (k) =>
+        before
+          ? this.select({ kind: "unit", layer: before.position, unit: terms[k].at, weight: null })
+          : choose(terms[k].at),
     });
     bars.draw(terms.map((one) => one.product));
     const hint = before ? "Choose one to explain that unit." : "Choose one to see its weight.";
     return [
       chalk.element("h3", {}, "What contributed most"),
-      chalk.element("p", { class: "soft small" }, `The products of ${before ? "a unit's value" : "an input"} and its weight, the largest first. ${hint}`),
+      chalk.element(
+        "p",
+        { class: "soft small" },
+        `The products of ${before ? "a unit's value" : "an input"} and its weight, the largest first. ${hint}`,
+      ),
       bars.element,
     ];
   }

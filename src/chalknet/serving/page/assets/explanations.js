@@ -10,16 +10,24 @@ chalk.explanations = {
   dense({ layer, p, x, value, unit, input, output }) {
     const { math } = chalk;
     const terms = chalk.terms(layer, p, x, unit);
-    const shown = terms.slice(0, 4);
-    const rest = terms.slice(4).reduce((sum, one) => sum + one.product, 0) * chalk.denseFactor(layer);
+    const shown = terms.slice(0, terms.length > 5 ? 4 : 5);
+    const rest =
+      terms.slice(shown.length).reduce((sum, one) => sum + one.product, 0) * chalk.denseFactor(layer);
     const nLeft = terms.length - shown.length;
     const scale = chalk.denseFactor(layer);
     const joined = (parts) => parts.flatMap((one, k) => (k ? [math.mo("+"), ...one] : one));
     const symbols = joined(shown.map(({ at }) => [math.sub(input, at), math.sub("W", unit, at)]));
     const products = joined(
-      shown.map((one) => [math.number(x[one.at], { inner: true }), math.mo("·"), math.number(p.weight[unit * layer.inputs + one.at], { inner: true })]),
+      shown.map((one) => [
+        math.number(x[one.at], { inner: true }),
+        math.mo("·"),
+        math.number(p.weight[unit * layer.inputs + one.at], { inner: true }),
+      ]),
     );
-    const wrap = (parts) => (scale === 1 ? parts : [math.frac(math.row(...parts), math.root(math.element("mn", String(layer.inputs))))]);
+    const wrap = (parts) =>
+      scale === 1
+        ? parts
+        : [math.frac(math.row(...parts), math.root(math.element("mn", String(layer.inputs))))];
     const bias = p.bias ? [math.mo("+"), math.sub("b", unit)] : [];
     const biasNumber = p.bias ? [math.mo("+"), math.number(p.bias[unit], { inner: true })] : [];
     const dots = nLeft ? [math.mo("+"), math.mo("…")] : [];
@@ -30,7 +38,13 @@ chalk.explanations = {
         math.block(math.mo("="), ...wrap(products), ...others, ...biasNumber),
         math.block(math.mo("="), math.number(value[unit], { digits: 5 })),
       ),
-      nLeft ? chalk.element("p", { class: "soft small" }, `The ${shown.length} largest terms are shown. The other ${nLeft.toLocaleString("en")} terms sum to ${chalk.number(rest, 3)}.`) : null,
+      nLeft
+        ? chalk.element(
+            "p",
+            { class: "soft small" },
+            `The ${shown.length} largest terms are shown. The other ${nLeft.toLocaleString("en")} terms sum to ${chalk.number(rest, 3)}.`,
+          )
+        : null,
     ];
   },
 
@@ -61,13 +75,23 @@ chalk.explanations = {
           math.number(value[unit], { digits: 5 }),
         ),
       ),
-      chalk.element("p", { class: "soft small" }, "Mean and variance are the running statistics of the training, as always in prediction."),
+      chalk.element(
+        "p",
+        { class: "soft small" },
+        "Mean and variance are the running statistics of the training, as always in prediction.",
+      ),
     ];
   },
 
   scale: ({ p, x, value, unit }) => [
     chalk.numbers(
-      chalk.math.block(chalk.math.number(p.gamma[unit]), chalk.math.mo("·"), chalk.math.number(x[unit], { inner: true }), chalk.math.mo("="), chalk.math.number(value[unit], { digits: 5 })),
+      chalk.math.block(
+        chalk.math.number(p.gamma[unit]),
+        chalk.math.mo("·"),
+        chalk.math.number(x[unit], { inner: true }),
+        chalk.math.mo("="),
+        chalk.math.number(value[unit], { digits: 5 }),
+      ),
     ),
   ],
 
@@ -99,7 +123,14 @@ chalk.explanations = {
 
   periodic_embedding({ layer, p, x, value, unit }) {
     const { math } = chalk;
-    if (unit < layer.inputs) return [chalk.element("p", {}, `This value is input ${unit} of the layer, ${chalk.number(x[unit])}, unchanged.`)];
+    if (unit < layer.inputs)
+      return [
+        chalk.element(
+          "p",
+          {},
+          `This value is input ${unit} of the layer, ${chalk.number(x[unit])}, unchanged.`,
+        ),
+      ];
     const [, J, K] = layer.shapes.weight;
     const column = Math.floor((unit - layer.inputs) / J);
     const j = (unit - layer.inputs) % J;
@@ -107,7 +138,9 @@ chalk.explanations = {
       weight: p.weight[(column * J + j) * K + k],
       angle: chalk.layers.periodic_embedding.angle(layer, p, x, 0, column, k),
     }));
-    const terms = all.sort((a, b) => Math.abs(b.weight * Math.cos(b.angle)) - Math.abs(a.weight * Math.cos(a.angle))).slice(0, 3);
+    const terms = all
+      .sort((a, b) => Math.abs(b.weight * Math.cos(b.angle)) - Math.abs(a.weight * Math.cos(a.angle)))
+      .slice(0, 3);
     const shown = terms.flatMap(({ weight, angle }, k) => [
       ...(k ? [math.mo("+")] : []),
       math.number(weight, { inner: true }),
@@ -116,10 +149,20 @@ chalk.explanations = {
     return [
       chalk.formula("F1"),
       chalk.numbers(
-        math.block(...shown, math.mo("+"), math.mo("…"), math.mo("+"), math.number(p.bias[column * J + j], { inner: true })),
+        math.block(
+          ...shown,
+          math.mo("+"),
+          math.mo("…"),
+          math.mo("+"),
+          math.number(p.bias[column * J + j], { inner: true }),
+        ),
         math.block(math.mo("="), math.number(value[unit], { digits: 5 })),
       ),
-      chalk.element("p", { class: "soft small" }, `Number ${j} of the embedding of input ${column}. The largest of ${K} terms are shown.`),
+      chalk.element(
+        "p",
+        { class: "soft small" },
+        `Number ${j} of the embedding of input ${column}. The largest of ${K} terms are shown.`,
+      ),
     ];
   },
 
@@ -130,7 +173,13 @@ chalk.explanations = {
     const written = chalk.activationNumbers[layer.type]?.(h, math) ?? [math.apply("f", math.number(h))];
     return [
       chalk.numbers(
-        math.block(math.sub(output, unit), math.mo("="), math.apply("f", math.sub(input, unit)), math.mo("="), ...written),
+        math.block(
+          math.sub(output, unit),
+          math.mo("="),
+          math.apply("f", math.sub(input, unit)),
+          math.mo("="),
+          ...written,
+        ),
         math.block(math.mo("="), math.number(value[unit], { digits: 5 })),
       ),
     ];
@@ -140,24 +189,57 @@ chalk.explanations = {
 /** How activations are written with a number: functions of (h, math) that return MathML elements. */
 chalk.activationNumbers = {
   relu: (h, math) => [math.apply("max", math.number(h), math.mo(","), math.element("mn", "0"))],
-  leaky_relu: (h, math) => (h > 0 ? [math.number(h)] : [math.number(0.01), math.mo("·"), math.number(h, { inner: true })]),
+  leaky_relu: (h, math) =>
+    h > 0 ? [math.number(h)] : [math.number(0.01), math.mo("·"), math.number(h, { inner: true })],
   tanh: (h, math) => [math.apply("tanh", math.number(h))],
-  sigmoid: (h, math) => [math.frac(math.element("mn", "1"), math.row(math.element("mn", "1"), math.mo("+"), math.sup(math.mi("e"), math.number(-h))))],
+  sigmoid: (h, math) => [
+    math.frac(
+      math.element("mn", "1"),
+      math.row(math.element("mn", "1"), math.mo("+"), math.sup(math.mi("e"), math.number(-h))),
+    ),
+  ],
   silu: (h, math) => [math.number(h), math.mo("·"), math.apply("σ", math.number(h))],
   mish: (h, math) => [math.number(h), math.mo("·"), math.apply("tanh", math.apply("ζ", math.number(h)))],
   gelu: (h, math) => [
     math.frac(math.number(h), math.element("mn", "2")),
-    math.row(math.mo("("), math.element("mn", "1"), math.mo("+"), math.apply("tanh", math.apply("ψ", math.number(h))), math.mo(")")),
+    math.row(
+      math.mo("("),
+      math.element("mn", "1"),
+      math.mo("+"),
+      math.apply("tanh", math.apply("ψ", math.number(h))),
+      math.mo(")"),
+    ),
   ],
-  elu: (h, math) => (h > 0 ? [math.number(h)] : [math.sup(math.mi("e"), math.number(h)), math.mo("−"), math.element("mn", "1")]),
+  elu: (h, math) =>
+    h > 0
+      ? [math.number(h)]
+      : [math.sup(math.mi("e"), math.number(h)), math.mo("−"), math.element("mn", "1")],
   selu: (h, math) =>
     h > 0
       ? [math.element("mn", "1.0507"), math.mo("·"), math.number(h)]
-      : [math.element("mn", "1.0507"), math.mo("·"), math.element("mn", "1.6733"), math.mo("("), math.sup(math.mi("e"), math.number(h)), math.mo("−"), math.element("mn", "1"), math.mo(")")],
+      : [
+          math.element("mn", "1.0507"),
+          math.mo("·"),
+          math.element("mn", "1.6733"),
+          math.mo("("),
+          math.sup(math.mi("e"), math.number(h)),
+          math.mo("−"),
+          math.element("mn", "1"),
+          math.mo(")"),
+        ],
   smooth_clip: (h, math) => [
     math.frac(
       math.number(h),
-      math.root(math.row(math.element("mn", "1"), math.mo("+"), math.sup(math.row(math.mo("("), math.number(h), math.mo("/"), math.element("mn", "3"), math.mo(")")), math.element("mn", "2")))),
+      math.root(
+        math.row(
+          math.element("mn", "1"),
+          math.mo("+"),
+          math.sup(
+            math.row(math.mo("("), math.number(h), math.mo("/"), math.element("mn", "3"), math.mo(")")),
+            math.element("mn", "2"),
+          ),
+        ),
+      ),
     ),
   ],
   identity: (h, math) => [math.number(h)],
@@ -169,7 +251,10 @@ chalk.activationNumbers = {
  * @returns {Array<{at: number, product: number}>} product is x_i W_ji, without the factor of NTK.
  */
 chalk.terms = (layer, p, x, unit) => {
-  const all = Array.from({ length: layer.inputs }, (_, at) => ({ at, product: x[at] * p.weight[unit * layer.inputs + at] }));
+  const all = Array.from({ length: layer.inputs }, (_, at) => ({
+    at,
+    product: x[at] * p.weight[unit * layer.inputs + at],
+  }));
   return all.sort((a, b) => Math.abs(b.product) - Math.abs(a.product));
 };
 
@@ -177,7 +262,12 @@ chalk.terms = (layer, p, x, unit) => {
 chalk.letters = (network, layer) => {
   const before = network.layers.slice(0, layer.position).filter((one) => one.acts_in_prediction);
   const previous = before.pop();
-  const of = (one) => (chalk.isOutput(network, one) ? "o" : chalk.layers[one.type].isActivation || one.type === "parametric_activation" ? "g" : "h");
+  const of = (one) =>
+    chalk.isOutput(network, one)
+      ? "o"
+      : chalk.layers[one.type].isActivation || one.type === "parametric_activation"
+        ? "g"
+        : "h";
   return { input: previous ? of(previous) : "x", output: of(layer) };
 };
 
@@ -187,8 +277,12 @@ chalk.explainUnit = (app, layer, unit) => {
   const p = chalk.localParameters(layer, app.network.parameters);
   const [x, value] = [pass.values[layer.position], pass.values[layer.position + 1]];
   const type = chalk.layers[layer.type];
-  const explain = chalk.explanations[layer.type] ?? (type.isActivation ? chalk.explanations.activation : () => []);
-  return [chalk.formula(type.formulas(layer).value), ...explain({ app, layer, p, x, value, unit, ...chalk.letters(app.network, layer) })];
+  const explain =
+    chalk.explanations[layer.type] ?? (type.isActivation ? chalk.explanations.activation : () => []);
+  return [
+    chalk.formula(type.formulas(layer).value),
+    ...explain({ app, layer, p, x, value, unit, ...chalk.letters(app.network, layer) }),
+  ];
 };
 
 /** Return the explanation of a probability: softmax, and the mean for an ensemble. */
@@ -198,14 +292,32 @@ chalk.explainProbability = (app, unit) => {
   const largest = Math.max(...logits);
   const sum = logits.reduce((total, one) => total + Math.exp(one - largest), 0);
   const own = chalk.softmax(logits)[unit];
-  const power = (one) => math.sup(math.mi("e"), math.row(math.number(one), math.mo("−"), math.number(largest, { inner: true })));
-  const strongest = Array.from(logits).sort((a, b) => b - a).slice(0, 3);
+  const power = (one) =>
+    math.sup(math.mi("e"), math.row(math.number(one), math.mo("−"), math.number(largest, { inner: true })));
+  const strongest = Array.from(logits)
+    .sort((a, b) => b - a)
+    .slice(0, 3);
   const below = strongest.flatMap((one, k) => (k ? [math.mo("+"), power(one)] : [power(one)]));
   const found = [
     chalk.formula("S2"),
     chalk.numbers(
-      math.block(math.sub("p", unit), math.mo("="), math.frac(power(logits[unit]), math.row(...below, ...(logits.length > 3 ? [math.mo("+"), math.mo("…")] : [])))),
-      math.block(math.mo("="), math.frac(math.number(Math.exp(logits[unit] - largest), { digits: 4 }), math.number(sum, { digits: 4 })), math.mo("="), math.number(own, { digits: 5 })),
+      math.block(
+        math.sub("p", unit),
+        math.mo("="),
+        math.frac(
+          power(logits[unit]),
+          math.row(...below, ...(logits.length > 3 ? [math.mo("+"), math.mo("…")] : [])),
+        ),
+      ),
+      math.block(
+        math.mo("="),
+        math.frac(
+          math.number(Math.exp(logits[unit] - largest), { digits: 4 }),
+          math.number(sum, { digits: 4 }),
+        ),
+        math.mo("="),
+        math.number(own, { digits: 5 }),
+      ),
     ),
   ];
   if (app.networks.length === 1) return found;
@@ -213,8 +325,18 @@ chalk.explainProbability = (app, unit) => {
   const added = all.flatMap((one, m) => (m ? [math.mo("+"), math.number(one)] : [math.number(one)]));
   return [
     ...found,
-    chalk.element("p", {}, `That was network ${app.member + 1}. The page shows the mean of all ${all.length} networks:`),
+    chalk.element(
+      "p",
+      {},
+      `That was network ${app.member + 1}. The page shows the mean of all ${all.length} networks:`,
+    ),
     chalk.formula("M3"),
-    chalk.numbers(math.block(math.frac(math.row(...added), math.element("mn", String(all.length))), math.mo("="), math.number(app.probabilities()[unit], { digits: 5 }))),
+    chalk.numbers(
+      math.block(
+        math.frac(math.row(...added), math.element("mn", String(all.length))),
+        math.mo("="),
+        math.number(app.probabilities()[unit], { digits: 5 }),
+      ),
+    ),
   ];
 };

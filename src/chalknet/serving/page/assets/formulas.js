@@ -16,7 +16,11 @@ chalk.math = {
 
   /** Return a name with subscripts, such as W with 12 and 305. */
   sub(name, ...below) {
-    const parts = below.flatMap((one, k) => (k ? [chalk.math.mo(","), chalk.math.element("mn", String(one))] : [chalk.math.element("mn", String(one))]));
+    const parts = below.flatMap((one, k) =>
+      k
+        ? [chalk.math.mo(","), chalk.math.element("mn", String(one))]
+        : [chalk.math.element("mn", String(one))],
+    );
     return chalk.math.element("msub", chalk.math.mi(name), chalk.math.row(...parts));
   },
 
@@ -24,7 +28,11 @@ chalk.math = {
   number(value, { digits = 3, inner = false } = {}) {
     const [size, power] = chalk.digits(value, digits);
     const number = chalk.math.element("mn", size);
-    const raised = () => chalk.math.sup(chalk.math.element("mn", "10"), chalk.math.element("mn", String(power).replace("-", "−")));
+    const raised = () =>
+      chalk.math.sup(
+        chalk.math.element("mn", "10"),
+        chalk.math.element("mn", String(power).replace("-", "−")),
+      );
     const whole = power === null ? number : chalk.math.row(number, chalk.math.mo("×"), raised());
     if (!(value < 0)) return whole;
     const negative = chalk.math.row(chalk.math.mo("−"), whole);
@@ -32,7 +40,8 @@ chalk.math = {
   },
 
   /** Return a function of something: its name and the argument in parentheses. */
-  apply: (name, ...inner) => chalk.math.row(chalk.math.mi(name), chalk.math.mo("("), ...inner, chalk.math.mo(")")),
+  apply: (name, ...inner) =>
+    chalk.math.row(chalk.math.mi(name), chalk.math.mo("("), ...inner, chalk.math.mo(")")),
 
   /** Return a formula on a line of its own, which may be broken before its outermost + and = signs. */
   block(...children) {
@@ -69,8 +78,16 @@ chalk.formula = (label) => {
     if (child.localName === "mspace" && parseFloat(child.getAttribute("width")) >= 1) pieces.push([]);
     else pieces[pieces.length - 1].push(child);
   }
-  const math = chalk.element("span", { class: "math-line" }, ...pieces.map((piece) => chalk.math.whole(piece)));
-  const tag = chalk.element("span", { class: "formula-label", title: `Formula ${label} of docs/derivation.md` }, `(${label})`);
+  const math = chalk.element(
+    "span",
+    { class: "math-line" },
+    ...pieces.map((piece) => chalk.math.whole(piece)),
+  );
+  const tag = chalk.element(
+    "span",
+    { class: "formula-label", title: `Formula ${label} of docs/derivation.md` },
+    `(${label})`,
+  );
   return chalk.element("div", { class: "formula" }, math, tag);
 };
 

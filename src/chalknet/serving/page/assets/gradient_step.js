@@ -36,8 +36,18 @@ chalk.lossStep = (app, { loss, label, gradLogits, probabilities }) => {
     chalk.numbers(math.block(...difference(label))),
     chalk.element("p", {}, "p − Y for every class:"),
     bars.element,
-    chalk.element("p", { class: "soft small" }, "A positive value means that a larger logit raises the loss, so a step of the optimizer lowers this logit."),
-    loss < 0.01 ? chalk.element("p", { class: "hint" }, "The network is almost sure of this class, so all gradients are tiny. Choose another true class, or a mistake in the tab Draw.") : null,
+    chalk.element(
+      "p",
+      { class: "soft small" },
+      "A positive value means that a larger logit raises the loss, so a step of the optimizer lowers this logit.",
+    ),
+    loss < 0.01
+      ? chalk.element(
+          "p",
+          { class: "hint" },
+          "The network is almost sure of this class, so all gradients are tiny. Choose another true class, or a mistake in the tab Draw.",
+        )
+      : null,
   ];
 };
 
@@ -60,16 +70,30 @@ chalk.layerStep = (app, layer, result, choose) => {
   const parameters = Object.keys(layer.names).filter((key) => result.gradients[layer.names[key]]);
   return [
     chalk.element("h2", {}, `Through ${chalk.layerName(app.network, layer)}`),
-    labels.gradX && parameters.length ? chalk.element("p", { class: "soft small" }, `In the formulas, D is ∂L/∂${output}, the gradient that arrives.`) : null,
+    labels.gradX && parameters.length
+      ? chalk.element(
+          "p",
+          { class: "soft small" },
+          `In the formulas, D is ∂L/∂${output}, the gradient that arrives.`,
+        )
+      : null,
     labels.gradX && layer.type !== "batch_norm" ? chalk.formula(labels.gradX) : null,
     chalk.element(
       "div",
       { class: "figures" },
       chalk.gradientGrid(incoming, gradValue),
       chalk.slopeFigure(layer, result.pass.values[layer.position], input),
-      isImage ? chalk.imageGradient(app, `${outgoing}: how the loss changes with each pixel`, gradX) : chalk.gradientGrid(outgoing, gradX),
+      isImage
+        ? chalk.imageGradient(app, `${outgoing}: how the loss changes with each pixel`, gradX)
+        : chalk.gradientGrid(outgoing, gradX),
     ),
-    layer.type === "batch_norm" ? chalk.element("p", {}, "In prediction, mean and variance are fixed. So the gradient is only multiplied by γ / √(s² + ε) of each unit.") : null,
+    layer.type === "batch_norm"
+      ? chalk.element(
+          "p",
+          {},
+          "In prediction, mean and variance are fixed. So the gradient is only multiplied by γ / √(s² + ε) of each unit.",
+        )
+      : null,
     ...parameters.flatMap((key) => chalk.parameterParts(app, layer, key, result, choose)),
   ];
 };
@@ -80,18 +104,34 @@ chalk.imageGradient = (app, caption, gradX) => {
   const canvas = chalk.element("canvas", { class: "pixels large", role: "img", "aria-label": caption });
   const limit = chalk.largest(gradX);
   chalk.drawSigned(canvas, gradX, width, height, limit);
-  return chalk.element("figure", { class: "gradient" }, chalk.element("figcaption", {}, caption), canvas, chalk.legend(limit));
+  return chalk.element(
+    "figure",
+    { class: "gradient" },
+    chalk.element("figcaption", {}, caption),
+    canvas,
+    chalk.legend(limit),
+  );
 };
 
 /** Return a grid of signed gradients with a caption and a legend. */
 chalk.gradientGrid = (caption, values) => {
-  const grid = new chalk.UnitGrid({ label: caption, count: values.length, text: () => "" });
+  const grid = new chalk.UnitGrid({
+    label: caption,
+    count: values.length,
+    text: (at) => `${at}: ${chalk.number(values[at])}`,
+  });
   const limit = chalk.largest(values);
   grid.draw(values, -1, limit);
   let zeros = 0;
   for (const one of values) zeros += one === 0 ? 1 : 0;
   const note = zeros ? `, ${zeros.toLocaleString("en")} of ${values.length.toLocaleString("en")} are 0` : "";
-  return chalk.element("figure", { class: "gradient" }, chalk.element("figcaption", {}, caption + note), grid.element, chalk.legend(limit));
+  return chalk.element(
+    "figure",
+    { class: "gradient" },
+    chalk.element("figcaption", {}, caption + note),
+    grid.element,
+    chalk.legend(limit),
+  );
 };
 
 /** Return where the slope of an activation lets the gradient through; null for other layers. */
@@ -102,10 +142,20 @@ chalk.slopeFigure = (layer, x, input) => {
   const open = slopes.reduce((n, one) => n + (one === 0 ? 0 : 1), 0);
   const mask = `The mask: 1 where ${input} > 0, else 0. ${open.toLocaleString("en")} of ${x.length.toLocaleString("en")} units let the gradient through`;
   const caption = layer.type === "relu" ? mask : `The slope of ${layer.title} at each ${input}`;
-  const grid = new chalk.UnitGrid({ label: caption, count: x.length, text: () => "" });
+  const grid = new chalk.UnitGrid({
+    label: caption,
+    count: x.length,
+    text: (at) => `unit ${at}: ${chalk.number(slopes[at])}`,
+  });
   const limit = Math.max(1, chalk.largest(slopes));
   grid.draw(slopes, -1, limit);
-  return chalk.element("figure", { class: "gradient" }, chalk.element("figcaption", {}, caption), grid.element, chalk.legend(limit));
+  return chalk.element(
+    "figure",
+    { class: "gradient" },
+    chalk.element("figcaption", {}, caption),
+    grid.element,
+    chalk.legend(limit),
+  );
 };
 
 /** Return the gradient of one parameter of a layer: formula and image. */
@@ -116,9 +166,17 @@ chalk.parameterParts = (app, layer, key, result, choose) => {
   const label = chalk.layers[layer.type].formulas(layer)[key];
   const parts = [chalk.element("h3", {}, `∂L/∂${symbol} of ${name}`), label ? chalk.formula(label) : null];
   if (layer.type !== "dense" || key !== "weight") {
-    const grid = new chalk.UnitGrid({ label: name, count: gradient.length, text: (at) => `${at}: ${chalk.number(gradient[at])}`, onselect: (at) => choose(name, at) });
+    const grid = new chalk.UnitGrid({
+      label: name,
+      count: gradient.length,
+      text: (at) => `${at}: ${chalk.number(gradient[at])}`,
+      onselect: (at) => choose(name, at),
+    });
     grid.draw(gradient);
-    return [...parts, chalk.element("div", { class: "gradient" }, grid.element, chalk.legend(chalk.largest(gradient)))];
+    return [
+      ...parts,
+      chalk.element("div", { class: "gradient" }, grid.element, chalk.legend(chalk.largest(gradient))),
+    ];
   }
   return [...parts, ...chalk.weightGradient(app, layer, result, gradient, choose)];
 };
@@ -129,19 +187,39 @@ chalk.weightGradient = (app, layer, result, gradient, choose) => {
   const d = result.gradValues[layer.position + 1];
   const sorted = Array.from({ length: outputs }, (_, j) => j).sort((a, b) => Math.abs(d[b]) - Math.abs(d[a]));
   const isImage = chalk.readsImage(app, layer);
-  const rows = sorted.filter((j, rank, all) => rank < 2 || (rank < (isImage ? 12 : 6) && Math.abs(d[j]) > Math.abs(d[all[0]]) / 100));
+  const rows = sorted.filter(
+    (j, rank, all) => rank < 2 || (rank < (isImage ? 12 : 6) && Math.abs(d[j]) > Math.abs(d[all[0]]) / 100),
+  );
   const limit = chalk.largest(gradient);
   const columns = isImage ? app.model.image_shape[1] : Math.min(inputs, 50);
   const figures = rows.map((j) => {
     const row = gradient.subarray(j * inputs, (j + 1) * inputs);
     const name = chalk.unitName(app, layer, j);
-    const grid = new chalk.UnitGrid({ label: `Gradient of the weights of ${name}`, count: inputs, columns, text: (at) => `${name}, input ${at}: ${chalk.number(row[at])}`, onselect: (at) => choose(layer.names.weight, j * inputs + at) });
+    const grid = new chalk.UnitGrid({
+      label: `Gradient of the weights of ${name}`,
+      count: inputs,
+      columns,
+      text: (at) => `${name}, input ${at}: ${chalk.number(row[at])}`,
+      onselect: (at) => choose(layer.names.weight, j * inputs + at),
+    });
     grid.draw(row, -1, limit);
-    return chalk.element("figure", { class: isImage ? "weights small-weights" : "weights" }, chalk.element("figcaption", {}, name), grid.element);
+    return chalk.element(
+      "figure",
+      { class: isImage ? "weights small-weights" : "weights" },
+      chalk.element("figcaption", {}, name),
+      grid.element,
+    );
   });
-  const which = outputs > rows.length ? `The ${rows.length} units with the largest gradients of ${outputs.toLocaleString("en")}. ` : "";
+  const which =
+    outputs > rows.length
+      ? `The ${rows.length} units with the largest gradients of ${outputs.toLocaleString("en")}. `
+      : "";
   return [
-    chalk.element("p", { class: "soft small" }, `${which}Each cell is one weight. Choose one to check its gradient.`),
+    chalk.element(
+      "p",
+      { class: "soft small" },
+      `${which}Each cell is one weight. Choose one to check its gradient.`,
+    ),
     chalk.element("div", { class: "figures" }, ...figures),
     chalk.legend(limit),
   ];

@@ -82,9 +82,20 @@ chalk.figure = (caption, draw, className = "pixels") => {
 /** Return a legend of signed colors, from -limit to limit. */
 chalk.legend = (limit) => {
   const canvas = chalk.element("canvas", { class: "legend-bar", "aria-hidden": "true" });
-  chalk.drawSigned(canvas, Array.from({ length: 101 }, (_, k) => k / 50 - 1), 101, 1, 1);
+  chalk.drawSigned(
+    canvas,
+    Array.from({ length: 101 }, (_, k) => k / 50 - 1),
+    101,
+    1,
+    1,
+  );
   const ends = [-limit, 0, limit].map((one) => chalk.element("span", {}, chalk.number(one, 3)));
-  return chalk.element("div", { class: "color-scale" }, canvas, chalk.element("div", { class: "legend-ends" }, ...ends));
+  return chalk.element(
+    "div",
+    { class: "color-scale" },
+    canvas,
+    chalk.element("div", { class: "legend-ends" }, ...ends),
+  );
 };
 
 /** Return the number of columns in which so many units are shown. */
@@ -111,6 +122,10 @@ chalk.UnitGrid = class {
     this.element = chalk.element("div", { class: "unit-grid" }, this.canvas, this.mark);
     // Few units get cells of a fixed size, so that they are not stretched to the width of the page.
     this.element.style.maxWidth = `${Math.max(this.columns * 1.1, 12)}rem`;
+    this.canvas.addEventListener("pointermove", (event) => {
+      const index = this.indexAt(event);
+      this.canvas.title = index === null ? "" : this.text(index);
+    });
     if (onselect) this.listen(label);
     else {
       this.canvas.setAttribute("role", "img");
@@ -119,14 +134,16 @@ chalk.UnitGrid = class {
   }
 
   listen(label) {
-    const attributes = { role: "slider", tabindex: "0", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": this.count - 1 };
+    const attributes = {
+      role: "slider",
+      tabindex: "0",
+      "aria-label": label,
+      "aria-valuemin": 0,
+      "aria-valuemax": this.count - 1,
+    };
     for (const [name, value] of Object.entries(attributes)) this.canvas.setAttribute(name, value);
     this.canvas.setAttribute("aria-valuenow", 0);
     this.canvas.addEventListener("click", (event) => this.choose(this.indexAt(event)));
-    this.canvas.addEventListener("pointermove", (event) => {
-      const index = this.indexAt(event);
-      this.canvas.title = index === null ? "" : this.text(index);
-    });
     this.canvas.addEventListener("keydown", (event) => {
       const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: this.columns, ArrowUp: -this.columns };
       if (!(event.key in steps)) return;

@@ -31,8 +31,13 @@ chalk.inputName = (app, index) => {
 
 /** Return the name of the value that a layer reads at a position: an input or a unit before it. */
 chalk.sourceName = (app, layer, index) => {
-  const before = app.network.layers.slice(0, layer.position).filter((one) => one.acts_in_prediction).pop();
-  return before ? `${chalk.blockNames(app.network)[before.position]} ${before.type.replace(/_/g, " ")}, unit ${index}` : chalk.inputName(app, index);
+  const before = app.network.layers
+    .slice(0, layer.position)
+    .filter((one) => one.acts_in_prediction)
+    .pop();
+  return before
+    ? `${chalk.blockNames(app.network)[before.position]} ${before.type.replace(/_/g, " ")}, unit ${index}`
+    : chalk.inputName(app, index);
 };
 
 /** Return whether the values that a layer reads are the pixels of an image. */
@@ -98,9 +103,13 @@ chalk.NetworkView = class {
     const { network } = this.app;
     if (this.layers === network.layers) return;
     this.layers = network.layers;
-    this.views = chalk.actingLayers(network).map((layer) =>
-      chalk.isOutput(network, layer) ? new chalk.LogitsView(this.app, layer, this.onselect) : new chalk.LayerView(this.app, layer, this.onselect),
-    );
+    this.views = chalk
+      .actingLayers(network)
+      .map((layer) =>
+        chalk.isOutput(network, layer)
+          ? new chalk.LogitsView(this.app, layer, this.onselect)
+          : new chalk.LayerView(this.app, layer, this.onselect),
+      );
     chalk.fill(this.element, ...this.views.map((view) => view.element));
   }
 

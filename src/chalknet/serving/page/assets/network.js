@@ -69,12 +69,15 @@ chalk.scaled = (scaling, raw) => {
   const size = scaling.shift ? scaling.shift.length : 0;
   const scale = (at) => (typeof scaling.scale === "number" ? scaling.scale : scaling.scale[at % size]);
   const shift = (at) => (scaling.shift ? scaling.shift[at % size] : 0);
-  const fill = (one, at) => (Number.isNaN(one) && scaling.fill ? scaling.fill[at % scaling.fill.length] : one);
+  const fill = (one, at) =>
+    Number.isNaN(one) && scaling.fill ? scaling.fill[at % scaling.fill.length] : one;
   return Float64Array.from(raw, (one, at) => (fill(one, at) - shift(at)) / scale(at));
 };
 
 /** Return a copy of a network whose parameters can be changed. */
 chalk.copyNetwork = (network) => ({
   layers: network.layers,
-  parameters: Object.fromEntries(Object.entries(network.parameters).map(([name, one]) => [name, one.slice()])),
+  parameters: Object.fromEntries(
+    Object.entries(network.parameters).map(([name, one]) => [name, one.slice()]),
+  ),
 });

@@ -78,7 +78,8 @@ chalk.takeStep = (network, gradients, settings, state) => {
     const isWeight = name.endsWith(".weight");
     const r = chosen.learning_rate * (network.multipliers?.[name] ?? 1);
     state[name] ??= Object.fromEntries(optimizer.states.map((key) => [key, chalk.zerosLike(w, w.length)]));
-    if (chosen.weight_decay && isWeight) for (let at = 0; at < w.length; at++) w[at] *= 1 - r * chosen.weight_decay;
+    if (chosen.weight_decay && isWeight)
+      for (let at = 0; at < w.length; at++) w[at] *= 1 - r * chosen.weight_decay;
     optimizer.step(w, g, state[name], r, chosen, isWeight, state.number);
   }
 };

@@ -22,7 +22,8 @@ chalk.layers.periodic_embedding = {
       for (let i = 0; i < C; i++) {
         for (let j = 0; j < J; j++) {
           let sum = p.bias[i * J + j];
-          for (let k = 0; k < K; k++) sum += p.weight[(i * J + j) * K + k] * Math.cos(this.angle(layer, p, x, n, i, k));
+          for (let k = 0; k < K; k++)
+            sum += p.weight[(i * J + j) * K + k] * Math.cos(this.angle(layer, p, x, n, i, k));
           value[n * outputs + inputs + i * J + j] = sum;
         }
       }
@@ -40,7 +41,9 @@ chalk.layers.periodic_embedding = {
     const { inputs, outputs } = layer;
     const [C, J, K] = layer.shapes.weight;
     const gradX = chalk.zerosLike(x, rows * inputs);
-    const [weight, bias, frequency, phase] = [C * J * K, C * J, C * K, C * K].map((n) => chalk.zerosLike(x, n));
+    const [weight, bias, frequency, phase] = [C * J * K, C * J, C * K, C * K].map((n) =>
+      chalk.zerosLike(x, n),
+    );
     for (let n = 0; n < rows; n++) {
       for (let i = 0; i < inputs; i++) gradX[n * inputs + i] = grad[n * outputs + i];
       for (let i = 0; i < C; i++) {

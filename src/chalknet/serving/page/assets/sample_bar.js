@@ -2,7 +2,11 @@
 chalk.SampleBar = class {
   constructor(app) {
     this.app = app;
-    this.picture = chalk.element("canvas", { class: "thumbnail", role: "img", "aria-label": "The input of the network" });
+    this.picture = chalk.element("canvas", {
+      class: "thumbnail",
+      role: "img",
+      "aria-label": "The input of the network",
+    });
     this.says = chalk.element("p", { class: "says", "aria-live": "polite" });
     this.origin = chalk.element("p", { class: "soft small" });
     this.copied = chalk.element("span", { class: "soft small", role: "status" });
@@ -18,7 +22,12 @@ chalk.SampleBar = class {
   settings() {
     const { app } = this;
     const members = app.networks.map((_, m) => [String(m), `${m + 1} of ${app.networks.length}`]);
-    const member = app.networks.length > 1 ? chalk.select("Network that is explained", members, String(app.member), (m) => app.setMember(Number(m))) : null;
+    const member =
+      app.networks.length > 1
+        ? chalk.select("Network that is explained", members, String(app.member), (m) =>
+            app.setMember(Number(m)),
+          )
+        : null;
     this.member = member?.querySelector("select");
     return [
       member,
@@ -54,9 +63,16 @@ chalk.SampleBar = class {
     if (model.image_shape) chalk.drawGray(this.picture, sample.raw, model.image_shape);
     const p = app.probabilities();
     const best = p.indexOf(Math.max(...p));
-    chalk.fill(this.says, "The network says ", chalk.element("strong", {}, model.class_names[best]), ` with probability ${chalk.percent(p[best])}.`);
+    chalk.fill(
+      this.says,
+      app.networks.length > 1 ? "The networks say " : "The network says ",
+      chalk.element("strong", {}, model.class_names[best]),
+      ` with probability ${chalk.percent(p[best])}.`,
+    );
     const name = sample.label === undefined ? "" : `True class: ${model.class_names[sample.label]}.`;
-    this.origin.textContent = [`${chalk.sampleTitle(app, sample)}.`, name, app.note].filter(Boolean).join(" ");
+    this.origin.textContent = [`${chalk.sampleTitle(app, sample)}.`, name, app.note]
+      .filter(Boolean)
+      .join(" ");
   }
 };
 
@@ -68,7 +84,8 @@ chalk.sampleTitle = (app, sample) => {
   const kind = split === "test" ? "test sample" : "validation sample";
   const place = (index, n) => `${(index + 1).toLocaleString("en")} of ${n.toLocaleString("en")}`;
   if (sample.index < train) return `Training sample ${place(sample.index, train)}`;
-  if (sample.index < train + held) return `${kind.charAt(0).toUpperCase()}${kind.slice(1)} ${place(sample.index - train, held)}`;
+  if (sample.index < train + held)
+    return `${kind.charAt(0).toUpperCase()}${kind.slice(1)} ${place(sample.index - train, held)}`;
   return `Mistake ${place(sample.index - train - held, count - train - held)}, a ${kind}`;
 };
 

@@ -10,7 +10,12 @@ chalk.CANVAS_UNITS = 256;
 chalk.strokesText = (strokes) =>
   chalk.address.text(
     Uint8Array.from(
-      strokes.flatMap(({ width, points }) => [width, points.length >> 8, points.length & 255, ...points.flat()]),
+      strokes.flatMap(({ width, points }) => [
+        width,
+        points.length >> 8,
+        points.length & 255,
+        ...points.flat(),
+      ]),
     ),
   );
 
@@ -18,9 +23,12 @@ chalk.strokesText = (strokes) =>
 chalk.strokesOfText = (text) => {
   const bytes = chalk.address.bytes(text);
   const strokes = [];
-  for (let at = 0; at + 3 <= bytes.length; ) {
+  for (let at = 0; at + 3 <= bytes.length;) {
     const n = (bytes[at + 1] << 8) | bytes[at + 2];
-    const points = Array.from({ length: n }, (_, k) => [bytes[at + 3 + 2 * k] ?? 0, bytes[at + 4 + 2 * k] ?? 0]);
+    const points = Array.from({ length: n }, (_, k) => [
+      bytes[at + 3 + 2 * k] ?? 0,
+      bytes[at + 4 + 2 * k] ?? 0,
+    ]);
     strokes.push({ width: bytes[at], points });
     at += 3 + 2 * n;
   }
@@ -55,7 +63,9 @@ chalk.placement = (strokes, [height, width], facts) => {
     one.scale = one.span ? Math.max(one.extent - one.pen(widest), 0) / one.span : 0;
   }
   if (!facts.stretch) {
-    const scales = Object.values(axes).filter((one) => one.span).map((one) => one.scale);
+    const scales = Object.values(axes)
+      .filter((one) => one.span)
+      .map((one) => one.scale);
     for (const one of Object.values(axes)) one.scale = scales.length ? Math.min(...scales) : 0;
   }
   for (const one of Object.values(axes)) one.offset = (one.size - one.span * one.scale) / 2;
@@ -74,9 +84,20 @@ chalk.coverage = (strokes, [height, width], { x, y }) => {
   const ink = new Uint8Array(height * width * fine * fine);
   for (const stroke of strokes) {
     const [rx, ry] = [(x.pen(stroke.width) / 2) * fine, (y.pen(stroke.width) / 2) * fine];
-    const at = ([px, py]) => [(x.offset + (px - x.from) * x.scale) * fine, (y.offset + (py - y.from) * y.scale) * fine];
+    const at = ([px, py]) => [
+      (x.offset + (px - x.from) * x.scale) * fine,
+      (y.offset + (py - y.from) * y.scale) * fine,
+    ];
     stroke.points.forEach((point, k) => {
-      chalk.inkSegment(ink, width * fine, height * fine, at(stroke.points[Math.max(k - 1, 0)]), at(point), rx, ry);
+      chalk.inkSegment(
+        ink,
+        width * fine,
+        height * fine,
+        at(stroke.points[Math.max(k - 1, 0)]),
+        at(point),
+        rx,
+        ry,
+      );
     });
   }
   const found = new Float64Array(height * width);
@@ -93,11 +114,16 @@ chalk.coverage = (strokes, [height, width], { x, y }) => {
 chalk.inkSegment = (ink, width, height, a, b, rx, ry) => {
   const first = (low, radius) => Math.max(0, Math.floor(low - radius));
   const last = (high, radius, size) => Math.min(size - 1, Math.ceil(high + radius));
-  const [ax, ay, bx, by] = [a[0] / rx, a[1] / ry, b[0] / rx, b[1] / ry]; // in these units the pen is a circle of radius 1
+  // In these units the pen is a circle of radius 1.
+  const [ax, ay, bx, by] = [a[0] / rx, a[1] / ry, b[0] / rx, b[1] / ry];
   const [dx, dy] = [bx - ax, by - ay];
   const length = dx * dx + dy * dy || 1;
   for (let row = first(Math.min(a[1], b[1]), ry); row <= last(Math.max(a[1], b[1]), ry, height); row++) {
-    for (let column = first(Math.min(a[0], b[0]), rx); column <= last(Math.max(a[0], b[0]), rx, width); column++) {
+    for (
+      let column = first(Math.min(a[0], b[0]), rx);
+      column <= last(Math.max(a[0], b[0]), rx, width);
+      column++
+    ) {
       const [px, py] = [(column + 0.5) / rx - ax, (row + 0.5) / ry - ay];
       const along = Math.min(1, Math.max(0, (px * dx + py * dy) / length));
       if ((px - along * dx) ** 2 + (py - along * dy) ** 2 <= 1) ink[row * width + column] = 1;
@@ -123,7 +149,9 @@ chalk.rasterized = (strokes, shape, facts) => {
     covered = chalk.coverage(drawn, shape, place);
   }
   const isWhole = Math.abs(range) > 16; // pixels of 0 to 255, which are whole numbers
-  return covered.map((one) => (isWhole ? Math.round(facts.background + one * range) : facts.background + one * range));
+  return covered.map((one) =>
+    isWhole ? Math.round(facts.background + one * range) : facts.background + one * range,
+  );
 };
 
 /** Return the sample of a drawing. */
