@@ -477,7 +477,28 @@ WRONG = [
     (
         "relu_forward",
         "one maximum instead of one for each element",
-        "def relu_forward(h):\n    return max(0, h)\n",
+        "def relu_forward(h):\n    return np.max([0, h.max()])\n",
+    ),
+    ("relu_forward", "a whole array in if, and, max or min", "def relu_forward(h):\n    return max(0, h)\n"),
+    (
+        "relu_forward",
+        "a whole array in if, and, max or min",
+        "def relu_forward(h):\n    for i in range(len(h)):\n        if h[i] < 0:\n            h[i] = 0\n    return h\n",
+    ),
+    ("softmax", "missing keepdims", "def softmax(o):\n    return np.exp(o) / np.sum(np.exp(o), axis=1)\n"),
+    (
+        "cross_entropy_gradient",
+        "one-hot rows with several ones",
+        "def cross_entropy_gradient(o, y):\n    Y = np.zeros(o.shape)\n    Y[y] = 1\n"
+        "    return (softmax(o) - Y) / len(y)\n",
+    ),
+    ("dense_forward", "transposed product", "def dense_forward(x, W, b):\n    return np.dot(W, x) + b\n"),
+    ("dense_forward", "shapes that do not fit in a product", "def dense_forward(x, W, b):\n    return W @ (x @ W.T)\n"),
+    ("softmax", "shapes that do not fit", "def softmax(o):\n    return o - np.ones(7)\n"),
+    (
+        "accuracy",
+        "divided by the number of classes",
+        "def accuracy(p, y):\n    return sum(p.argmax(1) == y) / len(p[0])\n",
     ),
     ("relu_backward", "gradient not masked", "def relu_backward(d, h):\n    return d.copy()\n"),
     ("relu_backward", "mask from the gradient", "def relu_backward(d, h):\n    return d * (d > 0)\n"),
@@ -602,6 +623,74 @@ def early_stopping(valid, test, patience):
     ),
     ("relu_forward", "a factor of 2", "def relu_forward(h):\n    return 2 * np.maximum(h, 0)\n"),
 ]
+
+
+# What a student tried who had only the folder and the hints: attempts and the mistakes that were named.
+WALKTHROUGH = {
+    "softmax": [
+        ("def softmax(o):\n    return np.exp(o) / np.sum(np.exp(o), axis=1)\n", ["missing keepdims"]),
+        (
+            "def softmax(o):\n    return np.exp(o) / np.sum(np.exp(o), axis=1, keepdims=True)\n",
+            ["unshifted exponentials"],
+        ),
+        (
+            "def softmax(o):\n    z = o - np.max(o)\n    return np.exp(z) / np.sum(np.exp(z), axis=1, keepdims=True)\n",
+            ["one shift for the whole batch"],
+        ),
+        (RIGHT["softmax"], []),
+    ],
+    "cross_entropy": [
+        (
+            "def cross_entropy(o, y):\n    p = softmax(o)\n    loss = 0\n"
+            "    for i in range(len(y)):\n        loss += -np.log(p[i][y[i]])\n    return loss\n",
+            ["missing mean"],
+        ),
+        (
+            "def cross_entropy(o, y):\n    p = softmax(o)\n    loss = 0\n"
+            "    for i in range(len(y)):\n        loss += -np.log(p[i][y[i]])\n    return loss / len(y)\n",
+            ["logarithm of a probability that rounds to 0"],
+        ),
+        (
+            "def cross_entropy(o, y):\n    log_p = o - np.log(np.sum(np.exp(o), axis=1, keepdims=True))\n"
+            "    return -np.mean(log_p[np.arange(len(y)), y])\n",
+            ["unshifted exponentials"],
+        ),
+        (RIGHT["cross_entropy"], []),
+    ],
+    "dense_backward": [
+        (
+            "def dense_backward(d, x, W):\n    return np.dot(d, W), np.dot(d, x), np.sum(d)\n",
+            ["transposed product in grad_weight"],
+        ),
+        (
+            "def dense_backward(d, x, W):\n    return np.dot(d, W), np.dot(d.T, x), np.sum(d)\n",
+            ["sum over the wrong axis in grad_bias"],
+        ),
+        (RIGHT["dense_backward"], []),
+    ],
+    "early_stopping": [
+        (
+            "def early_stopping(valid, test, patience):\n    best = count = 0\n    for i in range(len(valid)):\n"
+            "        if valid[i] < valid[best]:\n            best = i\n        else:\n            count += 1\n"
+            "        if count >= patience:\n            break\n    return best, test[best]\n",
+            ["epochs counted from 0"],
+        ),
+        (
+            "def early_stopping(valid, test, patience):\n    best = count = 0\n    for i in range(len(valid)):\n"
+            "        if valid[i] < valid[best]:\n            best = i\n        else:\n            count += 1\n"
+            "        if count >= patience:\n            break\n    return best + 1, test[best]\n",
+            ["count not set back"],
+        ),
+        (
+            "def early_stopping(valid, test, patience):\n    best = count = 0\n    for i in range(len(valid)):\n"
+            "        if valid[i] < valid[best]:\n            best, count = i, 0\n        else:\n"
+            "            count += 1\n        if count >= patience:\n            break\n"
+            "    return best + 1, test[best]\n",
+            ["nan kept as the first best loss"],
+        ),
+        (RIGHT["early_stopping"], []),
+    ],
+}
 
 
 def file_of(changes=None) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from student_code import HEAD, RIGHT, STYLES, WRONG, file_of
+from student_code import HEAD, RIGHT, STYLES, WALKTHROUGH, WRONG, file_of
 
 from chalknet.exercises import reference
 from chalknet.exercises.calls import run_case
 from chalknet.exercises.courses import COURSES
-from chalknet.exercises.grading import expected, grade_execution, mistaken, named, own_cases
+from chalknet.exercises.differences import own_cases
+from chalknet.exercises.expectations import expected
+from chalknet.exercises.grading import grade_execution
+from chalknet.exercises.naming import mistaken, named
 from chalknet.exercises.process import Execution
 
 WRITEUP = COURSES["writeup"]
@@ -70,6 +73,17 @@ def test_every_mistake_of_the_catalog_is_recognized(task):
 @pytest.mark.parametrize("task", WRITEUP.tasks, ids=lambda task: task.name)
 def test_no_mistake_is_named_for_the_reference(task):
     assert named(task, expected(task)) == ()
+
+
+@pytest.mark.parametrize("name", WALKTHROUGH)
+def test_hints_lead_step_by_step_to_full_marks(name):
+    points = []
+    for code, mistakes in WALKTHROUGH[name]:
+        result = graded(name, code)
+        assert [one.name for one in result.mistakes] == mistakes, result.text()
+        points.append(result.points)
+    assert points == sorted(points)
+    assert result.is_full
 
 
 def test_two_mistakes_are_both_named():

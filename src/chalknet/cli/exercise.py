@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,7 +179,7 @@ def check(
     if len(places) == 1 and kind != "gradescope":
         results: tuple[ExerciseResult, ...] = (check_exercise(places[0], **settings),)
     else:  # Gradescope shows a submission without files to the student as a result
-        results = check_exercises(places, **settings)
+        results = check_exercises(places, **settings, on_result=_progress(len(places)))
     text = _content(results, as_json=as_json, as_csv=as_csv, kind=kind)
     if out and text is not None:
         _write(out, text)
@@ -186,6 +188,16 @@ def check(
     else:
         echo(text, nl=False)
     return LOST if strict and not all(result.is_full for result in results) else 0
+
+
+def _progress(n: int) -> Callable[[ExerciseResult], None]:
+    """Return a function that prints one line on standard error after each of n submissions."""
+    numbers = count(1)
+
+    def show(result: ExerciseResult) -> None:
+        echo(f"{next(numbers)} of {n}: {result.name}: {result.points}/{result.max_points}", err=True)
+
+    return show
 
 
 def _content(results: tuple[ExerciseResult, ...], *, as_json: bool, as_csv: bool, kind: str | None) -> str | None:

@@ -87,11 +87,11 @@ def run_case(function: Callable[..., Any], case: Case, locate: Locate = lambda _
     except BaseException as error:  # SystemExit too: a student's sys.exit must not end the grader
         line, code = locate(error)
         return CallResult(
-            error=type(error).__name__, message=_message(error), line=line, code=code, changed=tuple(changed)
+            error=type(error).__name__, message=message_of(error), line=line, code=code, changed=tuple(changed)
         )
 
 
-def _message(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """Return the message of an exception; a student's own class can fail to make one."""
     try:
         return str(error)[:MAX_TEXT]

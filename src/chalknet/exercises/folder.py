@@ -22,6 +22,7 @@ from chalknet.exercises.letter_training import train
 from chalknet.exercises.task import Course
 
 FILE, NOTEBOOK, LETTERS, README = "exercises.py", "exercises.ipynb", "letters.npz", "README.md"
+CELLS = "cells of this notebook"  # what a notebook grades that checks its own cells
 SIZES = {"train": 1000, "valid": 300, "test": 300}
 SPLIT_SEED = 1
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"  # nbgrader cuts out what is between these lines

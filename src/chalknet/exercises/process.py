@@ -71,10 +71,10 @@ def run_cases(
         limits: limits on the process.
     """
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="chalknet-exercise-") as place:
+    with tempfile.TemporaryDirectory(prefix="chalknet-exercise-", ignore_cleanup_errors=True) as place:
         job, result = Path(place) / "job.json", Path(place) / "result.json"
         content = {
-            "path": [*_import_path(), str(folder)],
+            "path": [*_import_path(), str(folder.resolve())],
             "code": code,
             "file": file,
             "cases": [case_to_plain(case) for case in cases],
@@ -177,9 +177,14 @@ def _outcome(found: dict[str, Any]) -> CallResult:
     )
 
 
+def has_lines(file: str) -> bool:
+    """Return whether line numbers mean something to the student: not those of joined cells."""
+    return file.endswith(".py")
+
+
 def import_failure(file: str, found: dict[str, Any]) -> str:
     """Return the sentence for code that raised an error before any function was called."""
-    place = f"{file}, line {int(found['line'])}" if found["line"] else file
+    place = f"{file}, line {int(found['line'])}" if found["line"] and has_lines(file) else file
     code = f" in {str(found['code'])!r}" if found["code"] else ""
     error = str(found["error"])
     if error == "SystemExit":
@@ -189,7 +194,7 @@ def import_failure(file: str, found: dict[str, Any]) -> str:
 
 def _reason(code: int, output: str, limits: Limits) -> str:
     """Return why a process ended without a result."""
-    if "MemoryError" in output or code in (-signal.SIGKILL, 137):
+    if "MemoryError" in output or code in (-9, 137):  # 9: SIGKILL, which Windows does not have
         return f"It needed more memory than {limits.memory_mb} MB, or was killed."
     if hasattr(signal, "SIGXCPU") and code == -signal.SIGXCPU:
         return f"It used more processor time than {limits.seconds:g} s. Look for a loop that never ends."

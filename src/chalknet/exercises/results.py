@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import PurePath
 from typing import Any
 
 from chalknet.exercises.task import Course
@@ -24,12 +25,15 @@ class CheckResult:
         points: the points it got.
         max_points: the points it could get.
         message: what was expected and what was received, or "" if it passed.
+        is_consequence: whether it failed only because another check failed, so that its message
+            says nothing new.
     """
 
     title: str
     points: int
     max_points: int
     message: str = ""
+    is_consequence: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ class TaskResult:
         else:
             messages: dict[str, list[str]] = {}
             for check in self.checks:
-                if check.points < check.max_points:
+                if check.points < check.max_points and not check.is_consequence:
                     messages.setdefault(check.message, []).append(check.title)
             for message, titles in messages.items():
                 lines += _wrapped(f"- {'; '.join(titles)}: {message}", "  ", "    ")
@@ -201,11 +205,13 @@ class ExerciseResult:
             lines.append(f"{task.name:<{width}}  {points:<7}  {_shortened(task.summary, space)}")
         if len(self.tasks) > 1:
             lines += ["-" * (width + 8), f"{'total':<{width}}  {self.points:>3}/{self.max_points}"]
-        written = [task for task in self.tasks if not task.is_full and task.state != BLANK]
-        lines += ["", *("\n".join([task.text(), ""]) for task in written)]
-        blank = [task.name for task in self.tasks if task.state == BLANK]
-        if blank:
-            lines += _wrapped(f"Next: write {blank[0]}.", "") if written == [] else []
+        wrong = [task for task in self.tasks if not task.is_full and task.state != BLANK]
+        lines += ["", *("\n".join([task.text(), ""]) for task in wrong)]
+        blank = [task for task in self.tasks if task.state == BLANK]
+        if blank and not wrong:
+            lines += _wrapped(f"Next: {blank[0].name}. {blank[0].failure}", "")
+        if self.is_full and self.tasks and self.tasks[-1].name == "train" and self.source.endswith(".py"):
+            lines += [f"All functions work. Train the network with them: python {self.source}"]
         lines += [line for note in self.notes for line in _wrapped(f"Note: {note}", "")]
         return "\n".join(lines).rstrip()
 
@@ -240,14 +246,14 @@ def class_rows(results: Sequence[ExerciseResult]) -> tuple[list[str], list[list[
 
 def class_text(results: Sequence[ExerciseResult]) -> str:
     """Return a table of submissions, and the mistakes that are most common in them."""
-    width = min(max([len(printable(result.name)) for result in results]), 40)
+    names = _short_names([result.name for result in results])
+    width = min(max(map(len, names)), 36)
     lines = []
-    for result in results:
+    for name, result in zip(names, results, strict=True):
         lost = [task.name for task in result.tasks if not task.is_full]
-        remark = result.error or ("full marks" if not lost else f"points lost: {', '.join(lost)}")
-        name = textwrap.shorten(printable(result.name), width, placeholder="...")
+        remark = result.error or (f"points lost: {', '.join(lost)}" if lost else "full marks")
         points = f"{result.points:>3}/{result.max_points}"
-        lines.append(f"{name:<{width}}  {points:<7}  {_shortened(remark, WIDTH - width - 11)}")
+        lines.append(f"{name[-width:]:<{width}}  {points:<7}  {_shortened(remark, WIDTH - width - 11)}")
     counts: dict[str, int] = {}
     for result in results:
         for task in result.tasks:
@@ -259,6 +265,17 @@ def class_text(results: Sequence[ExerciseResult]) -> str:
         ranked = sorted(counts.items(), key=lambda pair: -pair[1])[:8]
         lines += [f"  {name} ({count_of(count, 'submission')})" for name, count in ranked]
     return "\n".join(lines)
+
+
+def _short_names(names: Sequence[str]) -> list[str]:
+    """Return names of submissions without the folders that they have in common."""
+    paths = [PurePath(name) for name in names]
+    common = 0
+    for parts in zip(*(path.parts[:-1] for path in paths), strict=False):
+        if len(set(parts)) > 1:
+            break
+        common += 1
+    return [printable(str(PurePath(*path.parts[common:]))) for path in paths]
 
 
 def _shortened(text: str, width: int) -> str:

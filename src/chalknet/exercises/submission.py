@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from chalknet.errors import ConfigError
-from chalknet.exercises.folder import FILE, NOTEBOOK, function_sources
+from chalknet.exercises.folder import CELLS, FILE, NOTEBOOK, function_sources
 from chalknet.exercises.task import Course
 from chalknet.files import read_bytes
 
 MAX_BYTES = 2**23  # of a file or notebook, which may hold plots
-ITSELF, CELLS = "file", "cells of this notebook"
+MAX_CODE = 2**18  # characters of Python, which take hundreds of times as much memory when they are parsed
 REPORTED = ("chalknet", "torch", "tensorflow", "jax", "keras", "sklearn", "scipy", "autograd")
+UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # what ast.parse raises
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
 
 
@@ -54,7 +57,7 @@ def read_submission(course: Course, place: str | Path, which: str = "") -> Submi
     if path.is_file():
         if path.suffix not in (".py", ".ipynb"):
             raise ConfigError(f"{path}: expected a folder, a .py file or an .ipynb file.")
-        return _read(path, course)
+        return _read(path)
     if not path.is_dir():
         raise ConfigError(f"{path}: there is no such folder. Create one with `chalknet exercise new {path}`.")
     found = {name: path / name for name in (FILE, NOTEBOOK) if (path / name).is_file()}
@@ -62,12 +65,12 @@ def read_submission(course: Course, place: str | Path, which: str = "") -> Submi
         wanted = FILE if which == "file" else NOTEBOOK
         if wanted not in found:
             raise ConfigError(f"{path}: has no {wanted}.")
-        return _read(found[wanted], course)
+        return _read(found[wanted])
     if not found:
         raise ConfigError(f"{path}: expected {FILE} or {NOTEBOOK} in it. Create them with `chalknet exercise new`.")
     if len(found) == 1:
-        return _read(next(iter(found.values())), course)
-    both = {name: _read(one, course) for name, one in found.items()}
+        return _read(next(iter(found.values())))
+    both = {name: _read(one) for name, one in found.items()}
     changed = [name for name, one in both.items() if is_changed(course, one.code)]
     if len(changed) == 2:
         raise ConfigError(
@@ -78,7 +81,12 @@ def read_submission(course: Course, place: str | Path, which: str = "") -> Submi
 
 
 def submission_of_cells(cells: Sequence[str]) -> Submission:
-    """Return a submission from the cells that a notebook has run, in their order."""
+    """Return a submission from the cells that a notebook has run, in their order.
+
+    A notebook can run for days, so only the last cells are used if there are very many.
+    """
+    lengths = np.cumsum([len(cell) for cell in reversed(cells)])
+    cells = list(cells)[len(cells) - int(np.searchsorted(lengths, MAX_CODE, "right")) :]
     code, notes = definitions(cells)
     return Submission(CELLS, Path.cwd(), code, (*notes, *_import_notes(code)))
 
@@ -87,13 +95,13 @@ def is_changed(course: Course, code: str) -> bool:
     """Return whether a function differs from the blank one, apart from comments and docstrings."""
     try:
         functions = _functions(code)
-    except (SyntaxError, ValueError, RecursionError):
+    except UNREADABLE:
         return True  # a blank file has no syntax error
     blank = {name: _dump(ast.parse(source).body[0]) for name, source in function_sources(course).items()}
     return any(functions[name] != blank[name] for name in blank if name in functions)
 
 
-def _read(path: Path, course: Course) -> Submission:
+def _read(path: Path) -> Submission:
     try:
         content = read_bytes(path, MAX_BYTES)
         text = content.decode("utf-8-sig")
@@ -101,11 +109,19 @@ def _read(path: Path, course: Course) -> Submission:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: is not a text file in UTF-8.") from None
-    del course
     if path.suffix == ".py":
+        _check_length(path, text)
         return Submission(path.name, path.parent, text, _import_notes(text))
-    code, notes = definitions(_cells(path, text))
+    cells = _cells(path, text)
+    _check_length(path, "".join(cells))
+    code, notes = definitions(cells)
     return Submission(path.name, path.parent, code, (*notes, *_import_notes(code)))
+
+
+def _check_length(path: Path, code: str) -> None:
+    """Raise ConfigError for a source that is too long to be parsed with little memory."""
+    if len(code) > MAX_CODE:
+        raise ConfigError(f"{path}: has {len(code):,} characters of code, and at most {MAX_CODE:,} are graded.")
 
 
 def _cells(path: Path, text: str) -> list[str]:
@@ -138,7 +154,7 @@ def definitions(cells: Sequence[str]) -> tuple[str, tuple[str, ...]]:
             continue
         try:
             body = ast.parse(text).body
-        except (SyntaxError, ValueError, RecursionError) as error:
+        except UNREADABLE as error:
             line = getattr(error, "lineno", None)
             if any(word in text for word in ("def ", "class ")):
                 where = f", line {line}" if line else ""
@@ -187,7 +203,7 @@ def _import_notes(code: str) -> tuple[str, ...]:
     """
     try:
         nodes = list(ast.walk(ast.parse(code)))
-    except (SyntaxError, ValueError, RecursionError):
+    except UNREADABLE:
         return ()
     names = [name for node in nodes for name in _imported(node) if name != "chalknet"]
     used = sorted({name.partition(".")[0] for name in names} & set(REPORTED))

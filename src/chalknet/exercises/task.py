@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from chalknet.exercises.calls import Case
+from chalknet.exercises.parts import Returned
 
 SHAPE, VALUES, GRADIENT, CLEAN = "shape", "values", "gradient", "clean"
 AGAIN = "again"  # the group of the first case, called once more after all others
@@ -46,6 +47,8 @@ class Mistake:
         groups: the groups of cases in which it has to agree. Mistakes of a task with the same
             groups and part exclude each other, and the first one that agrees is named.
         part: pattern of the outputs in which it has to agree, or "" for all.
+        symptom: function that recognizes the mistake from what all cases returned, beside other
+            mistakes. None if only `functions` do.
     """
 
     name: str
@@ -53,6 +56,7 @@ class Mistake:
     functions: tuple[Callable[..., Any], ...]
     groups: tuple[str, ...] = (VALUES,)
     part: str = ""
+    symptom: Callable[[Sequence[Returned]], bool] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +99,8 @@ class Task:
             one is graded, so that mistakes in them cost no points here.
         solution: where the package computes the same.
         optional: patterns of outputs that may be missing or have any value.
+        uses_others: whether there is nothing to write, and the task uses the other functions of the
+            student.
     """
 
     name: str
@@ -108,6 +114,7 @@ class Task:
     gradient: GradientCheck | None = None
     helpers: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
+    uses_others: bool = False
 
     @property
     def points(self) -> int:

@@ -47,7 +47,7 @@ def main(job_path: str, result_path: str) -> None:
     """Run the cases of a job and write the outcomes."""
     job = json.loads(Path(job_path).read_text(encoding="utf-8"))
     sys.path[:] = job["path"]
-    from chalknet.exercises.calls import case_from_plain, run_case
+    from chalknet.exercises.calls import case_from_plain, message_of, run_case
 
     helpers = _helpers(job["helpers"])
     cases = [case_from_plain(plain) for plain in job["cases"]]
@@ -64,7 +64,7 @@ def main(job_path: str, result_path: str) -> None:
         exec(compile(job["code"], job["file"], "exec"), module.__dict__)
     except BaseException as error:
         line, text = locate(error)
-        failure = {"error": type(error).__name__, "message": str(error)[:300], "line": line, "code": text}
+        failure = {"error": type(error).__name__, "message": message_of(error), "line": line, "code": text}
     if failure is not None:
         outcomes: list[Any] = []
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chalknet.config import near_match
@@ -86,6 +86,7 @@ def check_exercises(
     which: str = "",
     seconds: float = 10.0,
     memory_mb: int = 1024,
+    on_result: Callable[[ExerciseResult], None] | None = None,
 ) -> tuple[ExerciseResult, ...]:
     """Grade several submissions. One that cannot be read gets 0 points, and the others are graded.
 
@@ -96,6 +97,7 @@ def check_exercises(
         which: as for `check_exercise`.
         seconds: as for `check_exercise`.
         memory_mb: as for `check_exercise`.
+        on_result: called after each submission, for example to show progress.
 
     Raises:
         ConfigError: a name or a limit is invalid.
@@ -116,6 +118,8 @@ def check_exercises(
             )
             result = ExerciseResult(str(place), "", course, failed, error=str(error))
         results.append(result)
+        if on_result:
+            on_result(result)
     return tuple(results)
 
 

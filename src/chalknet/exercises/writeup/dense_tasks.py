@@ -58,7 +58,7 @@ DENSE_FORWARD = Task(
             "transposed product",
             "The weight is (O, I): one row for each output. A row of x, (I,), has to meet each row of the weight, so "
             "the product needs the weight with its axes exchanged.",
-            (lambda x, weight, bias: x @ weight + bias,),
+            (lambda x, weight, bias: x @ weight + bias, lambda x, weight, bias: weight @ x + bias),
         ),
         Mistake(
             "transposed result",

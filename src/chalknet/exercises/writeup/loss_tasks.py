@@ -126,6 +126,7 @@ CROSS_ENTROPY = Task(
     outputs=("loss",),
     reference=reference.cross_entropy,
     solution="softmax_cross_entropy in chalknet/network/losses.py",
+    helpers=("softmax",),
     cases=_CASES,
     checks=(
         Check("a single number", 1, SHAPE, (VALUES, ONE, FLOAT32)),
@@ -235,6 +236,12 @@ def _all_rows(logits: FloatArray, labels: LabelArray) -> FloatArray:
     return gradient / len(labels)
 
 
+def _whole_rows(logits: FloatArray, labels: LabelArray) -> Any:
+    ones = np.zeros_like(logits)
+    ones[labels] = 1
+    return (_stable(logits) - ones) / len(labels)
+
+
 def _unshifted_gradient(logits: FloatArray, labels: LabelArray) -> Any:
     return (_unshifted(logits) - _one_hot(logits, labels)) / len(labels)
 
@@ -249,6 +256,7 @@ CROSS_ENTROPY_GRADIENT = Task(
     outputs=("grad_logits",),
     reference=reference.cross_entropy_gradient,
     solution="softmax_cross_entropy in chalknet/network/losses.py, its backward function",
+    helpers=("softmax",),
     cases=_CASES,
     checks=(
         Check("shape and type", 1, SHAPE, (VALUES, ONE, FLOAT32)),
@@ -300,10 +308,16 @@ CROSS_ENTROPY_GRADIENT = Task(
             ),
         ),
         Mistake(
+            "one-hot rows with several ones",
+            "Y[labels] selects rows of Y, and not one element of each row. Each sample needs one 1, in its own row "
+            "and in the column of its class: Y has two indices there.",
+            (_whole_rows,),
+        ),
+        Mistake(
             "all rows instead of the row of the sample",
             "gradient[:, labels] selects these columns in every row. Use an index array for the rows too, so that "
             "sample n changes at column labels[n] only.",
-            (_all_rows,),
+            (_all_rows, lambda logits, labels: _all_rows(logits, labels) * len(labels)),
         ),
         Mistake(
             "gradient with respect to the probabilities",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from chalknet.exercises import reference
 from chalknet.exercises.calls import Case
+from chalknet.exercises.parts import Returned
 from chalknet.exercises.task import CLEAN, SHAPE, VALUES, Check, Mistake, Task
 from chalknet.network.arrays import FloatArray, LabelArray
 from chalknet.network.softmax import softmax
@@ -57,6 +58,11 @@ ACCURACY = Task(
             "count instead of fraction",
             "This is the number of correct samples. Accuracy is their fraction.",
             (lambda probabilities, labels: float(_correct(probabilities, labels).sum()),),
+        ),
+        Mistake(
+            "divided by the number of classes",
+            "The number of correct samples is divided by the number of classes. Divide by the number of samples.",
+            (lambda probabilities, labels: float(_correct(probabilities, labels).sum() / probabilities.shape[1]),),
         ),
         Mistake(
             "percent instead of fraction",
@@ -129,6 +135,8 @@ def _curves(group: str, valid: list[float], test: list[float], patience: int) ->
 
 _EARLY_CASES = (
     _curves(VALUES, [0.9, 0.6, 0.5, 0.7, 0.8, 0.9], [0.95, 0.7, 0.65, 0.6, 0.55, 0.8], 3),
+    # The first epoch is the best one.
+    _curves(VALUES, [0.5, 0.6, 0.7, 0.4], [0.7, 0.6, 0.8, 0.5], 2),
     # The second minimum is lower, and training has stopped before it.
     _curves(VALUES, [1.0, 0.8, 0.9, 0.95, 0.97, 0.5, 0.6], [1.1, 0.9, 0.85, 0.99, 0.98, 0.4, 0.7], 2),
     # The second minimum is reached within the patience.
@@ -244,6 +252,19 @@ def _count_in_total(valid: Curve, test: Curve, patience: int) -> tuple[int, floa
     return best, float(test[best - 1])
 
 
+def _count_in_total_from_first(valid: Curve, test: Curve, patience: int) -> tuple[int, float]:
+    """Count the first epoch too, because it is not lower than itself."""
+    best, count = 0, 0
+    for position in range(len(valid)):
+        if valid[position] < valid[best]:
+            best = position
+        else:
+            count += 1
+        if count >= patience:
+            break
+    return best + 1, float(test[best])
+
+
 def _lowest_test_loss(valid: Curve, test: Curve, patience: int) -> tuple[int, float]:
     return reference.early_stopping(valid, test, patience)[0], float(test.min())
 
@@ -257,6 +278,12 @@ def _unfiltered(valid: Curve, test: Curve, patience: int) -> tuple[int, float]:
         elif epoch - best >= patience:
             break
     return best + 1, float(test[best])
+
+
+def _has_epoch_0(found: Sequence[Returned]) -> bool:
+    """Return whether a call returned epoch 0, where the first epoch is the best one."""
+    epochs = [one.parts["epoch"].value for one in found if "epoch" in one.parts]
+    return any(epoch is not None and epoch.shape == () and epoch == 0 for epoch in epochs)
 
 
 EARLY_STOPPING = Task(
@@ -295,7 +322,8 @@ EARLY_STOPPING = Task(
         Mistake(
             "epochs counted from 0",
             "Positions in an array start at 0, and epochs at 1.",
-            (_search(first=0), lambda valid, test, patience: (int(np.argmin(valid)), float(test[np.argmin(valid)]))),
+            (_search(first=0),),
+            symptom=_has_epoch_0,
         ),
         Mistake(
             "patience ignored",
@@ -329,7 +357,7 @@ EARLY_STOPPING = Task(
             "count not set back",
             "The epochs without an improvement are counted over the whole training. An improvement has to set the "
             "count back to 0.",
-            (_count_in_total,),
+            (_count_in_total, _count_in_total_from_first),
         ),
         Mistake(
             "last epoch instead of the best",

@@ -120,7 +120,13 @@ SOFTMAX = Task(
             "missing keepdims",
             "A sum or maximum over axis 1 has shape (B,). NumPy then pairs it with the classes and not with the "
             "samples. The option keepdims=True keeps its shape (B, 1), one number for each row.",
-            (_no_keepdims, _no_keepdims_in_shift, _no_keepdims_in_shift_alone),
+            (
+                _no_keepdims,
+                _no_keepdims_in_shift,
+                _no_keepdims_in_shift_alone,
+                lambda logits: np.exp(logits) / np.exp(logits).sum(axis=1),
+                lambda logits: np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum(axis=1),
+            ),
         ),
         Mistake(
             "normalized over the whole batch",

@@ -32,6 +32,7 @@ TRAINING = Task(
     outputs=("curves",),
     reference=train,
     solution="nothing to write: it uses the functions above",
+    uses_others=True,
     cases=(
         Case(
             VALUES,

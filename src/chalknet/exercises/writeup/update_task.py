@@ -46,16 +46,17 @@ _SECOND = Case(
         "momentum": 0.6,
     },
 )
+_SMALL = {"W_h": (1, 2), "b_h": (1,)}
 _STEPS = Case(
     STEPS,
     {
-        "parameters": _drawn(_SHAPES),
-        "gradients": _drawn(_SHAPES),
-        "velocities": {name: np.zeros(shape) for name, shape in _SHAPES.items()},
+        "parameters": _drawn(_SMALL),
+        "gradients": _drawn(_SMALL),
+        "velocities": {name: np.zeros(shape) for name, shape in _SMALL.items()},
         "learning_rate": 0.1,
         "momentum": 0.8,
     },
-    then=tuple({"gradients": _drawn(_SHAPES)} for _ in range(3)),
+    then=tuple({"gradients": _drawn(_SMALL)} for _ in range(3)),
     feedback=("parameters", "velocities"),
 )
 
