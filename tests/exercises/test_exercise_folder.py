@@ -213,6 +213,7 @@ def test_definitions_leave_out_what_cells_compute():
             "import os\nimport numpy as np\n!ls\n%time 3\nlog = np.log\nlimit = 2 * 3",
             "%%bash\necho def",
             "curves = train(letters)\nprint(curves)\nfor i in range(9): pass",
+            "best = curves['best']\nlast: int = best\ncurves['best'] = 3\ndef h(x=curves): pass",
             "f = lambda x: np.log(x)\n@staticmethod\ndef g(x):\n    return train(x)\nclass A: pass",
             "def broken(:\n    pass",
         ]
@@ -220,7 +221,7 @@ def test_definitions_leave_out_what_cells_compute():
     space: dict = {}
     exec(code, space)
     assert set(space) - {"__builtins__"} == {"os", "np", "log", "limit", "f", "g", "A"}
-    assert notes == ("code cell 5, line 1 was left out: invalid syntax.",)
+    assert notes == ("code cell 6, line 1 was left out: invalid syntax.",)
 
 
 def test_imports_of_other_libraries_are_reported():

@@ -126,7 +126,12 @@ def notebook(course: Course) -> str:
             cells.append(_code(task.name, source, _nbgrader(task.name, is_solution=True)))
         graded = _nbgrader(f"check-{task.name}", is_solution=False, points=task.points)
         cells.append(_code(f"check-{task.name}", f'check("{task.name}")', graded))
-    cells += [_markdown("about-curves", CURVES_TEXT), _code("curves", CURVES), _code("predictions", PREDICTIONS)]
+    for name, text, code in (
+        ("curves", CURVES_TEXT, CURVES),
+        ("predictions", PREDICTIONS_TEXT, PREDICTIONS),
+        ("classes", CLASSES_TEXT, CLASSES),
+    ):
+        cells += [_markdown(f"about-{name}", text), _code(name, code)]
     content = {
         "cells": cells,
         "metadata": {
@@ -147,7 +152,8 @@ import chalknet
 
 def check(task):
     """Grade one function, print the result, and return its points."""
-    result = chalknet.check_exercise(In, tasks=[task])  # In: the cells that have run in this notebook
+    # In is Jupyter's list of the cells that have run.
+    result = chalknet.check_exercise(In, tasks=[task])
     print(result.text())
     return result.points'''
 CURVES_TEXT = """## What the network has learned
@@ -168,12 +174,29 @@ left.legend()
 right.plot(epochs, curves["valid_accuracy"])
 right.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1))
 plt.show()
-print(f"Early stopping keeps epoch {curves['best_epoch']}: test loss {curves['test_loss_of_best']:.4f}")"""
-PREDICTIONS = """images = letters["train_x"][:10].reshape(-1, 28, 28)
+best, test_loss = curves["best_epoch"], curves["test_loss_of_best"]
+print(f"Early stopping keeps epoch {best}: test loss {test_loss:.4f}")"""
+PREDICTIONS_TEXT = """These are letters of the test set with the predicted class. Wrong predictions are red.
+"""
+PREDICTIONS = """w = curves["parameters"]
+x, labels = letters["test_x"][:20], letters["test_labels"][:20]
+g = relu_forward(dense_forward(x, w["W_h"], w["b_h"]))
+predicted = softmax(dense_forward(g, w["W_o"], w["b_o"])).argmax(axis=1)
+fig, axes = plt.subplots(2, 10, figsize=(10, 2.6))
+for axis, image, guess, label in zip(axes.flat, x, predicted, labels):
+    axis.imshow(image.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
+    axis.set_title("ABCDEFGHIJ"[guess], color="black" if guess == label else "red")
+    axis.axis("off")
+plt.show()"""
+CLASSES_TEXT = """Without relu, the two layers would be one, with the product of both weights. It has one image for
+each class. In blue places ink speaks for the class, and in red places against it.
+"""
+CLASSES = """product = w["W_o"] @ w["W_h"]
+limit = np.abs(product).max()
 fig, axes = plt.subplots(1, 10, figsize=(10, 1.4))
-for axis, image, label in zip(axes, images, letters["train_labels"]):
-    axis.imshow(image, cmap="gray_r")
-    axis.set_title("ABCDEFGHIJ"[label])
+for axis, weights, letter in zip(axes, product, "ABCDEFGHIJ"):
+    axis.imshow(weights.reshape(28, 28), cmap="RdBu", vmin=-limit, vmax=limit)
+    axis.set_title(letter)
     axis.axis("off")
 plt.show()"""
 

@@ -89,7 +89,7 @@ def _graded(
         task.title,
         checks,
         () if is_full else likely_mistakes(task, found),
-        "" if is_full else grader.example(checks),
+        "" if is_full or task.uses_others else grader.example(checks),
         output=execution.output,
         seconds=execution.seconds,
     )

@@ -43,7 +43,8 @@ def train(
 
     Returns:
         A dictionary: the lists train_loss, valid_loss, test_loss and valid_accuracy with one value
-        for each epoch, best_epoch (counted from 1), and test_loss_of_best.
+        for each epoch, best_epoch (counted from 1), test_loss_of_best, and the parameters after the
+        last epoch.
     """
     n_inputs, n_classes = letters["train_x"].shape[1], int(letters["train_labels"].max()) + 1
     rng = np.random.default_rng(seed)
@@ -66,4 +67,4 @@ def train(
             if split == "valid":
                 curves["valid_accuracy"].append(float(accuracy(softmax(o), letters["valid_labels"])))
     best, test_loss = early_stopping(np.array(curves["valid_loss"]), np.array(curves["test_loss"]), patience)
-    return {**curves, "best_epoch": int(best), "test_loss_of_best": float(test_loss)}
+    return {**curves, "best_epoch": int(best), "test_loss_of_best": float(test_loss), "parameters": parameters}

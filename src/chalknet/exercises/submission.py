@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -147,7 +148,7 @@ def definitions(cells: Sequence[str]) -> tuple[str, tuple[str, ...]]:
     What a cell computes or prints is left out, so that grading does not train the network. Of
     several definitions with one name, the last one counts, as in a notebook.
     """
-    kept, notes = [], []
+    kept, notes, known = [], [], set(dir(builtins))
     for number, cell in enumerate(cells, start=1):
         text = "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in cell.split("\n"))
         if cell.lstrip().startswith("%%"):
@@ -160,7 +161,10 @@ def definitions(cells: Sequence[str]) -> tuple[str, tuple[str, ...]]:
                 where = f", line {line}" if line else ""
                 notes.append(f"code cell {number}{where} was left out: {getattr(error, 'msg', error)}.")
             continue
-        kept += [segment for node in body if _is_definition(node) and (segment := _segment(text, node))]
+        for node in body:
+            if _is_definition(node) and not _needed_now(node) - known:
+                kept.append(_segment(text, node))
+                known |= _defined(node)
     return "\n\n\n".join(kept) + "\n", tuple(notes)
 
 
@@ -169,6 +173,39 @@ def _is_definition(node: ast.stmt) -> bool:
     if isinstance(node, DEFINITIONS):
         return True
     return isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None and not _calls(node.value)
+
+
+def _needed_now(node: ast.stmt) -> set[str]:
+    """Return the names that a definition needs at once: not those in the body of a function."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        defaults = [one for one in (*node.args.defaults, *node.args.kw_defaults) if one is not None]
+        expressions: list[ast.expr] = [*node.decorator_list, *defaults]
+    elif isinstance(node, ast.ClassDef):
+        expressions = [*node.decorator_list, *node.bases]
+    elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        expressions = [node.value, *targets]
+    else:
+        return set()
+    return {name for one in expressions for name in _loaded(one)}
+
+
+def _loaded(node: ast.AST) -> set[str]:
+    """Return the names that an expression reads when it is evaluated."""
+    if isinstance(node, ast.Lambda):
+        return set()
+    if isinstance(node, ast.Name):
+        return {node.id} if isinstance(node.ctx, ast.Load) else set()
+    return {name for child in ast.iter_child_nodes(node) for name in _loaded(child)}
+
+
+def _defined(node: ast.stmt) -> set[str]:
+    """Return the names that a definition gives a value."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return {node.name}
+    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)}
 
 
 def _calls(node: ast.AST) -> bool:

@@ -33,6 +33,7 @@ TRAINING = Task(
     reference=train,
     solution="nothing to write: it uses the functions above",
     uses_others=True,
+    optional=("curves[parameters]",),
     cases=(
         Case(
             VALUES,
