@@ -11,6 +11,7 @@ from running_servers import running, save_small_models
 from small_models import LETTERS, row_model
 
 from chalknet.artifacts.model_file import save_model
+from chalknet.cli.main import main
 from chalknet.data.preprocess import Scaling
 from chalknet.network.architecture import Architecture
 from chalknet.network.initializers import initial_parameters
@@ -100,7 +101,7 @@ def test_a_folder_of_images_is_predicted(server, folder, open_page):
     assert [row[1] for row in rows[1:]] == expected.labels
     assert [row[2] for row in cells(page)] == expected.labels
     assert "bad.png: is no image" in page.inner_text(".upload-results")
-    assert "1 file that the server does not read left out" in page.inner_text(".upload-results")
+    assert "1 file was left out. The server reads images and CSV tables." in page.inner_text(".upload-results")
     assert page.locator("tbody img").count() == 4
     assert "--" not in page.inner_text(".upload-results .soft")  # notes name the options of the page
 
@@ -194,11 +195,44 @@ def test_names_of_classes_are_text(tmp_path, open_page):
         rows = downloaded(page)
         assert rows[0] == ["name", "label", "probability", *(f"p_{name}" for name in names)]
         assert rows[1][0] == "'=2.png"
-        assert page.title() == "chalknet"
+        assert page.title() == "m"
         assert names[0] in page.inner_text("main")
 
 
-def test_the_page_of_one_model_has_no_choice(folder, open_page):
+def test_the_page_of_one_model_has_a_tab_for_uploads(folder, open_page):
+    axe = needs("axe_playwright_python.sync_playwright").Axe()
     with running(folder / "letters.safetensors") as client:
         page = ready(open_page(str(client.base_url)))
-        assert page.locator("main > label").count() == 0
+        assert page.locator("[role=tab]").first.inner_text() == "Upload"
+        page.set_input_files(".upload-files", folder / "images" / "0 <b>.png")
+        page.wait_for_selector("tbody")
+        expected = predict(folder / "letters.safetensors", folder / "images" / "0 <b>.png")
+        assert [row[2] for row in cells(page)] == expected.labels
+        assert [(one["id"], one["nodes"][0]["html"]) for one in axe.run(page).response["violations"]] == []
+        page.click("[role=tab] >> text=Draw")
+        page.wait_for_selector("canvas")
+        answer = client.get("/")
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert "unsafe-inline" not in answer.headers["content-security-policy"]
+        assert str(folder) not in answer.text
+
+
+def test_each_of_several_models_has_an_interactive_page(server, open_page):
+    page = ready(open_page(str(server.base_url)))
+    page.click("text=look into the network")
+    ready(page)
+    assert page.url.endswith("/explore/letters")
+    assert page.locator("[role=tab]").first.inner_text() == "Upload"
+    assert "Model letters reads images" in page.inner_text("main")
+    assert server.get("/explore/rows").status_code == 200
+    assert server.get("/explore/other").status_code == 404
+
+
+def test_a_model_of_mixed_columns_has_the_page_for_uploads(tmp_path, open_page):
+    (tmp_path / "t.csv").write_text("color,label\n" + "red,a\nblue,b\n" * 30)
+    settings = ["--recipe", "strong-rows", "--hidden", "2", "--epochs", "1", "--quiet"]
+    assert main(["train", "--data", str(tmp_path / "t.csv"), *settings, "--out", str(tmp_path / "run")]) == 0
+    with running(tmp_path / "run") as client:
+        page = ready(open_page(str(client.base_url)))
+        assert page.locator("[role=tab]").count() == 0
+        assert "Model run reads rows of 1 value with the column color" in page.inner_text("main")

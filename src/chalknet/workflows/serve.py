@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from chalknet.errors import ConfigError
 from chalknet.formatting import printable
+from chalknet.serving.page.page import PageExtras
 from chalknet.serving.server.access import Access, resolve_access
 from chalknet.serving.server.guard import Guard
 from chalknet.serving.server.limits import ServeLimits
-from chalknet.serving.server.registry import Registry
+from chalknet.serving.server.registry import Registry, ServedModel
 from chalknet.serving.server.running import Server, address_of, bind_socket, import_extra
+from chalknet.workflows.page import page_of_model
 
 EXTRA = ("orjson", "prometheus_client", "python_multipart", "swagger_ui_bundle", "uvicorn", "httptools")
 
@@ -100,4 +103,23 @@ def create_app(registry: Registry, access: Access, limits: ServeLimits) -> Guard
     """
     from chalknet.serving.server.application import OPEN_PATHS, OPEN_PREFIXES, Application
 
-    return Guard(Application(registry, limits), access, limits.of_requests, OPEN_PATHS, OPEN_PREFIXES)
+    return Guard(Application(registry, limits, interactive_page), access, limits.of_requests, OPEN_PATHS, OPEN_PREFIXES)
+
+
+def interactive_page(model: ServedModel, base: str) -> bytes | None:
+    """Return the interactive page of a model with a tab for uploads, or None if the model has none.
+
+    It has no samples of the training, because who may ask for predictions may not see them.
+
+    Args:
+        model: the model.
+        base: the path from the page to the root of the server.
+    """
+    from chalknet.serving.server.web import upload_tab
+
+    scripts, style = upload_tab()
+    extras = PageExtras(scripts, (style,), connects=True, data={"base": base, "models": [model.facts]})
+    try:
+        return page_of_model(replace(model.loaded, run=None), title=model.name, extras=extras)[0]
+    except ConfigError:  # columns of a table that the page cannot encode, or too many weights
+        return None

@@ -35,7 +35,7 @@ from chalknet.serving.server.limits import ServeLimits
 from chalknet.serving.server.metrics import CONTENT_TYPE, Metrics
 from chalknet.serving.server.openapi import openapi_document
 from chalknet.serving.server.registry import ModelEntry, Registry, ServedModel
-from chalknet.serving.server.web import HTML, PAGE_POLICY, UnknownAssetError, WebFiles
+from chalknet.serving.server.web import HTML, PAGE_POLICY, PageMaker, UnknownAssetError, WebFiles
 
 T = TypeVar("T")
 Route = Callable[[Scope], Awaitable["Answer"]]
@@ -43,7 +43,7 @@ Answer = tuple[int, bytes, bytes, Headers]  # status, content, media type, furth
 
 OPEN_PATHS = ("/", "/docs", "/healthz", "/readyz")  # without a token; /docs and / then show no facts
 OPEN_PREFIXES = ("/assets/", "/docs/")
-PREDICT, MODELS = "/predict", "/v1/models/"
+PREDICT, MODELS, EXPLORE = "/predict", "/v1/models/", "/explore/"
 RELOAD_SECONDS = 1.0  # between two looks at the model files
 LARGE_JSON_BYTES = 2**18  # larger bodies are parsed in a thread
 MAX_JOBS = 256  # requests that a thread works at or that wait for one
@@ -60,19 +60,20 @@ class Application:
     Args:
         registry: the models.
         limits: what a request may cost.
-        interactive_page: returns the interactive page of a model, or None if it has none.
+        make_page: returns the interactive page of a model, or None if it has none. Its second argument is the path
+            from the page to the root of the server.
     """
 
     def __init__(
         self,
         registry: Registry,
         limits: ServeLimits,
-        interactive_page: Callable[[ServedModel], bytes | None] = lambda _: None,
+        make_page: PageMaker = lambda *_: None,
     ) -> None:
         """Create the application; its threads start when the server does."""
         self.registry, self.limits = registry, limits
         self._guard_limits = limits.of_requests
-        self._web = WebFiles(interactive_page)
+        self._web = WebFiles(make_page)
         self._n_threads = max(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
         self._n_jobs = 0
         self._arriving, self._held = (BytePool(HELD_BODIES * self._guard_limits.body_bytes) for _ in range(2))
@@ -146,6 +147,8 @@ class Application:
             return self._asset
         if path.startswith(MODELS):
             return self._model
+        if path.startswith(EXPLORE):
+            return self._explore
         raise RequestError(404, f"there is nothing at this address. Addresses: {', '.join(self._routes)}.")
 
     # Predictions
@@ -277,9 +280,29 @@ class Application:
         return 200 if scope["is_authorized"] else 401, content, HTML, page_headers(policy)
 
     async def _page(self, scope: Scope) -> Answer:
-        """Answer with the page for uploads, which asks for the token if one is needed."""
-        del scope
+        """Answer with the interactive page of the only model, or with the page for uploads.
+
+        Without the token, this is the page for uploads, which asks for it.
+        """
+        if len(self.registry.entries) == 1 and scope["is_authorized"]:
+            (entry,) = self.registry
+            made = await self._in_thread(0, self._web.interactive_page, entry.model, "")
+            if made is not None:
+                return 200, made[0], HTML, page_headers(made[1])
         return 200, self._web.page(), HTML, page_headers(PAGE_POLICY)
+
+    async def _explore(self, scope: Scope) -> Answer:
+        """Answer with the interactive page of a model."""
+        name = scope["path"].removeprefix(EXPLORE)
+        entry = self.registry.entries.get(name)
+        if entry is None:
+            raise self._unknown(name)
+        if len(self.registry.entries) == 1:
+            raise RequestError(404, "the page of the only model is at /.")
+        made = await self._in_thread(0, self._web.interactive_page, entry.model, "../")
+        if made is None:
+            raise RequestError(404, f"model {name!r} has no interactive page. Its predictions are at /.")
+        return 200, made[0], HTML, page_headers(made[1])
 
     async def _asset(self, scope: Scope) -> Answer:
         try:

@@ -129,6 +129,7 @@ def _schemas() -> dict[str, Any]:
     model = _object(
         {"name": TEXT, "classes": _list(TEXT), "network": TEXT, "parameters": count, "reads": TEXT},
         networks=count,
+        interactive_page=BOOLEAN,
         image_shape=_list(count) | {"description": "Height and width of the training images."},
         values_per_row=count,
         columns=_list(column),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
@@ -24,6 +26,10 @@ PAGE_POLICY = f"{COMMON}style-src 'self'; img-src 'self' blob:; frame-ancestors 
 DOCS_POLICY = f"{COMMON}style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
 
 
+POLICY_OF_PAGE = re.compile(rb'<meta http-equiv="Content-Security-Policy" content="([^"]*)">')
+PageMaker = Callable[[ServedModel, str], bytes | None]
+
+
 class UnknownAssetError(LookupError):
     """Raised when there is no file of a name."""
 
@@ -32,12 +38,30 @@ class WebFiles:
     """The files of the pages.
 
     Args:
-        interactive_page: returns the interactive page of a model, or None if it has none.
+        make_page: returns the interactive page of a model, or None if it has none.
     """
 
-    def __init__(self, interactive_page: Callable[[ServedModel], bytes | None]) -> None:
+    def __init__(self, make_page: PageMaker) -> None:
         """Create them; each is read when it is first asked for."""
-        self.interactive_page = interactive_page
+        self._make_page = make_page
+        self._interactive: dict[str, tuple[ServedModel, bytes | None]] = {}
+
+    def interactive_page(self, model: ServedModel, base: str) -> tuple[bytes, str] | None:
+        """Return the interactive page of a model and its policy, or None if it has none. This may take seconds.
+
+        Args:
+            model: the model.
+            base: the path from the page to the root of the server.
+        """
+        made = self._interactive.get(model.name)
+        if made is None or made[0] is not model:  # it was loaded again
+            made = self._interactive[model.name] = (model, self._make_page(model, base))
+        page = made[1]
+        if page is None:
+            return None
+        found = POLICY_OF_PAGE.search(page)
+        assert found is not None, "the page has a policy"
+        return page, f"{html.unescape(found[1].decode())}; frame-ancestors 'none'"
 
     def page(self) -> bytes:
         """Return the page for uploads."""
@@ -64,6 +88,12 @@ class WebFiles:
         else:
             raise UnknownAssetError(name)
         return content, TYPES["." + name.rsplit(".", 1)[-1]]
+
+
+def upload_tab() -> tuple[tuple[str, ...], str]:
+    """Return the scripts and the style of the tab for uploads in an interactive page."""
+    scripts = tuple(_own(name).decode() for name in ("server.js", "upload.js", "upload_tab.js"))
+    return scripts, _own("upload.css").decode()
 
 
 @cache

@@ -5,6 +5,9 @@ const chalkServer = {
   /** Where the token is kept until the tab is closed. */
   key: "chalknet-token",
 
+  /** The path from this page to the root of the server. */
+  base: "",
+
   /** Return the token, or "". */
   token() {
     try {
@@ -27,13 +30,13 @@ const chalkServer = {
   /**
    * Send a request, and return its response; one with status 401 if the token is missing or wrong.
    *
-   * @param {string} path relative to the page.
+   * @param {string} path relative to the root of the server.
    * @param {object} options those of fetch.
    */
   fetch(path, options = {}) {
     const headers = { ...options.headers };
     if (this.token()) headers.Authorization = `Bearer ${this.token()}`;
-    return fetch(path, { ...options, headers });
+    return fetch(this.base + path, { ...options, headers });
   },
 
   /** Return the message of a response that is an error. */
@@ -60,7 +63,7 @@ const chalkServer = {
    * Show a form for the token in an element until a request with it is accepted.
    *
    * @param {Element} container
-   * @param {string} path what to ask for, relative to the page.
+   * @param {string} path what to ask for, relative to the root of the server.
    * @returns {Promise<object>} the JSON of the answer.
    */
   async load(container, path) {

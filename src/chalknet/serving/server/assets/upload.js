@@ -103,7 +103,9 @@ chalkUpload.Panel = class {
     this.options = chalkServer.element("div", { class: "upload-row" });
     const choice = models.length > 1 ? this.modelChoice() : null;
     const details = chalkServer.element("details", {}, chalkServer.element("summary", {}, "Options"), this.options);
-    container.append(...[choice, this.about, this.dropArea(), details, this.status, this.results].filter(Boolean));
+    this.explore = chalkServer.element("a", {}, "Draw a sample and look into the network");
+    const link = chalkServer.element("p", {}, this.explore);
+    container.append(...[choice, this.about, link, this.dropArea(), details, this.status, this.results].filter(Boolean));
     this.useModel(this.model);
   }
 
@@ -154,13 +156,16 @@ chalkUpload.Panel = class {
     const isImages = model.reads === "images";
     const [height, width] = model.image_shape ?? [];
     const columns = (model.columns ?? []).map((one) => one.name);
-    const named = columns.length ? ` with the columns ${columns.slice(0, 12).join(", ")}${columns.length > 12 ? ", …" : ""}` : "";
+    const named = columns.length ? ` with the ${columns.length === 1 ? "column" : "columns"} ${columns.slice(0, 12).join(", ")}${columns.length > 12 ? ", …" : ""}` : "";
     const values = chalkUpload.count(model.values_per_row ?? 0, "value");
     const reads = isImages ? `images, which it sees as ${height} × ${width} gray pixels` : `rows of ${values}${named}`;
     const classes = model.classes.slice(0, 20).join(", ") + (model.classes.length > 20 ? ", …" : "");
     this.about.textContent = `Model ${model.name} reads ${reads}. It predicts ${chalkUpload.count(model.classes.length, "class", "classes")}: ${classes}.`;
     this.hint.textContent = isImages ? "Drop images, a folder of images or a CSV table of pixels here." : "Drop a CSV table here.";
     this.folder[0].hidden = !isImages;
+    // A browser sends no token when it follows a link, and the interactive page has no link to itself.
+    this.explore.parentNode.hidden = !model.interactive_page || Boolean(chalkServer.token()) || this.models.length === 1;
+    this.explore.href = `explore/${encodeURIComponent(model.name)}`;
     this.status.textContent = "";
     this.clear();
     this.showOptions(isImages);
@@ -214,7 +219,7 @@ chalkUpload.Panel = class {
     const tables = files.filter((one) => chalkUpload.TABLES.test(one.name) || one.type === "text/csv");
     const images = files.filter((one) => !tables.includes(one) && (chalkUpload.IMAGES.test(one.name) || one.type.startsWith("image/")));
     const n = files.length - tables.length - images.length;
-    if (n) this.notes.push(`${chalkUpload.count(n, "file")} that the server does not read left out. It reads images and CSV tables.`);
+    if (n) this.notes.push(`${chalkUpload.count(n, "file was", "files were")} left out. The server reads images and CSV tables.`);
     try {
       await this.sendImages(images, run.signal);
       for (const table of tables) await this.sendTable(table, run.signal);
