@@ -55,6 +55,11 @@ def open_regular(path: str | Path, *, follow_links: bool = True) -> IO[bytes]:
     return file
 
 
+def refuse_irregular(path: str | Path) -> None:
+    """Raise OSError, as `open_regular` does, unless path is a regular file. The file is not opened."""
+    _refuse_irregular(Path(path).stat().st_mode, path)
+
+
 def _refuse_irregular(mode: int, path: str | Path) -> None:
     """Raise OSError unless a file mode is that of a regular file."""
     if not stat.S_ISREG(mode):

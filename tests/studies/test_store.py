@@ -449,3 +449,30 @@ def test_an_array_whose_header_promises_too_much_takes_no_memory(store, lease, o
         store._db.execute("UPDATE unit_arrays SET npy = ? WHERE name = 'valid_losses'", [header])
         with pytest.raises(StoreError, match=message):
             read_results(tmp_path).run(run.configuration, run.seed)
+
+
+OTHER_PROCESS = """
+import sys
+from pathlib import Path
+from chalknet.studies.lease import Lease
+from chalknet.studies.store import Store
+with Store.open_or_create(Path(sys.argv[1])) as store:
+    store.heartbeat(Lease(sys.argv[2], "host", 1, ""))
+    print(*sorted(lease.id for lease, _ in store.leases()))
+"""
+
+
+@pytest.mark.parametrize("again", [Store.open_or_create, Store.read], ids=["write", "read"])
+def test_a_second_connection_keeps_the_locks_of_the_first(tmp_path, again):
+    """A process that closes a handle of a file loses its locks on it, and others could delete the log of its store."""
+
+    def another_process(name):
+        command = [sys.executable, "-c", OTHER_PROCESS, tmp_path, name]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+    with Store.open_or_create(tmp_path) as store:
+        store.heartbeat(Lease("first", "host", 1, ""))
+        again(tmp_path).close()
+        assert another_process("second") == ["first", "second"]
+        store.heartbeat(Lease("third", "host", 1, ""))
+        assert another_process("fourth") == ["first", "fourth", "second", "third"]

@@ -20,7 +20,9 @@ import json
 import math
 import os
 import sqlite3
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,7 +34,7 @@ from numpy.typing import NDArray
 from chalknet.checked import plain, strict_json
 from chalknet.config import with_current_names
 from chalknet.errors import DataError, OutputError, StoreError
-from chalknet.files import free_memory, open_regular
+from chalknet.files import free_memory, open_regular, refuse_irregular
 from chalknet.records import Scores
 from chalknet.studies.configurations import Configuration, RunKey, configuration_tables
 from chalknet.studies.lease import Lease, LeaseObserver
@@ -114,6 +116,17 @@ CREATE TABLE events (
 TABLES = {statement.split()[2]: statement for statement in map(str.strip, SCHEMA.strip().rstrip(";").split(";\n"))}
 
 
+# How many connections this process has to each store, by its real path; see `_refuse_foreign`.
+_open_stores: Counter[str] = Counter()
+_opening = threading.Lock()
+
+
+def _count_closed(path: Path) -> None:
+    """Count a connection as closed."""
+    with _opening:
+        _open_stores[os.path.realpath(path)] -= 1
+
+
 class TimeLimit:
     """Limits the processor time of each operation of a connection."""
 
@@ -140,7 +153,7 @@ class Store:
     def __init__(self, path: Path, connection: sqlite3.Connection, limit: TimeLimit) -> None:
         """Wrap a connection; use `open_or_create` or `read` instead."""
         self.path = path
-        self._db, self._limit = connection, limit
+        self._db, self._limit, self._is_closed = connection, limit, False
         self._observer = LeaseObserver()
 
     @classmethod
@@ -210,7 +223,18 @@ class Store:
     @classmethod
     def _open(cls, path: Path, *, read_only: bool = True, options: str = "") -> Store:
         """Open a store file, after checking that it is one; options are those of a read-only address."""
-        _refuse_foreign(path)
+        with _opening:
+            _refuse_foreign(path)
+            _open_stores[os.path.realpath(path)] += 1
+        try:
+            return cls._connected(path, read_only, options)
+        except BaseException:
+            _count_closed(path)
+            raise
+
+    @classmethod
+    def _connected(cls, path: Path, read_only: bool, options: str) -> Store:
+        """Connect to a file that was checked; the connection is closed if that fails."""
         with _translated_errors(path):
             limit = TimeLimit()
             address = f"{path.absolute().as_uri()}?{options}"
@@ -226,7 +250,8 @@ class Store:
                     store._db.execute("PRAGMA journal_mode = WAL")
                     store._db.execute("PRAGMA synchronous = FULL")
             except BaseException:
-                store.close()
+                with suppress(sqlite3.Error):
+                    connection.close()
                 raise
             return store
 
@@ -246,8 +271,11 @@ class Store:
 
     def close(self) -> None:
         """Close the connection."""
-        with suppress(sqlite3.Error):
-            self._db.close()
+        if not self._is_closed:
+            self._is_closed = True
+            with suppress(sqlite3.Error):
+                self._db.close()
+            _count_closed(self.path)
 
     def __enter__(self) -> Store:
         """Return the store."""
@@ -820,17 +848,27 @@ def _limited(address: str, limit: TimeLimit) -> sqlite3.Connection:
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Raise an error for a file that is not a regular one or not SQLite's, before SQLite opens it."""
+    """Raise an error for a file that is not a regular one or not SQLite's, before SQLite opens it.
+
+    When a process closes any handle of a file, the operating system ends all locks that the process
+    holds on it (POSIX). A connection of another thread would lose its locks, and another process
+    could delete its log. So a store that this process has open is not opened here, and neither are
+    the files beside it.
+    """
     for name in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))):
         try:
-            with open_regular(name) as file:
-                start = file.read(len(HEADER))
+            refuse_irregular(name)
+            if name == path and not _open_stores[os.path.realpath(path)]:
+                with open_regular(name) as file:
+                    start = file.read(len(HEADER))
+                if start and start != HEADER:
+                    raise StoreError(
+                        f"{path}: is not a study's store, which is an SQLite file. Choose another out (--out)."
+                    )
         except FileNotFoundError:
             continue
         except OSError as error:
             raise OutputError(f"{name}: cannot be opened: {error.strerror or error}.") from error
-        if name == path and start and start != HEADER:
-            raise StoreError(f"{path}: is not a study's store, which is an SQLite file. Choose another out (--out).")
 
 
 @contextmanager
