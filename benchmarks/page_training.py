@@ -1,7 +1,8 @@
 """Measure training in the interactive page: `python benchmarks/page_training.py [-o FILE]`.
 
-It opens a page with 2,000 letters in Chromium, trains 784-100-10 on its tab "Train" and counts the
-frames that the browser draws (`requestAnimationFrame`) and the pictures of weights that change.
+It opens a page with 2,000 letters in Chromium and trains on its tab "Train": 784-100-10 on the
+letters, and 2-32-32-5 on points in the plane. It counts the frames that the browser draws
+(`requestAnimationFrame`), the pictures that change, and the epochs.
 Three ways take turns in each round, so that a busy moment of the machine affects all alike: in a
 worker, as users get it; in the page itself, in short slices; and no training, which is the most
 frames that this browser gives. The time of one update is measured with WebAssembly and without.
@@ -35,7 +36,23 @@ from chalknet.serving.page.embedded_samples import EmbeddedSamples
 from chalknet.serving.page.page import PageContent, page_html
 
 N_TRAIN, N_HELD_OUT = 1_500, 500
-BATCHES = {"full batch": 0, "batches of 50": 50}
+# Settings of the tab, with a learning rate that is too low to diverge in the time of a count.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "letters, full batch": {"samples": {"batch": 0, "epochs": 5_000, "rate": 1e-6}},
+    "letters, batches of 50": {"samples": {"batch": 50, "epochs": 5_000, "rate": 1e-6}},
+    "plane, 2-32-32-5": {
+        "mode": "plane",
+        "plane": {
+            "set": "spirals",
+            "classes": 5,
+            "hidden": 32,
+            "second": 32,
+            "rate": 1e-5,
+            "epochs": 10_000,
+            "speed": 0,
+        },
+    },
+}
 PLACES = ("worker", "page", "no training")
 
 COUNTED = """(seconds) => new Promise((resolve) => {
@@ -82,14 +99,13 @@ def write_page(path: Path) -> None:
     path.write_bytes(page_html(PageContent("letters", embed_model(model), samples)))
 
 
-def opened(browser: Browser, path: Path, batch: int, place: str) -> Page:
+def opened(browser: Browser, path: Path, settings: dict[str, Any], place: str) -> Page:
     """Open the tab "Train", and start the training unless place is "no training"."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto(path.as_uri())
     page.wait_for_selector("html[data-ready]", state="attached")
     page.evaluate("(inPage) => (chalk.trainInPage = inPage)", place == "page")
-    state = {"samples": {"batch": batch, "epochs": 5_000, "rate": 1e-6}}  # too slow to diverge
-    page.evaluate("(hash) => (location.hash = hash)", f"#tab=train&train={quote(json.dumps(state))}")
+    page.evaluate("(hash) => (location.hash = hash)", f"#tab=train&train={quote(json.dumps(settings))}")
     page.wait_for_selector(".train-tab[data-state=paused][data-epoch='0']")
     if place != "no training":
         page.get_by_role("button", name="Train", exact=True).click()
@@ -101,9 +117,9 @@ def measure(browser: Browser, path: Path, rounds: int, seconds: float) -> dict[s
     """Return frames, pictures and epochs per second of each batch size and place: median and quartiles."""
     found: dict[tuple[str, str], list[dict[str, float]]] = {}
     for _ in range(rounds):
-        for name, batch in BATCHES.items():
+        for name, settings in SETTINGS.items():
             for place in PLACES:
-                page = opened(browser, path, batch, place)
+                page = opened(browser, path, settings, place)
                 found.setdefault((name, place), []).append(page.evaluate(COUNTED, seconds))
                 page.close()
     return {
@@ -119,7 +135,7 @@ def spread(values: list[float]) -> dict[str, float]:
 
 def update_times(browser: Browser, path: Path, rounds: int) -> dict[str, Any]:
     """Return milliseconds of one full-batch update, with WebAssembly and in JavaScript."""
-    page = opened(browser, path, 0, "no training")
+    page = opened(browser, path, SETTINGS["letters, full batch"], "no training")
     measured = [page.evaluate(UPDATE, allow) for _ in range(rounds) for allow in (True, False)]
     page.close()
     kinds = sorted({one["kind"] for one in measured})

@@ -258,7 +258,7 @@ def test_the_same_seed_gives_the_same_curves(opened):
 
 
 def test_buttons_make_one_update_one_epoch_and_pause(opened):
-    page = opened(samples=small(batch=50, epochs=5000), speed=50)
+    page = opened(samples=small(batch=50, epochs=5000, speed=50))
     page.get_by_role("button", name="One update").click()
     page.get_by_text("Epoch 0, batch 1 of 3").wait_for()
     page.get_by_role("button", name="One epoch").click()
@@ -267,9 +267,13 @@ def test_buttons_make_one_update_one_epoch_and_pause(opened):
     page.keyboard.press("Space")
     page.wait_for_selector(".train-tab[data-state=training]:not([data-epoch='1'])")
     assert page.get_by_role("button", name="One update").is_disabled()
-    page.keyboard.press("Space")
+    page.get_by_role("slider", name="Speed").press("ArrowRight")
+    page.get_by_role("slider", name="Pause after").press("ArrowLeft")
+    page.get_by_role("button", name="Pause", exact=True).press("Space")
     page.wait_for_selector(".train-tab[data-state=paused]")
     assert page.get_by_text("Paused after epoch").is_visible()
+    assert len(history(page)["validLoss"]) > 1  # neither slider has started the training again
+    assert page.evaluate("chalk.app.shown.tab.trainer.target") == 2000
 
 
 def test_numbers_of_the_last_update_add_up(opened):
@@ -315,9 +319,10 @@ def test_a_loss_far_above_a_guess_is_told(opened):
 
 
 def test_a_link_holds_settings_and_the_state_after_an_epoch(opened):
-    page = opened(seed=9, samples=small(batch=50, epochs=10))
+    page = opened(seed=9, samples=small(batch=50, epochs=10, rate=3e-4))
     trained(page, 10)
-    page.wait_for_url(lambda address: "%22at%22%3A10" in address)
+    page.get_by_label("the weights", exact=True).check()
+    page.wait_for_url(lambda address: "%22at%22%3A10" in address and "weights" in address)
     told = page.locator(".train-numbers").last.inner_text()
     address = page.evaluate("location.href")
     page.goto("about:blank")
@@ -326,6 +331,8 @@ def test_a_link_holds_settings_and_the_state_after_an_epoch(opened):
     assert page.locator(".train-numbers").last.inner_text() == told
     assert page.get_by_label("Seed", exact=True).input_value() == "9"
     assert page.get_by_label("Hidden units F").get_attribute("aria-valuetext") == "12"
+    assert page.get_by_label("Learning rate r").get_attribute("aria-valuetext") == "r = 0.0003"
+    assert page.get_by_label("the weights", exact=True).is_checked()
 
 
 @pytest.mark.parametrize("entry", ['{"mode":3,"samples":{"hidden":-1,"batch":"x"},"at":1e99}', "null", "{"])
@@ -352,7 +359,7 @@ def test_a_page_without_samples_trains_on_points(open_page, tmp_path):
 
 @pytest.mark.parametrize("name", ["moons", "circles", "spirals", "blobs", "xor"])
 def test_a_made_set_is_learned_from_its_seed(opened, name):
-    plane = {"set": name, "noise": 0.05, "classes": 2, "epochs": 200, "hidden": 24, "second": 16}
+    plane = {"set": name, "noise": 0.05, "classes": 2, "epochs": 200, "hidden": 24, "second": 16, "speed": 0}
     page = opened(mode="plane", plane=plane)
     trained(page, 200)
     assert max(history(page)["validAccuracy"]) > 0.9
@@ -361,7 +368,7 @@ def test_a_made_set_is_learned_from_its_seed(opened, name):
 
 
 def test_the_field_shows_what_the_network_predicts(opened):
-    page = opened(mode="plane", plane={"set": "blobs", "classes": 3, "epochs": 100, "second": 5})
+    page = opened(mode="plane", plane={"set": "blobs", "classes": 3, "epochs": 100, "second": 5, "speed": 0})
     trained(page, 100)
     found = page.evaluate("""() => {
       const { snapshot, view } = chalk.app.shown.tab.trainer;

@@ -1,3 +1,5 @@
+const MAX_DRAWN = 2_000; // points of a curve; of more, every second or third is drawn
+
 /**
  * A chart of one score over the epochs, for training and validation samples.
  *
@@ -81,7 +83,9 @@ chalk.CurveChart = class {
     context.lineWidth = 2;
     context.setLineDash(dashes);
     context.beginPath();
-    values.forEach((value, at) => context.lineTo(x(at + 1), y(value)));
+    const step = Math.ceil(values.length / MAX_DRAWN);
+    for (let at = 0; at < values.length; at += step) context.lineTo(x(at + 1), y(values[at]));
+    if (values.length > 0) context.lineTo(x(values.length), y(values.at(-1)));
     context.stroke();
     context.setLineDash([]);
     if (values.length === 1) context.fillRect(x(1) - 2, y(values[0]) - 2, 4, 4);
@@ -156,6 +160,7 @@ chalk.Curves = class {
   read() {
     this.follows = Number(this.input.value) === Number(this.input.max);
     this.redraw();
+    this.tell();
   }
 
   redraw() {
@@ -165,6 +170,11 @@ chalk.Curves = class {
     const shared = { epochs: this.epochs, best: this.best, marked: epoch };
     this.loss.draw({ train: trainLoss, valid: validLoss, ...shared });
     this.accuracy.draw({ train: trainAccuracy, valid: validAccuracy, ...shared });
+  }
+
+  /** Show the scores at the epoch of the slider as a sentence. */
+  tell() {
+    const epoch = this.history?.trainLoss.length ? Number(this.input.value) : 0;
     this.sentence.textContent = epoch ? this.told(epoch) : "The curves begin with the first epoch.";
     this.input.setAttribute("aria-valuetext", `epoch ${epoch}`);
   }

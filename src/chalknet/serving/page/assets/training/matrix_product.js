@@ -1,12 +1,13 @@
 /**
- * C += A B in float32, the one operation that training spends its time in.
+ * C += A B in float32, the operation that training spends its time in.
  *
- * `matrixProduct(buffer)` returns a function for matrices in one memory. It is a WebAssembly function with SIMD
- * instructions, assembled below from PRODUCT_PROGRAM when the page opens. Where a browser or a policy refuses
- * WebAssembly, a loop in JavaScript rounds every step to float32 and gives the same bits, about 20 times slower.
+ * The product is a WebAssembly function with SIMD instructions. `productProgram` is its source, which
+ * is assembled when the page opens. Where a browser or a policy refuses WebAssembly, a loop in
+ * JavaScript takes its place. It rounds every step to float32, so it gives the same bits, and is about
+ * 20 times slower.
  *
- * B is stored in panels of 8 columns: panel p holds the rows of the columns 8p to 8p + 7, one after the other.
- * So the inner loop reads memory in order. `packPanels` makes panels of a matrix.
+ * B is stored in panels of 8 columns: panel p holds the rows of the columns 8p to 8p + 7, one after
+ * the other. So the inner loop reads memory in order. `packPanels` makes the panels of a matrix.
  */
 
 const PANEL = 8; // columns of a panel, two vectors of four
@@ -17,9 +18,11 @@ const PRODUCT_PARAMETERS = ["a", "aRow", "aColumn", "b", "c", "cRow", "rows", "p
 const PRODUCT_INTEGERS = ["row", "k", "aBlock", "cBlock", "bAt", "a0", "a1", "a2", "a3", "c0", "c1", "c2", "c3"];
 const PRODUCT_VECTORS = ["x", "left", "right", ...[0, 1, 2, 3].flatMap((i) => [`left${i}`, `right${i}`])];
 
+/** Return the program: a loop over panels, a loop over blocks of rows, and the inner loop over the depth. */
 function productProgram() {
-  const each = (text) => [0, 1, 2, 3].map((i) => text.replaceAll("#", i).replaceAll("@", i - 1)).join("\n");
-  const further = (text) => [1, 2, 3].map((i) => text.replaceAll("#", i).replaceAll("@", i - 1)).join("\n");
+  const repeated = (rows, text) => rows.map((i) => text.replaceAll("#", i).replaceAll("@", i - 1)).join("\n");
+  const each = (text) => repeated([0, 1, 2, 3], text);
+  const further = (text) => repeated([1, 2, 3], text); // each row after the first, from the row before it
   return `
   loop
     get a  set aBlock    get c  set cBlock    get rows  set row

@@ -110,15 +110,20 @@ chalk.PlaneView = class {
     const context = this.field.getContext("2d");
     const image = context.createImageData(n, n);
     const best = new Uint8Array(n * n);
-    for (let at = 0; at < n * n; at++) {
-      const color = [0, 0, 0];
+    for (let at = 0, from = 0; at < n * n; at++, from += nClasses) {
+      let [red, green, blue] = [0, 0, 0];
       for (let k = 0; k < nClasses; k++) {
-        const p = probabilities[at * nClasses + k];
-        for (let part = 0; part < 3; part++) color[part] += p * colors[k][part];
-        if (p > probabilities[at * nClasses + best[at]]) best[at] = k;
+        const p = probabilities[from + k];
+        red += p * colors[k][0];
+        green += p * colors[k][1];
+        blue += p * colors[k][2];
+        if (p > probabilities[from + best[at]]) best[at] = k;
       }
       const isBorder = (at % n > 0 && best[at] !== best[at - 1]) || (at >= n && best[at] !== best[at - n]);
-      image.data.set(isBorder ? chalk.mixedColor(color, ink, 0.8) : color, 4 * at);
+      const part = isBorder ? 0.8 : 0;
+      image.data[4 * at] = red + part * (ink[0] - red);
+      image.data[4 * at + 1] = green + part * (ink[1] - green);
+      image.data[4 * at + 2] = blue + part * (ink[2] - blue);
       image.data[4 * at + 3] = 255;
     }
     context.putImageData(image, 0, 0);

@@ -23,12 +23,11 @@ chalk.trainValues = {
 chalk.trainDefaults = {
   mode: "samples",
   seed: 521,
-  speed: 0,
   images: "change",
   lines: true,
-  samples: { hidden: 100, rate: 1e-4, momentum: 0.9, batch: 0, epochs: 200 },
+  samples: { hidden: 100, rate: 1e-4, momentum: 0.9, batch: 0, epochs: 200, speed: 0 },
   plane: {
-    hidden: 16, second: 0, rate: 5e-3, momentum: 0.9, batch: 20, epochs: 500,
+    hidden: 16, second: 0, rate: 5e-3, momentum: 0.9, batch: 20, epochs: 500, speed: 50,
     set: "moons", samples: 300, noise: 0.2, classes: 3, dataSeed: 1,
   },
 };
@@ -85,4 +84,15 @@ chalk.changedSettings = (defaults, settings) => {
     if (Object.keys(inner).length > 0) changed[name] = inner;
   }
   return changed;
+};
+
+/**
+ * Return a list of values for a slider with one more value, at its place. A 0 at the end of the list,
+ * as for the full batch, stays there.
+ */
+chalk.withValue = (values, value) => {
+  if (values.includes(value)) return values;
+  const after = values.findIndex((one, at) => one > value || (one === 0 && at === values.length - 1));
+  const place = after < 0 ? values.length : after;
+  return [...values.slice(0, place), value, ...values.slice(place)];
 };

@@ -41,6 +41,7 @@ chalk.TrainTab = class {
       this.followed.samples ??= { layer: 0, unit: 0, input: chalk.middleInput(this.samples.shape) };
     }
     const { inputs, labels, train, valid, nInputs, nClasses } = this.samples;
+    this.view.fileError.hidden = true;
     this.runner.send({ type: "data", samples: { inputs, labels, train, valid, nInputs, nClasses } });
     this.restart();
   }
@@ -73,7 +74,7 @@ chalk.TrainTab = class {
     this.target = until;
     this.wantsToPlay = true;
     this.rateFrom = this.epochsPerSecond = null;
-    this.runner.send({ type: "play", until, speed: this.settings.speed });
+    this.runner.send({ type: "play", until, speed: this.chosen.speed });
     this.ask();
   }
 
@@ -116,6 +117,7 @@ chalk.TrainTab = class {
     if (message.run !== this.run) return;
     this.isWaiting = false;
     if (message.type === "error") {
+      this.wantsToPlay = false;
       this.view.showError(message.text);
       return;
     }
@@ -158,14 +160,29 @@ chalk.TrainTab = class {
     if (this.snapshot && !this.container.hidden) this.view.draw(this.snapshot);
   }
 
-  /** Change settings of the current mode, and start again. */
+  /** Change settings of the current mode. Those that change the result start the training again. */
   change(settings) {
+    if ("speed" in settings || "epochs" in settings) this.changePace(settings);
+    else this.changeTraining(settings);
+    this.app.saveAddress();
+  }
+
+  /** Change the speed, or the epoch at which the training pauses. */
+  changePace(settings) {
+    Object.assign(this.chosen, settings);
+    const { epochs } = this.chosen;
+    if (this.wantsToPlay) this.sendPlay("epochs" in settings ? Math.max(epochs, (this.snapshot?.epoch ?? 0) + 1) : this.target);
+    else this.target = 0;
+    this.view.showSettings();
+    this.redraw();
+  }
+
+  changeTraining(settings) {
     const isNewData = ["set", "samples", "noise", "classes", "dataSeed"].some((name) => name in settings);
     Object.assign(this.chosen, settings);
     if (isNewData) this.file = null;
     if (isNewData) this.useData();
     else this.restart();
-    this.app.saveAddress();
   }
 
   /** Change settings that hold in both modes. */
@@ -173,7 +190,6 @@ chalk.TrainTab = class {
     Object.assign(this.settings, settings);
     if ("mode" in settings) this.useData();
     else if ("seed" in settings) this.restart();
-    else if ("speed" in settings && this.wantsToPlay) this.sendPlay(this.target);
     this.view.showSettings();
     this.redraw();
     this.app.saveAddress();

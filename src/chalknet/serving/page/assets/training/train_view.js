@@ -1,4 +1,5 @@
 const HIGH_LOSS = 2; // times the loss of a guess, above which the page warns
+const TEXT_MILLISECONDS = 100; // between changes of numbers while a network trains
 
 /** The elements of the tab "Train": buttons, sliders, charts and pictures of one `chalk.TrainTab`. */
 chalk.TrainView = class {
@@ -114,12 +115,13 @@ chalk.TrainView = class {
 
   buildSliders() {
     const { tab } = this;
-    const { chosen, isPlane, settings } = tab;
+    const { chosen, isPlane } = tab;
     const values = chalk.trainValues;
     const nTrain = tab.samples.train.length;
     const batches = values.batch.filter((one) => one < nTrain);
     const slider = (name, label, list, text) => {
-      const field = chalk.slider(label, list, chosen[name], text, (value) => tab.change({ [name]: value }));
+      const value = name === "batch" && chosen.batch >= nTrain ? 0 : chosen[name];
+      const field = chalk.slider(label, chalk.withValue(list, value), value, text, (one) => tab.change({ [name]: one }));
       field.dataset.setting = name;
       return field;
     };
@@ -130,15 +132,12 @@ chalk.TrainView = class {
       slider("momentum", "Momentum m", values.momentum, (value) => `m = ${value}`),
       slider("batch", "Batch size B", batches, (value) => (value ? String(value) : `full batch, ${nTrain.toLocaleString("en-US")} samples`)),
       slider("epochs", "Pause after", values.epochs, (value) => `${value.toLocaleString("en-US")} epochs`),
+      slider("speed", "Speed", values.speed, (value) => (value ? `at most ${value} ${value === 1 ? "epoch" : "epochs"} per second` : "as fast as possible")),
     ];
-    const speed = chalk.slider("Speed", values.speed, settings.speed,
-      (value) => (value ? `at most ${value} ${value === 1 ? "epoch" : "epochs"} per second` : "as fast as possible"),
-      (value) => tab.changeShared({ speed: value }));
-    speed.dataset.setting = "speed";
-    const seed = chalk.wholeNumber("Seed", { min: 0, max: 4294967295 }, settings.seed, (value) => tab.changeShared({ seed: value }));
+    const seed = chalk.wholeNumber("Seed", { min: 0, max: 4294967295 }, tab.settings.seed, (value) => tab.changeShared({ seed: value }));
     seed.dataset.setting = "seed";
-    chalk.fill(this.sliders, isPlane ? null : this.presets(), ...fields, speed, seed,
-      chalk.element("p", { class: "soft" }, "The seed draws the initial weights and the batches. A change of a setting starts again from the seed."));
+    chalk.fill(this.sliders, isPlane ? null : this.presets(), ...fields, seed,
+      chalk.element("p", { class: "soft" }, "The seed draws the initial weights and the batches. A change of a setting starts the training again from the seed. Speed and pause can be changed while the network trains."));
   }
 
   presets() {
@@ -158,7 +157,7 @@ chalk.TrainView = class {
     (name) => name !== "file" && tab.change({ set: name }));
     set.dataset.setting = "set";
     const slider = (name, label, list, text) => {
-      const field = chalk.slider(label, list, chosen[name], text, (value) => tab.change({ [name]: value }));
+      const field = chalk.slider(label, chalk.withValue(list, chosen[name]), chosen[name], text, (value) => tab.change({ [name]: value }));
       field.dataset.setting = name;
       return field;
     };
@@ -252,22 +251,32 @@ chalk.TrainView = class {
   /** Draw a snapshot. */
   draw(snapshot) {
     const { tab } = this;
-    const { epoch, updates, updatesPerEpoch, batchesDone, bestEpoch } = snapshot;
-    this.live.textContent = this.progress(epoch, updates, updatesPerEpoch, batchesDone, snapshot.kind);
+    const { epoch, updates, bestEpoch } = snapshot;
     this.curves.draw(tab.history, Math.max(tab.chosen.epochs, tab.target ?? 0, epoch), bestEpoch);
-    const best = tab.history.validLoss[bestEpoch - 1];
-    this.stopping.textContent = bestEpoch
-      ? `Stopping point: the validation loss is lowest at epoch ${bestEpoch}, with ${chalk.number(best)} nats. Early stopping keeps the network of this epoch.`
-      : "The stopping point is the epoch with the lowest validation loss.";
+    const now = performance.now();
+    if (!tab.wantsToPlay || now - (this.toldAt ?? 0) > TEXT_MILLISECONDS) {
+      this.toldAt = now;
+      this.tell(snapshot);
+    }
     const followed = tab.followed[tab.settings.mode];
     if (tab.isPlane) this.plane.show(snapshot);
     else {
       const initial = tab.settings.images === "change" && updates > 0 ? tab.initialWeight : null;
       this.images.draw(snapshot.parameters[0].weight, initial, tab.samples.shape, followed);
     }
-    this.rule.showTrace(snapshot.trace);
-    this.warn();
     this.element.dataset.epoch = epoch;
+  }
+
+  /** Show the texts of a snapshot. */
+  tell({ epoch, updates, updatesPerEpoch, batchesDone, bestEpoch, kind, trace }) {
+    this.live.textContent = this.progress(epoch, updates, updatesPerEpoch, batchesDone, kind);
+    this.curves.tell();
+    const best = this.tab.history.validLoss[bestEpoch - 1];
+    this.stopping.textContent = bestEpoch
+      ? `Stopping point: the validation loss is lowest at epoch ${bestEpoch}, with ${chalk.number(best)} nats. Early stopping keeps the network of this epoch.`
+      : "The stopping point is the epoch with the lowest validation loss.";
+    this.rule.showTrace(trace);
+    this.warn();
   }
 
   progress(epoch, updates, updatesPerEpoch, batchesDone, kind) {

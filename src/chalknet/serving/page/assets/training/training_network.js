@@ -208,24 +208,34 @@ class TrainingNetwork {
     };
   }
 
-  /** Return the hidden values and the class probabilities of points, as unpadded arrays (points, units). */
-  activations(inputs, nPoints) {
-    const results = this.widths.slice(1).map((n) => new Float32Array(nPoints * n));
+  /** Return the values of some layers for points, as unpadded arrays (points, units); layer 1 is the first hidden one. */
+  valuesOf(layers, inputs, nPoints) {
+    const results = layers.map((l) => new Float32Array(nPoints * this.widths[l]));
     const order = Int32Array.from({ length: nPoints }, (_, i) => i);
     for (let start = 0; start < nPoints; start += TILE_ROWS) {
       const tile = order.subarray(start, start + TILE_ROWS);
       this.load({ inputs }, tile);
       this.forward(ROW_BLOCK * Math.ceil(tile.length / ROW_BLOCK));
-      results.forEach((result, l) => {
-        const [n, stride] = [this.widths[l + 1], this.layers[l].outputs];
+      layers.forEach((l, at) => {
+        const [n, stride] = [this.widths[l], this.layers[l - 1].outputs];
         for (let row = 0; row < tile.length; row++) {
-          for (let j = 0; j < n; j++) result[(start + row) * n + j] = this.values[l + 1][row * stride + j];
+          for (let j = 0; j < n; j++) results[at][(start + row) * n + j] = this.values[l][row * stride + j];
         }
       });
     }
-    const probabilities = results.pop();
-    softmaxRows(probabilities, this.widths.at(-1));
-    return { hidden: results, probabilities };
+    return results;
+  }
+
+  /** Return the values of all hidden layers for points. */
+  hidden(inputs, nPoints) {
+    return this.valuesOf(this.widths.slice(1, -1).map((_, at) => at + 1), inputs, nPoints);
+  }
+
+  /** Return the class probabilities of points, an array (points, classes). */
+  probabilities(inputs, nPoints) {
+    const [logits] = this.valuesOf([this.layers.length], inputs, nPoints);
+    softmaxRows(logits, this.widths.at(-1));
+    return logits;
   }
 }
 

@@ -99,8 +99,8 @@ class TrainingSession {
       kind: network.arena.kind,
       trace: network.trace,
       parameters: view.weights ? network.parameters() : null,
-      probabilities: view.grid ? network.activations(view.grid.inputs, view.grid.n).probabilities : null,
-      hidden: view.map ? network.activations(view.map.inputs, view.map.n).hidden : null,
+      probabilities: view.grid ? network.probabilities(view.grid.inputs, view.grid.n) : null,
+      hidden: view.map ? network.hidden(view.map.inputs, view.map.n) : null,
     };
   }
 }

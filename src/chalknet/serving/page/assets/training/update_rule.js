@@ -52,14 +52,24 @@ chalk.UpdateRule = class {
       return;
     }
     const { before, after, learningRate, momentum } = trace;
+    const cells = this.traceCells();
     const n = (value) => chalk.number(value, 5);
     const inBrackets = (value) => (value < 0 ? `(${n(value)})` : n(value));
-    const rows = [
-      ["velocity", `v ← m v + r ∂L/∂W = ${momentum} × ${inBrackets(before.velocity)} + ${chalk.plainNumber(learningRate)} × ${inBrackets(after.gradient)} = ${n(after.velocity)}`],
-      ["weight", `W ← W − v = ${n(before.weight)} − ${inBrackets(after.velocity)} = ${n(after.weight)}`],
-      ["bias", `b ← b − r ∂L/∂b = ${n(before.bias)} − ${chalk.plainNumber(learningRate)} × ${inBrackets(after.biasGradient)} = ${n(after.bias)}`],
+    const texts = [
+      `v ← m v + r ∂L/∂W = ${momentum} × ${inBrackets(before.velocity)} + ${chalk.plainNumber(learningRate)} × ${inBrackets(after.gradient)} = ${n(after.velocity)}`,
+      `W ← W − v = ${n(before.weight)} − ${inBrackets(after.velocity)} = ${n(after.weight)}`,
+      `b ← b − r ∂L/∂b = ${n(before.bias)} − ${chalk.plainNumber(learningRate)} × ${inBrackets(after.biasGradient)} = ${n(after.bias)}`,
     ];
-    chalk.fill(this.trace, chalk.element("table", { class: "update-numbers" }, chalk.element("tbody", {},
-      ...rows.map(([name, text]) => chalk.element("tr", {}, chalk.element("th", { scope: "row" }, name), chalk.element("td", {}, text))))));
+    texts.forEach((text, at) => (cells[at].textContent = text));
+  }
+
+  /** Return the cells of the table of numbers, which is made when the first numbers are there. */
+  traceCells() {
+    if (!this.trace.querySelector("table")) {
+      const row = (name) => chalk.element("tr", {}, chalk.element("th", { scope: "row" }, name), chalk.element("td"));
+      const body = chalk.element("tbody", {}, ...["velocity", "weight", "bias"].map(row));
+      chalk.fill(this.trace, chalk.element("table", { class: "update-numbers" }, body));
+    }
+    return this.trace.querySelectorAll("td");
   }
 };
