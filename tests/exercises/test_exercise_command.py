@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 from student_code import HEAD, RIGHT, file_of
@@ -19,14 +20,20 @@ from chalknet.workflows.exercise import check_exercise
 TWO = ["--task", "softmax", "--task", "accuracy"]
 
 
-@pytest.fixture
-def half(tmp_path):
+@pytest.fixture(scope="module")
+def half(tmp_path_factory):
     """A folder with one right function and one with a mistake."""
-    folder = tmp_path / "ada"
+    folder = tmp_path_factory.mktemp("class") / "ada"
     folder.mkdir()
     wrong = RIGHT["accuracy"].replace("np.mean(", "np.sum(")
     (folder / "exercises.py").write_text(HEAD + RIGHT["softmax"] + wrong)
     return folder
+
+
+@pytest.fixture(scope="module")
+def result(half):
+    """The result of two of its functions."""
+    return check_exercise(half, tasks=["softmax", "accuracy"])
 
 
 def test_names_on_the_command_line_are_those_of_the_package():
@@ -61,11 +68,11 @@ def test_strict_tells_by_its_exit_code_whether_points_were_lost(half, capsys):
 
 
 def test_json_holds_every_check(half, capsys):
-    assert main(["exercise", "check", str(half), *TWO, "--json"]) == 0
+    assert main(["exercise", "check", str(half), "--task", "accuracy", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["points"], found["max_points"], found["format"]) == (10, 13, 1)
-    assert found["tasks"][1]["mistakes"][0]["name"] == "count instead of fraction"
-    assert sum(check["max_points"] for check in found["tasks"][1]["checks"]) == 4
+    assert (found["points"], found["max_points"], found["format"]) == (1, 4, 1)
+    assert found["tasks"][0]["mistakes"][0]["name"] == "count instead of fraction"
+    assert sum(check["max_points"] for check in found["tasks"][0]["checks"]) == 4
 
 
 def test_a_class_is_a_table_or_csv_with_one_row_each(half, tmp_path, capsys):
@@ -73,14 +80,14 @@ def test_a_class_is_a_table_or_csv_with_one_row_each(half, tmp_path, capsys):
     full.mkdir()
     (full / "exercises.py").write_text(file_of())
     places = [str(half), str(full), str(tmp_path / "absent")]
-    assert main(["exercise", "check", *places, *TWO, "--csv", "--out", str(tmp_path / "points.csv")]) == 0
+    assert main(["exercise", "check", *places, "--task", "accuracy", "--csv", "-o", str(tmp_path / "points.csv")]) == 0
     said = capsys.readouterr().out
     assert "points lost: accuracy" in said
     assert "accuracy: count instead of fraction (1 submission)" in said
     assert max(map(len, said.splitlines())) <= WIDTH
     rows = list(csv.DictReader(io.StringIO((tmp_path / "points.csv").read_text())))
-    assert [row["points"] for row in rows] == ["10", "13", "0"]
-    assert [row["softmax"] for row in rows] == ["9", "9", "0"]
+    assert [row["points"] for row in rows] == ["1", "4", "0"]
+    assert [row["accuracy"] for row in rows] == ["1", "4", "0"]
     assert "no such folder" in rows[2]["notes"]
 
 
@@ -106,20 +113,17 @@ def test_gradescope_shows_a_missing_file_to_the_student(tmp_path, capsys):
     assert "no such folder" in found["output"]
 
 
-def test_otter_gets_one_case_for_each_check(half):
-    found = formats.otter(check_exercise(half, tasks=["softmax", "accuracy"]))
+def test_otter_gets_one_case_for_each_check(result):
     points = [
         sum(case["test_case"]["points"] for case in file["test_case_results"] if case["passed"])
-        for file in found["test_file_results"]
+        for file in formats.otter(result)["test_file_results"]
     ]
     assert points == [9, 1]
 
 
-def test_nbgrader_gets_the_points_of_graded_cells(half):
-    (half / "sheet1").mkdir()
-    half = (half / "exercises.py").rename(half / "sheet1" / "exercises.py")
-    for place in (half, half.parent):
-        found = formats.nbgrader([check_exercise(place, tasks=["softmax", "accuracy"])])
+def test_nbgrader_gets_the_points_of_graded_cells(result):
+    for place in ("class/ada/sheet1", "class/ada/sheet1/exercises.ipynb"):
+        found = formats.nbgrader([replace(result, name=place)])
         assert {(one["student"], one["assignment"]) for one in found["grades"]} == {("ada", "sheet1")}
         assert [(one["cell"], one["auto_score"], one["max_score"]) for one in found["grades"]] == [
             ("check-softmax", 9.0, 9.0),

@@ -210,7 +210,7 @@ def test_the_cells_of_a_running_notebook_are_graded():
 def test_definitions_leave_out_what_cells_compute():
     code, notes = definitions(
         [
-            "import os\nimport numpy as np\n!ls\n%time 3\nlog = np.log\nlimit = 2 * 3",
+            "import os\nimport matplotlib.pyplot as plt\nimport numpy as np\n!ls\n%time 3\nlog = np.log\nlimit = 2 * 3",
             "%%bash\necho def",
             "curves = train(letters)\nprint(curves)\nfor i in range(9): pass",
             "best = curves['best']\nlast: int = best\ncurves['best'] = 3\ndef h(x=curves): pass",

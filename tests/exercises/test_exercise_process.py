@@ -114,9 +114,7 @@ def relu_forward(h):
     assert result.state == "failed"
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[]", "{", '{"failure": null, "outcomes": 3}', '{"failure": null, "outcomes": [{}]}']
-)
+@pytest.mark.parametrize("text", ["[]", '{"failure": null, "outcomes": [{}]}'])
 def test_a_damaged_result_is_a_failure(tmp_path, text):
     code = f"""
 import os, pathlib, tempfile

@@ -40,13 +40,8 @@ def new_exercise_folder(course: Course, folder: Path, *, overwrite: bool = False
     Raises:
         OutputError: the folder holds one of the files and overwrite is False, or cannot be written.
     """
-    content = {
-        FILE: exercise_file(course).encode(),
-        NOTEBOOK: notebook(course).encode(),
-        LETTERS: letters_file(),
-        README: readme(course).encode(),
-    }
-    present = [name for name in content if (folder / name).exists() or (folder / name).is_symlink()]
+    names = (FILE, NOTEBOOK, LETTERS, README)
+    present = [name for name in names if (folder / name).exists() or (folder / name).is_symlink()]
     if present and not overwrite:
         raise OutputError(
             f"{folder}: already has {', '.join(present)}, which may hold a student's work. Choose another folder, or "
@@ -55,9 +50,10 @@ def new_exercise_folder(course: Course, folder: Path, *, overwrite: bool = False
     links = [name for name in present if (folder / name).is_symlink() or not (folder / name).is_file()]
     if links:
         raise OutputError(f"{folder / links[0]}: is not a regular file, so it is not replaced. Choose another folder.")
+    texts = (exercise_file(course).encode(), notebook(course).encode(), letters_file(), readme(course).encode())
     with new_folder(folder) as place:
-        write_files(place, content)
-    return tuple(content)
+        write_files(place, dict(zip(names, texts, strict=True)))
+    return names
 
 
 def exercise_file(course: Course) -> str:
@@ -92,6 +88,7 @@ def readme(course: Course) -> str:
     return text
 
 
+@lru_cache(maxsize=1)
 def letters_file() -> bytes:
     """Return letters.npz: some of the built-in letters, with other fonts in each split."""
     data = load_glyphs()

@@ -24,7 +24,8 @@ MAX_OUTPUT = 2_000  # characters of what the code prints that are kept
 MAX_RESULT_BYTES = worker.MAX_FILE_BYTES
 # One thread for each library: with several, limits on memory and processes would stop NumPy itself.
 SINGLE_THREAD = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+# HOME, because matplotlib keeps its list of fonts there, and takes seconds to make a new one.
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _import_path() -> list[str]:
 
 def _environment(home: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    quiet = {"HOME": home, "TMPDIR": home, "TEMP": home, "TMP": home, "MPLBACKEND": "Agg"}
+    quiet = {"TMPDIR": home, "TEMP": home, "TMP": home, "MPLBACKEND": "Agg"}
     return {**kept, **quiet, **dict.fromkeys(SINGLE_THREAD, "1")}
 
 

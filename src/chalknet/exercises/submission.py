@@ -18,6 +18,7 @@ from chalknet.files import read_bytes
 
 MAX_BYTES = 2**23  # of a file or notebook, which may hold plots
 MAX_CODE = 2**18  # characters of Python, which take hundreds of times as much memory when they are parsed
+PLOTTING = ("matplotlib", "seaborn", "plotly", "IPython")
 REPORTED = ("chalknet", "torch", "tensorflow", "jax", "keras", "sklearn", "scipy", "autograd")
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError)  # what ast.parse raises
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
@@ -162,7 +163,8 @@ def definitions(cells: Sequence[str]) -> tuple[str, tuple[str, ...]]:
                 notes.append(f"code cell {number}{where} was left out: {getattr(error, 'msg', error)}.")
             continue
         for node in body:
-            if _is_definition(node) and not _needed_now(node) - known:
+            # Libraries for plots are slow to import, and no solution needs them.
+            if _is_definition(node) and not _is_for_plots(node) and not _needed_now(node) - known:
                 kept.append(_segment(text, node))
                 known |= _defined(node)
     return "\n\n\n".join(kept) + "\n", tuple(notes)
@@ -173,6 +175,17 @@ def _is_definition(node: ast.stmt) -> bool:
     if isinstance(node, DEFINITIONS):
         return True
     return isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None and not _calls(node.value)
+
+
+def _is_for_plots(node: ast.stmt) -> bool:
+    """Return whether a statement imports nothing but libraries for plots."""
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        names = [node.module or ""]
+    else:
+        return False
+    return all(name.partition(".")[0] in PLOTTING for name in names)
 
 
 def _needed_now(node: ast.stmt) -> set[str]:
