@@ -335,6 +335,27 @@ def test_a_link_holds_settings_and_the_state_after_an_epoch(opened):
     assert page.get_by_label("the weights", exact=True).is_checked()
 
 
+def test_a_link_to_an_epoch_can_be_paused_on_its_way(open_page, page_file):
+    state = {"samples": small(hidden=128, batch=5), "at": 90_000}
+    page = open_page(page_file.as_uri() + f"#tab=train&train={quote(json.dumps(state))}")
+    page.wait_for_selector(".train-tab[data-state=training]")
+    page.get_by_role("button", name="Pause", exact=True).click()
+    page.get_by_text("Paused after epoch").or_(page.get_by_text("Ready to train.")).wait_for()
+
+
+def test_columns_of_a_table_are_scaled(open_page, tmp_path):
+    rng = np.random.default_rng(0)
+    inputs = (rng.normal(size=(200, 3)) * [1, 100, 0] + [5, 0, 7]).astype(np.float32)
+    samples = EmbeddedSamples(inputs, (inputs[:, 1] > 0).astype(np.int64), 150, 50)
+    path = tmp_path / "rows.html"
+    path.write_bytes(page_html(PageContent("rows", embed_model(row_model()), samples)))
+    page = open_page(path.as_uri() + f"#tab=train&train={quote(json.dumps({'at': 3}))}")
+    page.wait_for_selector(".train-tab[data-state=paused][data-epoch='3']")
+    used = np.reshape(page.evaluate("[...chalk.app.shown.tab.trainer.samples.inputs]"), (200, 3))
+    np.testing.assert_allclose(used[:150].mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(used[:150].std(axis=0), [1, 1, 0], atol=1e-5)
+
+
 @pytest.mark.parametrize("entry", ['{"mode":3,"samples":{"hidden":-1,"batch":"x"},"at":1e99}', "null", "{"])
 def test_a_wrong_address_gives_the_defaults(open_page, page_file, entry):
     page = open_page(page_file.as_uri() + f"#tab=train&train={quote(entry)}")

@@ -82,13 +82,30 @@ chalk.planeSamples = ({ points, labels, classNames }, seed) => {
   const order = new chalk.training.RandomStream(seed).permutation(labels.length);
   const nTrain = Math.round(0.7 * labels.length);
   const [train, valid] = [order.slice(0, nTrain), order.slice(nTrain)];
-  const shift = [0, 0];
-  const scale = [0, 0];
-  for (const axis of [0, 1]) {
-    for (const k of train) shift[axis] += points[2 * k + axis] / nTrain;
-    for (const k of train) scale[axis] += (points[2 * k + axis] - shift[axis]) ** 2 / nTrain;
-    scale[axis] = Math.sqrt(scale[axis]) || 1;
-  }
+  const { shift, scale } = chalk.standardScaling(points, 2, train);
   const inputs = Float32Array.from(points, (value, at) => (value - shift[at % 2]) / scale[at % 2]);
   return { inputs, labels, train, valid, nInputs: 2, nClasses: classNames.length, shift, scale };
+};
+
+/**
+ * Return mean and standard deviation of each input over some samples (docs/derivation.md, X3).
+ *
+ * @param {ArrayLike<number>} values (N, I), sample by sample.
+ * @param {number} nInputs I.
+ * @param {Int32Array} positions of the samples.
+ * @returns {{shift: number[], scale: number[]}} scale is 1 for an input that is the same in all samples.
+ */
+chalk.standardScaling = (values, nInputs, positions) => {
+  const shift = new Array(nInputs).fill(0);
+  const scale = new Array(nInputs).fill(0);
+  for (let i = 0; i < nInputs; i++) {
+    const column = Array.from(positions, (k) => values[k * nInputs + i]);
+    if (column.every((value) => value === column[0])) {
+      [shift[i], scale[i]] = [column[0], 1]; // the rounded mean of equal numbers may differ from them
+      continue;
+    }
+    shift[i] = column.reduce((sum, value) => sum + value / column.length, 0);
+    scale[i] = Math.sqrt(column.reduce((sum, value) => sum + (value - shift[i]) ** 2 / column.length, 0));
+  }
+  return { shift, scale };
 };

@@ -235,6 +235,7 @@ chalk.TrainTab = class {
       this.runner.send({ type: "play", until: state.at, speed: 0 });
       Object.assign(this, { target: state.at, wantsToPlay: true });
       this.ask();
+      this.view.showState();
     }
   }
 };
@@ -247,17 +248,18 @@ chalk.canTrainOnSamples = ({ samples, model }) =>
  * Return the samples of the page for a training.
  *
  * Training samples of the page are for training, and held-out samples for validation. Pixels are
- * divided by 255, and numbers of a table are scaled as for the model.
+ * divided by 255. Each column of a table is shifted and scaled to mean 0 and standard deviation 1.
  */
 chalk.samplesOfPage = (app) => {
   const { inputs, labels, n_train: nTrain, n_held_out: nHeldOut, n_inputs: nInputs, dtype } = app.samples;
   const total = nTrain + nHeldOut;
   const used = inputs.subarray(0, total * nInputs);
-  const scaled = dtype === "uint8" ? Float32Array.from(used, (value) => value / 255) : Float32Array.from(chalk.scaled(app.scaling, used));
   const cut = Math.min(nTrain, nHeldOut) >= 10 ? nTrain : Math.round(0.8 * total);
   const positions = Int32Array.from({ length: total }, (_, at) => at);
+  const { shift, scale } = chalk.standardScaling(used, nInputs, positions.slice(0, cut));
+  const isImage = dtype === "uint8" && app.model.image_shape;
   return {
-    inputs: scaled,
+    inputs: Float32Array.from(used, (value, at) => (isImage ? value / 255 : (value - shift[at % nInputs]) / scale[at % nInputs])),
     labels: Int32Array.from(labels.subarray(0, total)),
     train: positions.slice(0, cut),
     valid: positions.slice(cut),

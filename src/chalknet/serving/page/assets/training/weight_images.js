@@ -8,7 +8,10 @@ chalk.WeightImages = class {
   constructor(onchoose) {
     this.canvas = chalk.element("canvas", { class: "weights", role: "img" });
     this.scale = chalk.element("p", { class: "soft" });
-    this.element = chalk.element("div", {}, this.canvas, this.scale);
+    this.unitMark = chalk.element("span", { class: "weights-mark" });
+    this.inputMark = chalk.element("span", { class: "weights-mark" });
+    this.holder = chalk.element("div", { class: "weights-holder" }, this.canvas, this.unitMark, this.inputMark);
+    this.element = chalk.element("div", {}, this.holder, this.scale);
     this.onchoose = onchoose;
     this.canvas.addEventListener("pointerdown", (event) => this.choose(event));
   }
@@ -24,7 +27,7 @@ chalk.WeightImages = class {
   draw(weight, initial, [height, width], followed) {
     const drawn = initial ? weight.map((one, at) => one - initial[at]) : weight;
     const nUnits = weight.length / (height * width);
-    const available = this.canvas.parentElement.clientWidth;
+    const available = this.element.clientWidth;
     if (!available) return;
     const columns = this.columnsFor(nUnits, available, width);
     const rows = Math.ceil(nUnits / columns);
@@ -33,7 +36,7 @@ chalk.WeightImages = class {
     const [fullWidth, fullHeight] = [columns * (width + 2), rows * (height + 2)];
     if (this.canvas.width !== fullWidth) this.canvas.width = fullWidth;
     if (this.canvas.height !== fullHeight) this.canvas.height = fullHeight;
-    this.canvas.style.maxWidth = `${columns * 160}px`;
+    this.holder.style.maxWidth = `${columns * 160}px`;
     const context = this.canvas.getContext("2d");
     if (this.image?.width !== fullWidth || this.image.height !== fullHeight) {
       this.image = context.createImageData(fullWidth, fullHeight);
@@ -41,7 +44,7 @@ chalk.WeightImages = class {
     const pixels = new Uint32Array(this.image.data.buffer).fill(0);
     this.paint(pixels, drawn, largest, fullWidth);
     context.putImageData(this.image, 0, 0);
-    this.frame(context, followed);
+    this.mark(followed);
     this.scale.textContent = `Colors: ${chalk.number(-largest, 2)} to ${chalk.number(largest, 2)}, the largest ${initial ? "change of a weight" : "weight"} of all units.`;
     this.canvas.setAttribute("aria-label", `The weights of ${nUnits} hidden units as images`);
   }
@@ -66,14 +69,19 @@ chalk.WeightImages = class {
     }
   }
 
-  /** Draw a frame around the unit and a box around the pixel that is followed. */
-  frame(context, { unit, input }) {
+  /** Put marks around the unit and the pixel that are followed. */
+  mark({ unit, input }) {
     const { columns, height, width } = this.layout;
-    const left = (unit % columns) * (width + 2) + 0.5;
-    const top = Math.floor(unit / columns) * (height + 2) + 0.5;
-    context.strokeStyle = chalk.colorText(chalk.color("--ink"));
-    context.strokeRect(left, top, width + 1, height + 1);
-    context.strokeRect(left + (input % width) + 0.5 - 0.5, top + Math.floor(input / width), 2, 2);
+    const left = (unit % columns) * (width + 2);
+    const top = Math.floor(unit / columns) * (height + 2);
+    const place = (mark, x, y, wide, high) => {
+      mark.style.left = `${(100 * x) / this.canvas.width}%`;
+      mark.style.top = `${(100 * y) / this.canvas.height}%`;
+      mark.style.width = `${(100 * wide) / this.canvas.width}%`;
+      mark.style.height = `${(100 * high) / this.canvas.height}%`;
+    };
+    place(this.unitMark, left + 0.5, top + 0.5, width + 1, height + 1);
+    place(this.inputMark, left + 1 + (input % width), top + 1 + Math.floor(input / width), 1, 1);
   }
 
   choose(event) {
