@@ -59,7 +59,7 @@ def page_of_model(
         extras: what a server adds to the page.
 
     Raises:
-        ConfigError: the model reads a table with an encoding, or the page would be too large.
+        ConfigError: the model has a layer that the page cannot compute, or the page would be too large.
         DataError: data is given, and is not the data of the run.
     """
     model = loaded.classifier
@@ -96,7 +96,9 @@ def _run_samples(loaded: LoadedModel, source: str | None) -> tuple[_RunSamples |
     if recipe.split.split == CUSTOM_SPLIT:
         return None, ("The network was trained with splits that its folder does not hold, so there are no samples.",)
     try:
-        data = open_data(config if source is None else replace(config, source=source))
+        model = loaded.classifier
+        like = model if model.encoding is not None else None
+        data = open_data(config if source is None else replace(config, source=source), model.class_names, like=like)
     except (ChalknetError, OSError) as error:
         if source is not None:
             raise
@@ -146,12 +148,11 @@ def _accuracy_notes(model: Classifier, embedded: EmbeddedModel, samples: _RunSam
     ]
 
 
-def _embedded_samples(model: Classifier, samples: _RunSamples) -> EmbeddedSamples | None:
+def _embedded_samples(model: Classifier, samples: _RunSamples) -> EmbeddedSamples:
     """Return training samples, held-out samples and mistakes; fewer if the samples are large."""
     data = samples.data
-    if data.encoding is not None:
-        return None
-    dtype = np.dtype(np.uint8 if data.inputs.dtype == np.uint8 else np.float32)
+    # Timestamps in rows need more than the seven digits of float32.
+    dtype = np.dtype(np.float64 if not data.is_images else np.uint8 if data.inputs.dtype == np.uint8 else np.float32)
     part = min(1.0, MAX_SAMPLE_BYTES / (data.n_inputs * dtype.itemsize * (N_TRAIN + N_HELD_OUT)))
     train, held_out = (
         _spread(index, int(part * n)) for index, n in ((samples.train, N_TRAIN), (samples.held_out, N_HELD_OUT))

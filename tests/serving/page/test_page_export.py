@@ -119,14 +119,6 @@ def test_arguments_that_do_not_fit_together(tmp_path, capsys, arguments, message
     assert message in capsys.readouterr().err
 
 
-def test_a_table_with_an_encoding_is_refused(tmp_path):
-    table = {"color": ["red", "blue"] * 60, "size": list(range(120)), "label": ["x", "y"] * 60}
-    data = chalknet.load_data(table, label_column="label")
-    run = chalknet.train(data, hidden=[4], epochs=1)
-    with pytest.raises(chalknet.ConfigError, match="a page takes numbers only"):
-        chalknet.export_model(run.network, tmp_path / "page.html", "html")
-
-
 def test_a_layer_that_the_page_cannot_compute_is_refused():
     class Strange(Relu):
         type = "strange"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,18 +47,12 @@ def embed_model(model: Classifier, precision: str = FLOAT16) -> EmbeddedModel:
     its array, an int8 number relative to the largest of its row. Other arrays are float32.
 
     Args:
-        model: a network or an ensemble of images or of rows of numbers.
+        model: a network or an ensemble.
         precision: "float16" or "int8".
 
     Raises:
-        ConfigError: the model reads a table with categories, dates or missing values, or has a layer
-            that the page cannot compute.
+        ConfigError: the model has a layer that the page cannot compute.
     """
-    if model.encoding is not None:
-        raise ConfigError(
-            "the model reads a table with categories, dates or missing values, and a page takes numbers only. "
-            "Use chalknet serve for this model."
-        )
     unknown = sorted({layer.type for layer in model.architecture.layers} - PAGE_LAYERS)
     if unknown:
         raise ConfigError(
@@ -79,6 +73,7 @@ def embed_model(model: Classifier, precision: str = FLOAT16) -> EmbeddedModel:
         "class_names": list(model.class_names),
         "image_shape": None if model.image_shape is None else list(model.image_shape),
         "input_names": list(model.input_names),
+        "encoding": None if model.encoding is None else {"columns": [asdict(one) for one in model.encoding.columns]},
         "precision": precision,
         "scaling": _scaling(model, writer),
         "arrays": writer.places,

@@ -15,7 +15,7 @@ class EmbeddedSamples:
     """Samples that a page holds, in three groups one after the other.
 
     Attributes:
-        inputs: (n, I) raw values: uint8, or float32.
+        inputs: (n, I) raw values: uint8, float32 or float64.
         labels: (n,) integers in [0, K).
         n_train: how many of the first samples the model was trained on.
         n_held_out: how many samples follow that it was not trained on. The rest are mistakes.

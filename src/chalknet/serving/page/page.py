@@ -43,6 +43,8 @@ SCRIPTS = (
     "layer_view.js",
     "formulas.js",
     "explanations.js",
+    "table_encoding.js",
+    "table_fields.js",
     "sample_bar.js",
     "app.js",
     "draw_tab.js",

@@ -148,7 +148,8 @@ chalk.blankSample = (app) =>
   Float64Array.from({ length: app.model.n_inputs }, (_, at) => chalk.emptyValue(app, at));
 
 /** Return the raw value of input `at` where nothing is drawn or given. */
-chalk.emptyValue = (app, at) => chalk.data.drawing.background ?? app.scaling.shift?.[at] ?? 0;
+chalk.emptyValue = (app, at) =>
+  chalk.data.drawing.background ?? app.scaling.fill?.[at] ?? app.scaling.shift?.[at] ?? 0;
 
 /** Return a sample as the text of an address. */
 chalk.sampleText = (sample) => {
@@ -156,7 +157,9 @@ chalk.sampleText = (sample) => {
   if (sample.kind === "drawing") return `d${chalk.strokesText(sample.strokes)}`;
   const bytes = new Uint8Array(sample.raw.length);
   const isBytes = sample.raw.every((one) => Number.isInteger(one) && one >= 0 && one <= 255);
-  if (!isBytes) return `n${[...sample.raw].map((one) => String(Number(one.toPrecision(9)))).join("_")}`;
+  // Nine digits hold a float32 pixel exactly.
+  const text = (one) => String(chalk.app.model.image_shape ? Number(one.toPrecision(9)) : one);
+  if (!isBytes) return `n${[...sample.raw].map(text).join("_")}`;
   sample.raw.forEach((one, at) => (bytes[at] = one));
   return `b${chalk.address.text(bytes)}`;
 };
@@ -172,7 +175,8 @@ chalk.sampleOfText = (text, app) => {
   if (kind !== "n" && kind !== "b") return null;
   const raw =
     kind === "n" ? Float64Array.from(rest.split("_"), Number) : Float64Array.from(chalk.address.bytes(rest));
-  return raw.length === app.model.n_inputs && raw.every(Number.isFinite) ? { kind: "raw", raw } : null;
+  const isValid = (one) => Number.isFinite(one) || (Number.isNaN(one) && app.scaling.fill !== null);
+  return raw.length === app.model.n_inputs && raw.every(isValid) ? { kind: "raw", raw } : null;
 };
 
 /** Return an embedded sample. */

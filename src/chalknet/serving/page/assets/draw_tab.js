@@ -94,32 +94,8 @@ chalk.DrawTab = class {
 
   /** Return the box with one field for each column of a table. */
   rowInputs() {
-    const { app } = this;
-    this.fields = Array.from({ length: app.model.n_inputs }, (_, at) =>
-      chalk.element("input", {
-        type: "number",
-        step: "any",
-        inputmode: "decimal",
-        oninput: () => this.readFields(),
-      }),
-    );
-    const labels = this.fields.map((field, at) =>
-      chalk.element("label", { class: "field" }, chalk.element("span", {}, chalk.inputName(app, at)), field),
-    );
-    this.problem = chalk.element("p", { class: "problem", role: "alert" });
-    return [chalk.box("Values", chalk.element("div", { class: "fields" }, ...labels), this.problem)];
-  }
-
-  readFields() {
-    const bad = this.fields.findIndex(
-      (field) => field.value.trim() === "" || !Number.isFinite(Number(field.value)),
-    );
-    this.problem.textContent = bad < 0 ? "" : `${chalk.inputName(this.app, bad)}: a number is expected.`;
-    if (bad < 0)
-      this.app.setSample({
-        kind: "raw",
-        raw: Float64Array.from(this.fields, (field) => Number(field.value)),
-      });
+    this.fields = new chalk.TableFields(this.app, (raw) => this.app.setSample({ kind: "raw", raw }));
+    return [chalk.box("Values", this.fields.element)];
   }
 
   /** Return the box with samples to choose from. */
@@ -184,13 +160,7 @@ chalk.DrawTab = class {
         this.area.show(sample.strokes);
       else this.area.draw(); // in the colors of the theme
       this.shownStrokes = sample.strokes;
-    } else if (
-      document.activeElement?.closest(".fields") === null ||
-      !this.fields.includes(document.activeElement)
-    ) {
-      this.fields.forEach((field, at) => (field.value = String(Number(sample.raw[at].toPrecision(7)))));
-      this.problem.textContent = "";
-    }
+    } else this.fields.show(sample.raw);
     const p = app.probabilities();
     this.probabilities.draw(p, p.indexOf(Math.max(...p)), 1);
     this.network.draw(app.pass());

@@ -100,7 +100,8 @@ chalk.readSamples = async () => {
   if (!buffer || !facts) return null;
   const labels = new Uint16Array(buffer.slice(0, 2 * facts.count));
   const rest = buffer.slice(2 * facts.count);
-  const inputs = facts.dtype === "uint8" ? new Uint8Array(rest) : new Float32Array(rest);
+  const types = { uint8: Uint8Array, float32: Float32Array, float64: Float64Array };
+  const inputs = new types[facts.dtype](rest);
   const row = (k) => Float64Array.from(inputs.subarray(k * facts.n_inputs, (k + 1) * facts.n_inputs));
   return { ...facts, labels, inputs, row };
 };
