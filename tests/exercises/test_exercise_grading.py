@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from student_code import HEAD, RIGHT, STYLES, WALKTHROUGH, WRONG, file_of
 
+import chalknet
 from chalknet.exercises import reference
 from chalknet.exercises.calls import run_case
 from chalknet.exercises.courses import COURSES
@@ -84,6 +87,13 @@ def test_hints_lead_step_by_step_to_full_marks(name):
         points.append(result.points)
     assert points == sorted(points)
     assert result.is_full
+
+
+@pytest.mark.parametrize("task", WRITEUP.tasks, ids=lambda task: task.name)
+def test_the_package_has_the_solution_where_the_task_says(task):
+    name, _, file = task.solution.partition(" in ")
+    text = (Path(chalknet.__file__).parent.parent / file).read_text(encoding="utf-8")
+    assert f"\ndef {name}(" in text or f"\nclass {name}(" in text
 
 
 def test_two_mistakes_are_both_named():

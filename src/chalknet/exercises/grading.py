@@ -92,6 +92,7 @@ def _graded(
         "" if is_full or task.uses_others else grader.example(checks),
         output=execution.output,
         seconds=execution.seconds,
+        solution=task.solution,
     )
 
 

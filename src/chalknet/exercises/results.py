@@ -63,6 +63,7 @@ class TaskResult:
         failure: why it could not be called, or "".
         output: the first characters that the code printed.
         seconds: wall time.
+        solution: where chalknet computes the same.
     """
 
     name: str
@@ -74,6 +75,7 @@ class TaskResult:
     failure: str = ""
     output: str = ""
     seconds: float = 0.0
+    solution: str = ""
 
     @property
     def points(self) -> int:
@@ -210,7 +212,9 @@ class ExerciseResult:
         blank = [task for task in self.tasks if task.state == BLANK]
         if blank and not wrong:
             lines += _wrapped(f"Next: {blank[0].name}. {blank[0].failure}", "")
-        if self.is_full and self.tasks and self.tasks[-1].name == "train" and self.source.endswith(".py"):
+        if self.is_full and len(self.tasks) == 1:
+            lines += _wrapped(f"Compare with chalknet's own code: {self.tasks[0].solution}.", "")
+        elif self.is_full and self.tasks and self.tasks[-1].name == "train" and self.source.endswith(".py"):
             lines += [f"All functions work. Train the network with them: python {self.source}"]
         lines += [line for note in self.notes for line in _wrapped(f"Note: {note}", "")]
         return "\n".join(lines).rstrip()

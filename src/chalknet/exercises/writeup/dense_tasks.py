@@ -138,7 +138,7 @@ DENSE_BACKWARD = Task(
     title="Dense layer, backward",
     outputs=("grad_x", "grad_weight", "grad_bias"),
     reference=reference.dense_backward,
-    solution="dense in chalknet/network/dense.py, its backward function",
+    solution="dense in chalknet/network/dense.py",
     cases=(
         Case(
             VALUES,

@@ -82,7 +82,7 @@ NETWORK_GRADIENTS = Task(
     title="Backpropagation through the network",
     outputs=("loss", "gradients"),
     reference=reference.network_gradients,
-    solution="loss_and_gradients in chalknet/network/objective.py",
+    solution="network_gradients in chalknet/exercises/reference.py",
     helpers=(
         "softmax",
         "cross_entropy",

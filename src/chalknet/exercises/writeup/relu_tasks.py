@@ -82,7 +82,7 @@ RELU_BACKWARD = Task(
     title="Relu, backward",
     outputs=("grad_h",),
     reference=reference.relu_backward,
-    solution="relu in chalknet/network/relu.py, its backward function",
+    solution="relu in chalknet/network/relu.py",
     cases=(
         Case(VALUES, {"grad_g": np.array([[2.0, 3.0], [-1.0, 0.5]]), "h": np.array([[1.5, -2.0], [0.25, -0.5]])}),
         Case(VALUES, {"grad_g": _RNG.normal(size=(4, 3)), "h": _values(4, 3)}),

@@ -291,7 +291,7 @@ EARLY_STOPPING = Task(
     title="Early stopping",
     outputs=("epoch", "test_loss"),
     reference=reference.early_stopping,
-    solution="EarlyStopping in chalknet/training/stopping.py",
+    solution="early_stopping in chalknet/exercises/reference.py",
     cases=_EARLY_CASES,
     checks=(
         Check("an epoch and a loss", 1, SHAPE, (VALUES,)),
