@@ -276,3 +276,22 @@ def test_the_epochs_since_a_checkpoint_count_for_the_time_left(tmp_path):
     assert observer._fraction(one, 100.0) == pytest.approx(0.2)
     assert observer._fraction(one, 106.0) == pytest.approx(0.5)
     assert observer._fraction(one, 1e6) == 1.0
+
+
+@pytest.mark.parametrize("index", ["kept", "lost"])
+def test_the_store_of_a_killed_process_is_read_with_its_log(tmp_path, index):
+    made_store(tmp_path, "hidden=3", seeds=2, n_done=0)
+    code = (
+        "import os, sys; from pathlib import Path; from chalknet.studies.store import Store\n"
+        "store = Store.open_or_create(Path(sys.argv[1]))\n"
+        "store._db.execute(\"UPDATE units SET status = 'failed', error = 'x' WHERE seed = 1\")\n"
+        "os._exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=False)
+    assert (tmp_path / f"{STORE_FILE}-wal").stat().st_size
+    if index == "lost":
+        (tmp_path / f"{STORE_FILE}-shm").unlink()
+    before = entries(tmp_path)
+    assert StudyObserver(tmp_path).state().results.counts["failed"] == 1
+    if index == "kept":
+        assert entries(tmp_path) == before

@@ -1,4 +1,4 @@
-"""Read a study's folder as `StudyResults`; the store is opened read-only for each request."""
+"""Read a study's folder as `StudyResults`; the store is opened for each request, and nothing is written."""
 
 from __future__ import annotations
 
@@ -33,22 +33,23 @@ def read_results(folder: str | Path, *, all_configurations: bool = False) -> Stu
         StoreError: the folder holds no study, or its store is damaged, foreign or too new.
     """
     folder = Path(folder)
-    with Store.read(folder) as store:
+
+    def look(store: Store) -> tuple[Any, ...]:
         spec, facts, configs = read_specification(store)
-        statuses, errors = store.statuses(), store.errors()
-        seeds = spec.seed_numbers
+        statuses, errors, seeds = store.statuses(), store.errors(), spec.seed_numbers
         if all_configurations:
             with _translated_errors(store):
                 configs += _earlier_configurations(spec, {config.key for config in configs}, store)
             seeds = tuple(sorted({*seeds, *(seed for _, seed in statuses)}))
+        return spec, facts, configs, seeds, statuses, errors
+
+    spec, facts, configs, seeds, statuses, errors = Store.read_without_trace(folder, look)
 
     def load(config: Configuration, seed: int) -> RunResult:
-        with Store.read(folder) as store:
-            return store.result((config.key, seed), facts)
+        return Store.read_without_trace(folder, lambda store: store.result((config.key, seed), facts))
 
     def load_record(config: Configuration, seed: int) -> RunRecord:
-        with Store.read(folder) as store:
-            return store.run_record((config.key, seed))
+        return Store.read_without_trace(folder, lambda store: store.run_record((config.key, seed)))
 
     return StudyResults(spec, facts, configs, seeds, statuses, errors, load, folder, load_record)
 
