@@ -59,7 +59,13 @@ def finish(db, run, place):
     accuracy = float((predicted == labels).mean())
     n_epochs = RECIPE.training.epochs
     history = [
-        EpochRecord(n, Scores(2 / n, n / 10, 3.0), Scores(2 / n, accuracy if n == n_epochs else n / 10, 3.0), None, 0.1)
+        EpochRecord(
+            n,
+            Scores(2 / n, n / n_epochs, 3.0),
+            Scores(2 / n, accuracy if n == n_epochs else n / n_epochs, 3.0),
+            None,
+            0.1,
+        )
         for n in range(1, n_epochs + 1)
     ]
     record = {"history": [epoch_list(one) for one in history], "kept_epoch": n_epochs, "seconds": 0.5 + place / 1000}

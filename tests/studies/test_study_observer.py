@@ -171,7 +171,7 @@ def test_only_new_results_are_read_again(tmp_path, monkeypatch):
     observer = StudyObserver(tmp_path)
     observer.state()
     read = []
-    monkeypatch.setattr(Store, "run_record", lambda *args, old=Store.run_record: read.append(args[1]) or old(*args))
+    monkeypatch.setattr(Store, "record", lambda *args, old=Store.record: read.append(args[1]) or old(*args))
     with Store.open_or_create(tmp_path) as store:
         finish(store._db, runs[100], 100)
     state = observer.state()

@@ -148,8 +148,9 @@ def ranking_caption(ranking: Ranking, state: StudyState) -> str:
         return f"{text} There are neither validation nor test samples, so this says nothing about new samples."
     if all(one.interval is None for one in ranking.configurations):
         return f"{text} Each seed has its own split, so there are no intervals."
-    if n_seeds > 1 and any(len(one.runs) == 1 for one in ranking.configurations):
-        text += " With one seed, the interval accounts for the number of samples and not for the seed."
+    if any(len(one.runs) == 1 for one in ranking.configurations):
+        with_one = "The" if n_seeds == 1 else "With one seed, the"
+        text += f" {with_one} interval accounts for the number of samples and not for the seed."
     return text
 
 

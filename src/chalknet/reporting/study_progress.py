@@ -46,7 +46,10 @@ def state_parts(state: StudyState) -> tuple[tuple[str, int], ...]:
 def state_sentence(state: StudyState) -> str:
     """Return one sentence that says how far a study is: "12 of 40 runs are done, 2 are running, 1 failed"."""
     parts = dict(state_parts(state))
-    said = [f"{parts['done']:,} of {count_of(state.n_total, 'run')} {'is' if state.n_total == 1 else 'are'} done"]
+    are = "is" if state.n_total == 1 else "are"
+    said = [f"{parts['done']:,} of {count_of(state.n_total, 'run')} {are} done"]
+    if parts["done"] == state.n_total > 1:
+        said = [f"all {count_of(state.n_total, 'run')} are done"]
     for name, word in (("running", "running"), ("waiting", "waiting")):
         if parts[name]:
             said.append(f"{parts[name]:,} {'is' if parts[name] == 1 else 'are'} {word}")

@@ -72,6 +72,17 @@ def output_from(record: dict[str, Any], content: bytes) -> RunOutput:
         )
 
 
+def kept_from(record: Mapping[str, Any]) -> tuple[EpochRecord, int, float]:
+    """Return the kept epoch of a stored record, the number of epochs and the seconds; raises as `result_from`.
+
+    The other epochs are not checked, so this is much faster than `record_from`.
+    """
+    history, kept = record["history"], record["kept_epoch"]
+    if not isinstance(history, list) or not isinstance(kept, int) or not 1 <= kept <= len(history):
+        raise ValueError(f"keeps epoch {short(kept)}, which it does not have")
+    return _epoch_record(history[kept - 1], kept), len(history), _number(record["seconds"])
+
+
 def record_from(record: Mapping[str, Any]) -> RunRecord:
     """Return a stored record, checked; raises as `result_from`."""
     history = tuple(_epoch_record(values, number) for number, values in enumerate(record["history"], start=1))

@@ -35,7 +35,7 @@ from chalknet.checked import plain, strict_json
 from chalknet.config import with_current_names
 from chalknet.errors import DataError, OutputError, StoreError
 from chalknet.files import free_memory, open_regular, refuse_irregular
-from chalknet.records import Scores
+from chalknet.records import EpochRecord, Scores
 from chalknet.studies.configurations import Configuration, RunKey, configuration_tables
 from chalknet.studies.lease import Lease, LeaseObserver
 from chalknet.studies.results import STATUSES, DataFacts, RunRecord, RunResult
@@ -45,6 +45,7 @@ from chalknet.studies.run_output import (
     RunOutput,
     array_bytes,
     array_from_bytes,
+    kept_from,
     record_from,
     result_from,
 )
@@ -61,6 +62,7 @@ HEADER = b"SQLite format 3\0"
 # Limit for values that are not arrays; the record of a hundred thousand epochs is smaller.
 MAX_TEXT_BYTES = 2**26
 MAX_ARRAY_BYTES = 10**9  # the largest value that SQLite stores by default
+SMALL_BYTES = 2**20  # arrays up to this size are read without a look at the free memory
 MAX_HEADER_BYTES = 4_096  # of a .npy file
 KEYS = {  # the keys of the tables of arrays, with their types
     "unit_arrays": {"cell": "text", "seed": "integer", "name": "text"},
@@ -155,6 +157,7 @@ class Store:
         self.path = path
         self._db, self._limit, self._is_closed = connection, limit, False
         self._observer = LeaseObserver()
+        self._labels: dict[tuple[str, str], NDArray[Any]] = {}  # those that `correct` has used last
 
     @classmethod
     def open_or_create(cls, folder: Path) -> Store:
@@ -603,7 +606,9 @@ class Store:
         """
         division = self._split_of(key)
         with self._reading(key):
-            labels = self._split_array(division, f"{split}_labels", facts)
+            if (division, split) not in self._labels:
+                self._labels = {(division, split): self._split_array(division, f"{split}_labels", facts)}
+            labels = self._labels[division, split]
             correct: NDArray[np.bool_] = self._run_array(key, f"{split}_predicted", labels.shape) == labels
             return correct
 
@@ -632,6 +637,12 @@ class Store:
         record = self.record(key)
         with self._reading(key):
             return record_from(record)
+
+    def kept_epoch(self, key: tuple[str, int]) -> tuple[EpochRecord, int, float]:
+        """Return the kept epoch of a finished run, its number of epochs and its seconds; raises as `result`."""
+        record = self.record(key)
+        with self._reading(key):
+            return kept_from(record)
 
     # ---- a sampler's trials -----------------------------------------------------------------------------------------
 
@@ -774,7 +785,9 @@ class Store:
             row = self._db.execute(f"SELECT typeof(npy), length(npy) FROM {place}", values).fetchone()
             if row is None or row[0] != "blob":
                 raise ValueError(f"{values[-1]} is missing")
-            most = min(MAX_HEADER_BYTES + 8 * count, free_memory() // 2)
+            most = MAX_HEADER_BYTES + 8 * count
+            if row[1] > SMALL_BYTES:  # asking for the free memory takes longer than reading a small array
+                most = min(most, free_memory() // 2)
             if row[1] > most:
                 raise ValueError(f"{values[-1]} has {row[1]:,} bytes, and at most {most:,} are expected")
             with self._large_values():

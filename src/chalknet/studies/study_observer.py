@@ -345,6 +345,5 @@ def _compared_split(facts: DataFacts) -> str:
 
 def _finished_run(store: Store, key: Key, split: str, facts: DataFacts) -> FinishedRun:
     """Read what is kept of a finished run."""
-    record = store.run_record(key)
-    correct = store.correct(key, split, facts) if split else None
-    return FinishedRun(record.kept, len(record.history), record.seconds, correct)
+    kept, n_epochs, seconds = store.kept_epoch(key)
+    return FinishedRun(kept, n_epochs, seconds, store.correct(key, split, facts) if split else None)
