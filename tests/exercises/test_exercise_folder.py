@@ -98,10 +98,10 @@ def test_lines_of_the_file_fit_a_screen():
 
 
 def test_the_training_loop_is_that_of_the_package():
-    assert "Mapping" not in training_source()
-    assert "Any" not in training_source()
+    assert "Mapping" not in training_source(WRITEUP)
+    assert "Any" not in training_source(WRITEUP)
     space: dict = {}
-    exec(HEAD + training_source(), space)
+    exec(HEAD + training_source(WRITEUP), space)
     assert space["train"].__code__.co_code == train.__code__.co_code
     assert space["train"].__defaults__ == train.__defaults__
 

@@ -19,7 +19,7 @@ from chalknet.errors import ConfigError
 if TYPE_CHECKING:
     from chalknet.exercises.results import ExerciseResult
 
-COURSES = ("writeup",)
+COURSES = ("writeup", "part2")
 FORMATS = ("gradescope", "otter", "nbgrader")
 LOST = 3  # the exit code of --strict if points were lost
 TASKS = (
@@ -34,6 +34,16 @@ TASKS = (
     "momentum_update",
     "accuracy",
     "early_stopping",
+    "windows",
+    "add_windows",
+    "conv2d_forward",
+    "conv2d_backward",
+    "max_pool_forward",
+    "max_pool_backward",
+    "dropout_forward",
+    "dropout_backward",
+    "l2_penalty",
+    "conv_network_gradients",
     "train",
 )
 
@@ -50,27 +60,28 @@ def exercise() -> None:
     """
 
 
-def course_option(command: Any) -> Any:
-    """Add --course."""
-    return cloup.option(
-        "--course", type=Choice(COURSES), default="writeup", show_default=True, help="Course of the exercises."
-    )(command)
-
-
 @exercise.command()
 @cloup.argument("folder", type=FOLDER, metavar="FOLDER", help="Folder to create, or an empty folder.")
-@course_option
+@cloup.option(
+    "--course",
+    type=Choice(COURSES),
+    default="writeup",
+    show_default=True,
+    help="writeup: a network with one hidden layer; part2: a network for images, with a convolution.",
+)
 @overwrite_option("Replace exercise files in the folder, and with them the work of a student, by empty ones.")
 def new(folder: str, course: str, overwrite: bool) -> None:
     """Create a folder of programming exercises.
 
     The folder gets a Python file and a notebook with functions to write, letters to train a network
-    with, and README.md with the instructions. The functions are softmax, cross-entropy, dense layer,
-    relu, backpropagation, the update with momentum, accuracy and early stopping. At the end, the
-    student trains a network with them.
+    with, and README.md with the instructions. The functions of the course writeup are softmax,
+    cross-entropy, dense layer, relu, backpropagation, the update with momentum, accuracy and early
+    stopping. Those of part2 are windows of images, convolution, max pooling, dropout, the L2 penalty
+    and backpropagation through them. At the end, the student trains a network with the functions.
 
-    Example:
+    Examples:
         chalknet exercise new my-exercises
+        chalknet exercise new second-part --course part2
     """
     from chalknet.exercises.courses import course_named
     from chalknet.workflows.exercise import new_exercise
@@ -86,7 +97,9 @@ def new(folder: str, course: str, overwrite: bool) -> None:
 @cloup.argument(
     "places", nargs=-1, required=True, type=FILE, metavar="FOLDER...", help="Exercise folders, .py files or notebooks."
 )
-@course_option
+@cloup.option(
+    "--course", type=Choice(COURSES), help="Course of the exercises.  [default: the one whose functions are found]"
+)
 @cloup.option_group(
     "What is graded",
     cloup.option(
@@ -138,7 +151,7 @@ def new(folder: str, course: str, overwrite: bool) -> None:
 )
 def check(
     places: tuple[str, ...],
-    course: str,
+    course: str | None,
     tasks: tuple[str, ...],
     which: str | None,
     seconds: float,
@@ -170,7 +183,7 @@ def check(
     if out and not (as_json or as_csv or kind):
         raise ConfigError("--out needs to know what to write. Add --json, --csv or --format.")
     settings: dict[str, Any] = {
-        "course": course,
+        "course": course or "",
         "tasks": tasks,
         "which": which or "",
         "seconds": seconds,

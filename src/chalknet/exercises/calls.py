@@ -238,8 +238,23 @@ def case_from_plain(plain: Mapping[str, Any]) -> Case:
 
 
 def _arguments_to_plain(arguments: Mapping[str, Any]) -> list[Any]:
-    return [[name, {"integer": value} if type(value) is int else to_plain(value)] for name, value in arguments.items()]
+    return [[name, _argument_to_plain(value)] for name, value in arguments.items()]
+
+
+def _argument_to_plain(value: Any) -> dict[str, Any]:
+    if type(value) is int:
+        return {"integer": value}
+    if isinstance(value, tuple) and all(type(one) is int for one in value):
+        return {"integers": list(value)}
+    plain: dict[str, Any] = to_plain(value)
+    return plain
 
 
 def _arguments_from(pairs: Sequence[Any]) -> dict[str, Any]:
-    return {name: plain["integer"] if "integer" in plain else from_plain(plain) for name, plain in pairs}
+    return {name: _argument_from(plain) for name, plain in pairs}
+
+
+def _argument_from(plain: Mapping[str, Any]) -> Any:
+    if "integer" in plain:
+        return plain["integer"]
+    return tuple(plain["integers"]) if "integers" in plain else from_plain(plain)

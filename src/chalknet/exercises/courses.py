@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from chalknet.config import near_match
 from chalknet.errors import ConfigError
+from chalknet.exercises.part2.conv_tasks import CONV2D_BACKWARD, CONV2D_FORWARD
+from chalknet.exercises.part2.dropout_tasks import DROPOUT_BACKWARD, DROPOUT_FORWARD
+from chalknet.exercises.part2.network_task import CONV_NETWORK_GRADIENTS
+from chalknet.exercises.part2.penalty_task import L2_PENALTY
+from chalknet.exercises.part2.pool_tasks import MAX_POOL_BACKWARD, MAX_POOL_FORWARD
+from chalknet.exercises.part2.training_task import TRAINING as PART2_TRAINING
+from chalknet.exercises.part2.window_tasks import ADD_WINDOWS, WINDOWS
 from chalknet.exercises.task import Course
 from chalknet.exercises.writeup.dense_tasks import DENSE_BACKWARD, DENSE_FORWARD
 from chalknet.exercises.writeup.loss_tasks import CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT
@@ -33,7 +40,25 @@ WRITEUP = Course(
     ),
 )
 
-COURSES = {WRITEUP.name: WRITEUP}
+PART2 = Course(
+    "part2",
+    "A network for images, with convolution, pooling and dropout",
+    (
+        WINDOWS,
+        ADD_WINDOWS,
+        CONV2D_FORWARD,
+        CONV2D_BACKWARD,
+        MAX_POOL_FORWARD,
+        MAX_POOL_BACKWARD,
+        DROPOUT_FORWARD,
+        DROPOUT_BACKWARD,
+        L2_PENALTY,
+        CONV_NETWORK_GRADIENTS,
+        PART2_TRAINING,
+    ),
+)
+
+COURSES = {course.name: course for course in (WRITEUP, PART2)}
 
 
 def course_named(name: str) -> Course:

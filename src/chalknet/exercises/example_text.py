@@ -59,6 +59,11 @@ def shown(value: Any) -> str:
     if isinstance(value, np.ndarray) and value.ndim:
         if value.size > MAX_SHOWN:
             return f"array of shape {value.shape}"
-        is_small = bool(np.abs(value).max(initial=0) < 1e4)
-        return np.array2string(value, precision=4, separator=", ", suppress_small=is_small, max_line_width=60)
+        # An image of one channel is easier to read as rows and columns than with four brackets.
+        flat = value.squeeze() if value.ndim > 2 and sum(length > 1 for length in value.shape) in (1, 2) else value
+        is_small = bool(np.abs(flat).max(initial=0) < 1e4)
+        text = np.array2string(flat, precision=4, separator=", ", suppress_small=is_small, max_line_width=60)
+        return text.replace("\n\n", "\n") + (f" with shape {value.shape}" if flat is not value else "")
+    if isinstance(value, tuple):
+        return str(value)
     return f"{float(value):.6g}"

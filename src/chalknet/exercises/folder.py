@@ -18,7 +18,6 @@ from chalknet.artifacts.atomic import new_folder, write_files
 from chalknet.data.glyphs import load_glyphs
 from chalknet.data.splits import split_dataset
 from chalknet.errors import OutputError
-from chalknet.exercises.letter_training import train
 from chalknet.exercises.task import Course
 
 FILE, NOTEBOOK, LETTERS, README = "exercises.py", "exercises.ipynb", "letters.npz", "README.md"
@@ -58,13 +57,13 @@ def new_exercise_folder(course: Course, folder: Path, *, overwrite: bool = False
 
 def exercise_file(course: Course) -> str:
     """Return exercises.py with its blanks."""
-    return _template(course, "py").replace("# TRAIN\n", training_source())
+    return _template(course, "py").replace("# TRAIN\n", training_source(course))
 
 
-@lru_cache(maxsize=1)
-def training_source() -> str:
+@lru_cache(maxsize=8)
+def training_source(course: Course) -> str:
     """Return the source of the training loop without type annotations, which the exercises do not use."""
-    source = inspect.getsource(train)
+    source = inspect.getsource(course.tasks[-1].reference)
     source = re.sub(r": (?:Mapping\[str, Any\]|int|float)(?=,| =)", "", source)
     return source.replace(": dict[str, Any] =", " =").replace(" -> dict[str, Any]:", ":")
 
@@ -72,10 +71,21 @@ def training_source() -> str:
 @lru_cache(maxsize=8)
 def function_sources(course: Course) -> dict[str, str]:
     """Return the blank functions of a course by name, as their source."""
+    names = course.function_names
+    return {name: source for name, source in _sources(course).items() if name in names}
+
+
+def given_sources(course: Course) -> dict[str, str]:
+    """Return the functions that a course gives, apart from the training loop, as their source."""
+    names = {task.name for task in course.tasks}
+    return {name: source for name, source in _sources(course).items() if name not in names}
+
+
+def _sources(course: Course) -> dict[str, str]:
+    """Return all functions of exercises.py by name, as their source."""
     text = exercise_file(course)
     nodes = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
-    names = {task.name for task in course.tasks} - {"train"}
-    return {node.name: ast.get_source_segment(text, node) or "" for node in nodes if node.name in names}
+    return {node.name: ast.get_source_segment(text, node) or "" for node in nodes}
 
 
 def readme(course: Course) -> str:
@@ -112,23 +122,26 @@ def notebook(course: Course) -> str:
     head, *sections = re.split(r"^## (?=\w+$)", _template(course, "notebook.md"), flags=re.MULTILINE)
     explained = dict(section.split("\n", 1) for section in sections)
     sources = function_sources(course)
-    cells = [_markdown("introduction", head), _code("setup", SETUP)]
+    cells = [_markdown("introduction", head), _code("setup", SETUP.replace("COURSE", course.name))]
+    given = given_sources(course)
+    loading = given.pop("load_letters")
+    if given:
+        cells += [_markdown("about-given", GIVEN_TEXT), _code("given", "\n\n\n".join(given.values()))]
     for task in course.tasks:
         cells.append(_markdown(f"about-{task.name}", f"## {task.title}\n{explained[task.name]}"))
         if task.name == "train":
-            cells.append(_code("training-loop", _loading(course) + "\n\n\n" + training_source().rstrip()))
+            cells.append(_code("training-loop", loading + "\n\n\n" + training_source(course).rstrip()))
         else:
             blank = sources[task.name] + "\n"
             source = blank.replace(BLANK, f"    {BEGIN}\n{BLANK}    {END}\n").rstrip()
             cells.append(_code(task.name, source, _nbgrader(task.name, is_solution=True)))
         graded = _nbgrader(f"check-{task.name}", is_solution=False, points=task.points)
         cells.append(_code(f"check-{task.name}", f'check("{task.name}")', graded))
-    for name, text, code in (
-        ("curves", CURVES_TEXT, CURVES),
-        ("predictions", PREDICTIONS_TEXT, PREDICTIONS),
-        ("classes", CLASSES_TEXT, CLASSES),
-    ):
-        cells += [_markdown(f"about-{name}", text), _code(name, code)]
+    # In the last section, each paragraph and the code after it are a markdown cell and a code cell.
+    *parts, _ = re.split(r"^```python\n(.*?)^```\n*", explained["plots"], flags=re.MULTILINE | re.DOTALL)
+    for k, (text, code) in enumerate(zip(parts[::2], parts[1::2], strict=True), start=1):
+        title = "## What the network has learned\n" if k == 1 else ""
+        cells += [_markdown(f"about-plot-{k}", title + text), _code(f"plot-{k}", code)]
     content = {
         "cells": cells,
         "metadata": {
@@ -150,59 +163,14 @@ import chalknet
 def check(task):
     """Grade one function, print the result, and return its points."""
     # In is Jupyter's list of the cells that have run.
-    result = chalknet.check_exercise(In, tasks=[task])
+    result = chalknet.check_exercise(In, tasks=[task], course="COURSE")
     print(result.text())
     return result.points'''
-CURVES_TEXT = """## What the network has learned
+GIVEN_TEXT = """## Given functions
 
-These cells train the network with your functions and draw its curves. The dashed line is the epoch
-that your early stopping keeps.
+These are functions of the first course. There is nothing to write in this cell. Run it, and use them
+in your own functions.
 """
-CURVES = """letters = load_letters()
-curves = train(letters)
-
-fig, (left, right) = plt.subplots(1, 2, figsize=(10, 3.5))
-epochs = np.arange(1, len(curves["train_loss"]) + 1)
-for name in ("train_loss", "valid_loss", "test_loss"):
-    left.plot(epochs, curves[name], label=name.replace("_", " "))
-left.axvline(curves["best_epoch"], color="gray", linestyle="--")
-left.set(xlabel="epoch", ylabel="loss (nats)")
-left.legend()
-right.plot(epochs, curves["valid_accuracy"])
-right.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1))
-plt.show()
-best, test_loss = curves["best_epoch"], curves["test_loss_of_best"]
-print(f"Early stopping keeps epoch {best}: test loss {test_loss:.4f}")"""
-PREDICTIONS_TEXT = """These are letters of the test set with the predicted class. Wrong predictions are red.
-"""
-PREDICTIONS = """w = curves["parameters"]
-x, labels = letters["test_x"][:20], letters["test_labels"][:20]
-g = relu_forward(dense_forward(x, w["W_h"], w["b_h"]))
-predicted = softmax(dense_forward(g, w["W_o"], w["b_o"])).argmax(axis=1)
-fig, axes = plt.subplots(2, 10, figsize=(10, 2.6))
-for axis, image, guess, label in zip(axes.flat, x, predicted, labels):
-    axis.imshow(image.reshape(28, 28), cmap="gray_r", vmin=0, vmax=1)
-    axis.set_title("ABCDEFGHIJ"[guess], color="black" if guess == label else "red")
-    axis.axis("off")
-plt.show()"""
-CLASSES_TEXT = """Without relu, the two layers would be one, with the product of both weights. It has one image for
-each class. In blue places ink speaks for the class, and in red places against it.
-"""
-CLASSES = """product = w["W_o"] @ w["W_h"]
-limit = np.abs(product).max()
-fig, axes = plt.subplots(1, 10, figsize=(10, 1.4))
-for axis, weights, letter in zip(axes, product, "ABCDEFGHIJ"):
-    axis.imshow(weights.reshape(28, 28), cmap="RdBu", vmin=-limit, vmax=limit)
-    axis.set_title(letter)
-    axis.axis("off")
-plt.show()"""
-
-
-def _loading(course: Course) -> str:
-    """Return the source of `load_letters`."""
-    text = exercise_file(course)
-    nodes = [node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)]
-    return ast.get_source_segment(text, next(node for node in nodes if node.name == "load_letters")) or ""
 
 
 def _markdown(name: str, text: str) -> dict[str, Any]:

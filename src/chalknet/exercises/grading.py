@@ -45,7 +45,7 @@ def grade_task(task: Task, code: str, file: str, folder: Path, limits: Limits) -
     """
     own = own_cases(task)
     cases = [replace(case, function=case.function or task.name) for case in (*task.all_cases, *own)]
-    execution = run_cases(code, file, folder, cases, task.helpers, limits)
+    execution = run_cases(code, file, folder, cases, task.helpers, limits, task.reference.__module__)
     return grade_execution(task, execution, file)
 
 

@@ -59,7 +59,13 @@ class Execution:
 
 
 def run_cases(
-    code: str, file: str, folder: Path, cases: Sequence[Case], helpers: Sequence[str], limits: Limits
+    code: str,
+    file: str,
+    folder: Path,
+    cases: Sequence[Case],
+    helpers: Sequence[str],
+    limits: Limits,
+    reference: str = "chalknet.exercises.reference",
 ) -> Execution:
     """Run a student's code and call its functions on cases.
 
@@ -70,6 +76,7 @@ def run_cases(
         cases: the calls, each with the name of its function.
         helpers: functions that are replaced by reference solutions before the calls.
         limits: limits on the process.
+        reference: the module with the helpers, and with the training loop if that is called.
     """
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="chalknet-exercise-", ignore_cleanup_errors=True) as place:
@@ -80,6 +87,7 @@ def run_cases(
             "file": file,
             "cases": [case_to_plain(case) for case in cases],
             "helpers": list(helpers),
+            "reference": reference,
             "seconds": limits.seconds,
             "memory_bytes": limits.memory_mb * 2**20,
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import builtins
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from chalknet.errors import ConfigError
+from chalknet.exercises.courses import COURSES
 from chalknet.exercises.folder import CELLS, FILE, NOTEBOOK, function_sources
 from chalknet.exercises.task import Course
 from chalknet.files import read_bytes
@@ -91,6 +93,32 @@ def submission_of_cells(cells: Sequence[str]) -> Submission:
     cells = list(cells)[len(cells) - int(np.searchsorted(lengths, MAX_CODE, "right")) :]
     code, notes = definitions(cells)
     return Submission(CELLS, Path.cwd(), code, (*notes, *_import_notes(code)))
+
+
+def course_of(place: str | Path | Sequence[str]) -> Course | None:
+    """Return the course whose functions a submission defines, or None if it defines none of any course.
+
+    A course can give functions that are tasks of another one, so it is the course of which the
+    largest part is defined.
+
+    Args:
+        place: as for `read_submission`, or the cells of a notebook.
+    """
+    if isinstance(place, str | Path):
+        path = Path(place)
+        files = [path] if path.is_file() else [one for name in (FILE, NOTEBOOK) if (one := path / name).is_file()]
+        try:
+            code = _read(files[0]).code if files else ""
+        except ConfigError:  # which is reported when the submission itself is read
+            code = ""
+    else:
+        code = "\n".join(place)
+    defined = {one or other for one, other in re.findall(r"^(?:def +(\w+)|(\w+) *=)", code, re.MULTILINE)}
+    parts = {
+        name: len(defined & set(course.function_names)) / len(course.function_names) for name, course in COURSES.items()
+    }
+    best = max(parts, key=parts.__getitem__)
+    return COURSES[best] if parts[best] else None
 
 
 def is_changed(course: Course, code: str) -> bool:

@@ -146,3 +146,8 @@ class Course:
     def points(self) -> int:
         """Return the points of all tasks."""
         return sum(task.points for task in self.tasks)
+
+    @property
+    def function_names(self) -> tuple[str, ...]:
+        """Return the names of the functions to write."""
+        return tuple(task.name for task in self.tasks if not task.uses_others)

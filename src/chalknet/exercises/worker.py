@@ -10,6 +10,7 @@ and what is not.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import linecache
 import sys
@@ -49,8 +50,10 @@ def main(job_path: str, result_path: str) -> None:
     sys.path[:] = job["path"]
     from chalknet.exercises.calls import case_from_plain, message_of, run_case
 
-    helpers = _helpers(job["helpers"])
     cases = [case_from_plain(plain) for plain in job["cases"]]
+    is_needed = job["helpers"] or any(case.function == "train" for case in cases)
+    reference = importlib.import_module(job["reference"]) if is_needed else None
+    helpers = {name: getattr(reference, name) for name in job["helpers"]}
     dumps, write = json.dumps, Path.write_text  # the student's code may replace them in their modules
     limit_resources(job["seconds"], job["memory_bytes"])
     sys.addaudithook(_refuse)
@@ -69,23 +72,14 @@ def main(job_path: str, result_path: str) -> None:
         outcomes: list[Any] = []
     else:
         module.__dict__.update(helpers)
-        outcomes = [asdict(run_case(_function(module, case.function), case, locate)) for case in cases]
+        outcomes = [asdict(run_case(_function(module, case.function, reference), case, locate)) for case in cases]
     write(Path(result_path), dumps({"failure": failure, "outcomes": outcomes}), encoding="utf-8")
 
 
-def _helpers(names: list[str]) -> dict[str, Any]:
-    """Return reference solutions by name, which replace the student's functions."""
-    if not names:
-        return {}
-    from chalknet.exercises import reference
-
-    return {name: getattr(reference, name) for name in names}
-
-
-def _function(module: types.ModuleType, name: str) -> Callable[..., Any]:
+def _function(module: types.ModuleType, name: str, reference: types.ModuleType | None) -> Callable[..., Any]:
     """Return a function of the student's file, or one that raises NotImplementedError if there is none."""
-    if name == "train":
-        return _training_loop(module)
+    if name == "train" and reference is not None:
+        return _training_loop(module, reference.train)
     found = module.__dict__.get(name)
     if callable(found):
         return found  # type: ignore[no-any-return]
@@ -96,10 +90,8 @@ def _function(module: types.ModuleType, name: str) -> Callable[..., Any]:
     return missing
 
 
-def _training_loop(module: types.ModuleType) -> Callable[..., Any]:
+def _training_loop(module: types.ModuleType, train: types.FunctionType) -> Callable[..., Any]:
     """Return the given training loop with the student's functions in place of the reference ones."""
-    from chalknet.exercises.letter_training import train
-
     return types.FunctionType(
         train.__code__, {**module.__dict__, "np": sys.modules["numpy"]}, "train", train.__defaults__
     )

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from chalknet.config import near_match
 from chalknet.errors import ConfigError
-from chalknet.exercises.courses import course_named
+from chalknet.exercises.courses import COURSES, course_named
 from chalknet.exercises.folder import new_exercise_folder
 from chalknet.exercises.grading import grade
 from chalknet.exercises.process import Limits
 from chalknet.exercises.results import ExerciseResult, failed_task
-from chalknet.exercises.submission import read_submission, submission_of_cells
+from chalknet.exercises.submission import course_of, read_submission, submission_of_cells
 from chalknet.exercises.task import Course
 
 SOURCES = ("file", "notebook")
@@ -25,7 +25,7 @@ def new_exercise(folder: str | Path, course: str = "writeup", *, overwrite: bool
 
     Args:
         folder: the folder. It is created if it does not exist.
-        course: "writeup".
+        course: "writeup" or "part2".
         overwrite: whether exercise files that are in the folder may be replaced by empty ones.
 
     Returns:
@@ -41,7 +41,7 @@ def new_exercise(folder: str | Path, course: str = "writeup", *, overwrite: bool
 def check_exercise(
     place: str | Path | Sequence[str],
     *,
-    course: str = "writeup",
+    course: str = "",
     tasks: Sequence[str] = (),
     which: str = "",
     seconds: float = 10.0,
@@ -55,7 +55,7 @@ def check_exercise(
     Args:
         place: a folder, a .py file, an .ipynb file, or the list of cells that a notebook has run
             (`In` in Jupyter).
-        course: "writeup".
+        course: "writeup" or "part2"; by default the one whose functions are in the submission.
         tasks: names of the functions to grade; none for all.
         which: "file" or "notebook": which one of a folder is graded. By default the one with
             changed functions.
@@ -68,20 +68,20 @@ def check_exercise(
     Raises:
         ConfigError: a name or a limit is invalid, or there is nothing to grade.
     """
-    chosen = course_named(course)
+    chosen = _course(course, [place], tasks)
     limits = _checked(chosen, tasks, which, seconds, memory_mb)
     if isinstance(place, str | Path):
         name, submission = str(place), read_submission(chosen, place, which)
     else:
         name, submission = "notebook", submission_of_cells(place)
     graded = grade(chosen, submission.code, submission.source, submission.folder, tasks, limits)
-    return ExerciseResult(name, submission.source, course, graded, submission.notes)
+    return ExerciseResult(name, submission.source, chosen.name, graded, submission.notes)
 
 
 def check_exercises(
     places: Sequence[str | Path],
     *,
-    course: str = "writeup",
+    course: str = "",
     tasks: Sequence[str] = (),
     which: str = "",
     seconds: float = 10.0,
@@ -92,7 +92,8 @@ def check_exercises(
 
     Args:
         places: folders or files.
-        course: as for `check_exercise`.
+        course: "writeup" or "part2"; by default the one whose functions are in the first submission
+            that can be read.
         tasks: as for `check_exercise`.
         which: as for `check_exercise`.
         seconds: as for `check_exercise`.
@@ -102,13 +103,13 @@ def check_exercises(
     Raises:
         ConfigError: a name or a limit is invalid.
     """
-    chosen = course_named(course)
+    chosen = _course(course, places, tasks)
     _checked(chosen, tasks, which, seconds, memory_mb)
     results = []
     for place in places:
         try:
             result = check_exercise(
-                place, course=course, tasks=tasks, which=which, seconds=seconds, memory_mb=memory_mb
+                place, course=chosen.name, tasks=tasks, which=which, seconds=seconds, memory_mb=memory_mb
             )
         except ConfigError as error:
             failed = tuple(
@@ -116,11 +117,24 @@ def check_exercises(
                 for k, task in enumerate(chosen.tasks)
                 if not tasks or task.name in tasks
             )
-            result = ExerciseResult(str(place), "", course, failed, error=str(error))
+            result = ExerciseResult(str(place), "", chosen.name, failed, error=str(error))
         results.append(result)
         if on_result:
             on_result(result)
     return tuple(results)
+
+
+def _course(name: str, places: Sequence[str | Path | Sequence[str]], tasks: Sequence[str]) -> Course:
+    """Return the course of a name, or else the one of the submissions, of the tasks, or the first one.
+
+    Raises:
+        ConfigError: there is no course of this name.
+    """
+    if name:
+        return course_named(name)
+    found = next((course for place in places if (course := course_of(place))), None)
+    with_tasks = (course for course in COURSES.values() if set(tasks) <= {task.name for task in course.tasks})
+    return found or next(with_tasks, next(iter(COURSES.values())))
 
 
 def _checked(course: Course, tasks: Sequence[str], which: str, seconds: float, memory_mb: int) -> Limits:

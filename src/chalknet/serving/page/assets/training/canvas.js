@@ -43,7 +43,4 @@ chalk.axisTicks = (low, high, count) => {
 };
 
 /** Return a short number for an axis: 0.05, 120, 2e6. */
-chalk.axisNumber = (value) => {
-  const text = Math.abs(value) >= 1e5 ? value.toExponential().replace("+", "") : String(value);
-  return text.replace("-", "−");
-};
+chalk.axisNumber = (value) => (Math.abs(value) >= 1e5 ? value.toExponential().replace("+", "") : String(value)).replace("-", "−");

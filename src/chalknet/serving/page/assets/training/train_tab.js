@@ -19,11 +19,6 @@ chalk.TrainTab = class {
     return this.settings[this.settings.mode];
   }
 
-  /** The weight whose updates are shown: { layer, unit, input }. */
-  get following() {
-    return this.followed[this.settings.mode];
-  }
-
   get isPlane() {
     return this.settings.mode === "plane";
   }
@@ -46,7 +41,7 @@ chalk.TrainTab = class {
       this.followed.samples ??= { layer: 0, unit: 0, input: chalk.middleInput(this.samples.shape) };
     }
     const { inputs, labels, train, valid, nInputs, nClasses } = this.samples;
-    this.view.panel.fileError.hidden = true;
+    this.view.fileError.hidden = true;
     this.runner.send({ type: "data", samples: { inputs, labels, train, valid, nInputs, nClasses } });
     this.restart();
   }
@@ -61,7 +56,8 @@ chalk.TrainTab = class {
     this.wantsToPlay = target > 0;
     this.target = target;
     const widths = second > 0 ? [hidden, second] : [hidden];
-    this.following.unit = Math.min(this.following.unit, hidden - 1);
+    const follow = this.followed[this.settings.mode];
+    follow.unit = Math.min(follow.unit, hidden - 1);
     this.used = { hidden: widths, learningRate: rate, momentum, batchSize: batch, seed: this.settings.seed };
     this.runner.send({ type: "start", settings: this.used, view: this.wanted(), run: this.run });
     if (target > 0) this.sendPlay(target);
@@ -71,7 +67,7 @@ chalk.TrainTab = class {
   /** Return what a snapshot should contain. */
   wanted() {
     const { grid, mapGrid } = this.isPlane ? this.view.plane : {};
-    return { weights: true, grid: grid ?? null, map: mapGrid ?? null, followed: this.following };
+    return { weights: true, grid: grid ?? null, map: mapGrid ?? null, followed: this.followed[this.settings.mode] };
   }
 
   sendPlay(until) {
@@ -175,8 +171,7 @@ chalk.TrainTab = class {
   changePace(settings) {
     Object.assign(this.chosen, settings);
     const { epochs } = this.chosen;
-    const next = (this.snapshot?.epoch ?? 0) + 1;
-    if (this.wantsToPlay) this.sendPlay("epochs" in settings ? Math.max(epochs, next) : this.target);
+    if (this.wantsToPlay) this.sendPlay("epochs" in settings ? Math.max(epochs, (this.snapshot?.epoch ?? 0) + 1) : this.target);
     else this.target = 0;
     this.view.showSettings();
     this.redraw();
@@ -201,7 +196,7 @@ chalk.TrainTab = class {
   }
 
   follow(change) {
-    Object.assign(this.following, change);
+    Object.assign(this.followed[this.settings.mode], change);
     this.view.showFollowed();
     this.ask();
   }
@@ -209,13 +204,12 @@ chalk.TrainTab = class {
   /** Use the points of a file. */
   async openFile(file) {
     try {
-      if (file.size > chalk.csvLimits.bytes) {
-        throw new chalk.CsvError("The file is larger than 1 MB. Keep a random part of its rows.");
-      }
+      if (file.size > chalk.csvLimits.bytes) throw new chalk.CsvError("The file is larger than 1 MB. Keep a random part of its rows.");
       this.file = { ...chalk.planeFromCsv(chalk.csvText(await file.arrayBuffer())), fileName: file.name };
+      this.view.showFile(this.file);
     } catch (error) {
       if (!(error instanceof chalk.CsvError)) throw error;
-      this.view.panel.showFileError(file.name, error.message);
+      this.view.showFileError(file.name, error.message);
       return;
     }
     this.settings.mode = "plane";
@@ -236,7 +230,7 @@ chalk.TrainTab = class {
     this.file = null;
     this.wantsToPlay = false;
     this.useData();
-    if (typeof state?.file === "string" && this.isPlane) this.view.panel.showMissingFile(state.file);
+    if (typeof state?.file === "string" && this.isPlane) this.view.showMissingFile(state.file);
     else if (Number.isInteger(state?.at) && state.at > 0 && state.at <= 100_000) {
       this.runner.send({ type: "play", until: state.at, speed: 0 });
       Object.assign(this, { target: state.at, wantsToPlay: true });
@@ -264,9 +258,8 @@ chalk.samplesOfPage = (app) => {
   const positions = Int32Array.from({ length: total }, (_, at) => at);
   const { shift, scale } = chalk.standardScaling(used, nInputs, positions.slice(0, cut));
   const isImage = dtype === "uint8" && app.model.image_shape;
-  const scaled = (value, at) => (isImage ? value / 255 : (value - shift[at % nInputs]) / scale[at % nInputs]);
   return {
-    inputs: Float32Array.from(used, scaled),
+    inputs: Float32Array.from(used, (value, at) => (isImage ? value / 255 : (value - shift[at % nInputs]) / scale[at % nInputs])),
     labels: Int32Array.from(labels.subarray(0, total)),
     train: positions.slice(0, cut),
     valid: positions.slice(cut),
