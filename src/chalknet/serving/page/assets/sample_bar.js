@@ -31,11 +31,11 @@ chalk.SampleBar = class {
     this.member = member?.querySelector("select");
     return [
       member,
-      this.copied,
       chalk.button("Copy link", () => this.copy(), { title: "Copy the address of exactly this view" }),
       chalk.button("A−", () => this.resize(-0.1), { "aria-label": "Smaller text" }),
       chalk.button("A+", () => this.resize(0.1), { "aria-label": "Larger text" }),
       chalk.themeButton(),
+      this.copied,
     ];
   }
 
