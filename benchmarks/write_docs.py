@@ -25,7 +25,9 @@ RESULTS = ROOT / "benchmarks" / "results"
 ALL_CORES, ONE_CORE, OTHER_KERNELS = "baselines-2-cores.json", "baselines-1-core.json", "baselines-2-cores-avx2.json"
 SCALING, STARTUP, CLASSIFIER, TUNED = "scaling.json", "startup.json", "classifier.json", "classifier-tuned.json"
 TORCH_ENGINE, GPU, ROWS_STEP, TABLES = "torch_engine.json", "gpu.json", "rows_step.json", "tables.json"
-LARGE_TABLE = "large_table.json"
+LARGE_TABLE, SERVE = "large_table.json", "serve.json"
+# Target: requests per second with this many connections, compared with the server around scikit-learn.
+MIN_SERVE_SPEEDUP, SERVE_CONNECTIONS = 3.0, "64"
 # Target: the speed of one update of the plain network for table rows against PyTorch.
 MIN_ROWS_SPEEDUP = 2.5
 # Targets: the speed of a study in one stack on a GPU against one by one; the seconds of the write-up's
@@ -107,6 +109,7 @@ def page() -> str:
         tuned(load(TUNED)),
         tables_section(load(TABLES), paragraph),
         large_table(load(LARGE_TABLE)),
+        serving(load(SERVE)),
         startup(start),
     ]
     return "\n".join(line for section in sections for line in section)
@@ -670,6 +673,43 @@ def large_table(result: dict[str, Any]) -> list[str]:
             f"`chalknet.load_data` {seconds['load_data']:.1f} s and {peaks['load_data']:.2f} GB, which is",
             f"{result['ratio_of_medians']:.1f} times as long (target: 1.5). `chalknet train --budget fast` on this",
             f"file takes {training['seconds']:,.0f} s and {training['peak_bytes'] / 1e9:.2f} GB (target: 4).",
+        ),
+    ]
+
+
+def serving(result: dict[str, Any]) -> list[str]:
+    """Return the section on servers."""
+    if not result:
+        return []
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    machine, at = result["machine"], SERVE_CONNECTIONS
+    rows = result["medians"]["rows"][at]
+    speedup = rows["chalknet"]["requests_per_second"] / rows["scikit-learn"]["requests_per_second"]
+    lines = [
+        "| request | connections | server | requests per second | median | 99 % below |",
+        "|---|---|---|---|---|---|",
+    ]
+    for kind, name in (("rows", "a row of JSON"), ("images", "a PNG file")):
+        for connections, servers in result["medians"].get(kind, {}).items():
+            for server, one in servers.items():
+                times = " | ".join(f"{one[key] / 1e3:.2f} ms" for key in ("p50_us", "p99_us"))
+                lines.append(f"| {name} | {connections} | {server} | {one['requests_per_second']:,.0f} | {times} |")
+    return [
+        "## Servers",
+        "",
+        *paragraph(
+            "`python benchmarks/serve.py` asks `chalknet serve` and two servers of FastAPI for the class of one image",
+            f"of 28 x 28 pixels. All have the same network ({result['network']}) in one process of uvicorn with uvloop",
+            "and httptools. The servers around scikit-learn and onnxruntime are in `benchmarks/harness/servers/`. wrk",
+            f"keeps the stated number of connections busy for {result['seconds']} s; medians of {result['rounds']}",
+            "rounds, in which the servers take turns. The load generator shares the machine with the server.",
+        ),
+        *paragraph(f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; {versions}."),
+        *lines,
+        "",
+        *paragraph(
+            f"With {at} connections, `chalknet serve` answers {speedup:.1f} times as many rows in a second as the",
+            f"server around scikit-learn (target: {MIN_SERVE_SPEEDUP:g}).",
         ),
     ]
 

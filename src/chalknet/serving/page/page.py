@@ -76,6 +76,7 @@ TRAIN_SCRIPTS = (
     "training/plane_view.js",
     "training/update_rule.js",
     "training/train_settings.js",
+    "training/settings_panel.js",
     "training/train_view.js",
     "training/train_tab.js",
 )

@@ -6,8 +6,8 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from chalknet.formatting import count_of, quoted
@@ -36,6 +36,7 @@ from chalknet.serving.server.metrics import CONTENT_TYPE, Metrics
 from chalknet.serving.server.openapi import openapi_document
 from chalknet.serving.server.registry import ModelEntry, Registry, ServedModel
 from chalknet.serving.server.web import HTML, PAGE_POLICY, PageMaker, UnknownAssetError, WebFiles
+from chalknet.serving.server.workers import Workers
 
 T = TypeVar("T")
 Route = Callable[[Scope], Awaitable["Answer"]]
@@ -107,18 +108,17 @@ class Application:
     async def _live(self, receive: Receive, send: Send) -> None:
         """Start the threads, look at the model files until the server stops, and end the threads."""
         await receive()
-        with ExitStack() as stack:
-            stack.enter_context(one_blas_thread())
+        with one_blas_thread():
             self._batcher = RowBatcher(self.limits.max_waiting, self.metrics.count_batch)
-            stack.callback(self._batcher.stop)
-            self._threads = stack.enter_context(ThreadPoolExecutor(self._n_threads, "chalknet-requests"))
+            self._workers = Workers(self._n_threads)
             watching = asyncio.create_task(self._watch_files())
             await send({"type": "lifespan.startup.complete"})
-            await receive()
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            try:
+                await receive()
+            finally:
+                watching.cancel()
+                self._workers.stop()
+                self._batcher.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _watch_files(self) -> None:
@@ -219,9 +219,13 @@ class Application:
         self._held.take(n_bytes)
         loop = asyncio.get_running_loop()
         self._n_jobs += 1
-        job = self._threads.submit(work, *arguments)
-        # A request whose time is over leaves its job behind, which counts until it ends.
-        job.add_done_callback(lambda _: loop.call_soon_threadsafe(self._end_job, n_bytes))
+        job = self._workers.submit(partial(work, *arguments))
+
+        def end(_: object) -> None:
+            with suppress(RuntimeError):  # the server has stopped meanwhile
+                loop.call_soon_threadsafe(self._end_job, n_bytes)
+
+        job.add_done_callback(end)  # a request whose time is over leaves its job behind, which counts until it ends
         try:
             return await asyncio.wait_for(asyncio.wrap_future(job), self.limits.max_seconds)
         except TimeoutError:

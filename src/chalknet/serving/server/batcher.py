@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
@@ -103,9 +104,8 @@ class RowBatcher:
                 one.future.set_exception(too_slow(seconds))
 
     def stop(self) -> None:
-        """End the thread after the batch that it is predicting."""
+        """Tell the thread to end after the batch that it is predicting; do not wait for it."""
         self._batches.put(None)
-        self._thread.join()
 
     def _dispatch(self) -> None:
         batch, self._rows = self._rows[:MAX_BATCH], self._rows[MAX_BATCH:]
@@ -124,7 +124,8 @@ class RowBatcher:
                 LOGGER.exception("a batch failed")
                 results = [error] * len(batch)
             assert self._loop is not None
-            self._loop.call_soon_threadsafe(self._deliver, batch, results)
+            with suppress(RuntimeError):  # the server has stopped meanwhile
+                self._loop.call_soon_threadsafe(self._deliver, batch, results)
 
     def _deliver(self, batch: list[_Waiting], results: list[Any]) -> None:
         for one, result in zip(batch, results, strict=True):

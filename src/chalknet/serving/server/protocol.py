@@ -11,6 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from chalknet.serving.server.guard import Limits
 
+MAX_EXCESS = 64  # connections above the limit that get an answer
 MAX_RAW = 2  # times the size of a body, for chunks and trailers
 STATUS_LINES = {400: "400 Bad Request", 408: "408 Request Timeout", 431: "431 Request Header Fields Too Large"}
 STATUS_LINES |= {503: "503 Service Unavailable"}
@@ -33,7 +34,7 @@ class LimitedProtocol(HttpToolsProtocol):  # type: ignore[misc]  # follow_import
         self._closing_since: float | None = None
         self._paused_since: float | None = None
         self._is_excess = len(self.connections) > self.limits.connections
-        if len(self.connections) > 2 * self.limits.connections:
+        if len(self.connections) > self.limits.connections + MAX_EXCESS:
             transport.abort()
 
     def data_received(self, data: bytes) -> None:

@@ -43,4 +43,7 @@ chalk.axisTicks = (low, high, count) => {
 };
 
 /** Return a short number for an axis: 0.05, 120, 2e6. */
-chalk.axisNumber = (value) => (Math.abs(value) >= 1e5 ? value.toExponential().replace("+", "") : String(value)).replace("-", "−");
+chalk.axisNumber = (value) => {
+  const text = Math.abs(value) >= 1e5 ? value.toExponential().replace("+", "") : String(value);
+  return text.replace("-", "−");
+};

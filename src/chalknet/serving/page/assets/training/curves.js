@@ -75,7 +75,9 @@ chalk.CurveChart = class {
     }
     context.textAlign = "center";
     context.textBaseline = "top";
-    for (const tick of chalk.axisTicks(0, epochs, 5)) if (tick >= 1) context.fillText(tick, Math.min(x(tick), place.right - 8), place.bottom + 6);
+    for (const tick of chalk.axisTicks(0, epochs, 5)) {
+      if (tick >= 1) context.fillText(tick, Math.min(x(tick), place.right - 8), place.bottom + 6);
+    }
   }
 
   line(context, values, x, y, color, dashes) {
@@ -137,12 +139,15 @@ chalk.Curves = class {
       this.read();
     };
     this.sentence = chalk.element("p", { class: "train-numbers" });
-    const legend = chalk.element("p", { class: "curve-legend" },
-      chalk.element("span", { class: "curve-key" }, "training"), chalk.element("span", { class: "curve-key valid" }, "validation"));
-    this.element = chalk.element("div", {}, legend,
+    const key = (text, kind) => chalk.element("span", { class: `curve-key ${kind}` }, text);
+    this.element = chalk.element(
+      "div",
+      {},
+      chalk.element("p", { class: "curve-legend" }, key("training", "first"), key("validation", "valid")),
       chalk.element("div", { class: "charts" }, this.loss.element, this.accuracy.element),
       chalk.element("label", { class: "field slider" }, chalk.element("span", {}, "Read the curves at an epoch"), this.input),
-      this.sentence);
+      this.sentence,
+    );
     this.follows = true;
   }
 
@@ -183,7 +188,9 @@ chalk.Curves = class {
   told(epoch) {
     const { trainLoss, validLoss, trainAccuracy, validAccuracy } = this.history;
     const at = epoch - 1;
-    return `Epoch ${epoch}: training loss ${chalk.number(trainLoss[at])} and accuracy ${chalk.percent(trainAccuracy[at])}; ` +
-      `validation loss ${chalk.number(validLoss[at])} and accuracy ${chalk.percent(validAccuracy[at])}.`;
+    return (
+      `Epoch ${epoch}: training loss ${chalk.number(trainLoss[at])} and accuracy ${chalk.percent(trainAccuracy[at])}; ` +
+      `validation loss ${chalk.number(validLoss[at])} and accuracy ${chalk.percent(validAccuracy[at])}.`
+    );
   }
 };

@@ -15,7 +15,8 @@ chalk.csvText = (buffer) => {
   const utf16 = { "255,254": "utf-16le", "254,255": "utf-16be" }[`${bytes[0]},${bytes[1]}`];
   if (utf16) return new TextDecoder(utf16).decode(bytes);
   if (bytes.includes(0)) {
-    throw new chalk.CsvError("This is not a text file. Expected a CSV file with two columns of numbers and a column of classes.");
+    const expected = "Expected a CSV file with two columns of numbers and a column of classes.";
+    throw new chalk.CsvError(`This is not a text file. ${expected}`);
   }
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
@@ -59,13 +60,17 @@ chalk.csvField = (text, at, delimiter, line) => {
   }
   let [value, end, lines] = ["", at + 1, 0];
   for (; text[end] !== '"' || text[end + 1] === '"'; end++) {
-    if (text[end] === undefined) throw new chalk.CsvError(`Line ${line}: the quote is not closed. Add a " at the end of the field.`);
+    if (text[end] === undefined) {
+      throw new chalk.CsvError(`Line ${line}: the quote is not closed. Add a " at the end of the field.`);
+    }
     if (text[end] === '"') end += 1; // two quotes stand for one
     if (text[end] === "\n") lines += 1;
     value += text[end];
   }
   if (!isEnd(text[end + 1])) {
-    throw new chalk.CsvError(`Line ${line + lines}: expected a delimiter or the end of the line after a quoted field, got '${text[end + 1]}'.`);
+    throw new chalk.CsvError(
+      `Line ${line + lines}: expected a delimiter or the end of the line after a quoted field, got '${text[end + 1]}'.`,
+    );
   }
   return { value: value.trim(), end: end + 1, line: line + lines };
 };
@@ -103,7 +108,9 @@ chalk.planeFromCsv = (text) => {
   const content = text.replace(/^\ufeff/, "");
   const delimiter = chalk.csvDelimiter(content);
   const rows = chalk.csvRows(content, delimiter);
-  if (rows.length === 0) throw new chalk.CsvError("The file is empty. Expected two columns of numbers and a column of classes.");
+  if (rows.length === 0) {
+    throw new chalk.CsvError("The file is empty. Expected two columns of numbers and a column of classes.");
+  }
   chalk.checkColumns(rows, delimiter);
   const isComma = chalk.hasDecimalCommas(rows);
   const isNumber = (field) => Number.isFinite(chalk.csvNumber(field, isComma));
@@ -137,8 +144,10 @@ chalk.checkColumns = (rows, delimiter) => {
 /** Return whether some field is a number only if its comma is a decimal mark, and none needs a point. */
 chalk.hasDecimalCommas = (rows) => {
   const fields = rows.flatMap((row) => row.fields);
-  const isOnly = (field, isComma) => !Number.isNaN(chalk.csvNumber(field, isComma)) && Number.isNaN(chalk.csvNumber(field, !isComma));
-  return fields.some((field) => isOnly(field, true)) && !fields.some((field) => isOnly(field, false));
+  const isNumber = (field, isComma) => !Number.isNaN(chalk.csvNumber(field, isComma));
+  const needsComma = fields.some((field) => isNumber(field, true) && !isNumber(field, false));
+  const needsPoint = fields.some((field) => isNumber(field, false) && !isNumber(field, true));
+  return needsComma && !needsPoint;
 };
 
 /** Return whether the first row has a text in a column in which the most other rows have numbers. */
@@ -177,7 +186,8 @@ chalk.readPoints = (rows, inputColumns, labelColumn, names, isComma, hasHeader) 
       const place = `Line ${line}, ${hasHeader ? `column '${names[column]}'` : `column ${column + 1}`}`;
       if (!Number.isFinite(value) || Math.abs(value) > 1e30) {
         const came = fields[column] === "" ? "an empty field" : `'${fields[column].slice(0, 40)}'`;
-        throw new chalk.CsvError(`${place}: expected a number such as ${isComma ? "0,5" : "0.5"}, got ${came}. Correct or remove the line.`);
+        const example = isComma ? "0,5" : "0.5";
+        throw new chalk.CsvError(`${place}: expected a number such as ${example}, got ${came}. Correct or remove the line.`);
       }
       points[2 * k + axis] = value;
     });
@@ -191,7 +201,10 @@ chalk.readPoints = (rows, inputColumns, labelColumn, names, isComma, hasHeader) 
     }
     return indices.get(name);
   });
-  if (indices.size < 2) throw new chalk.CsvError(`Expected at least two classes, got only '${[...indices.keys()][0].slice(0, 40)}'. Add rows of another class.`);
+  if (indices.size < 2) {
+    const [name] = indices.keys();
+    throw new chalk.CsvError(`Expected at least two classes, got only '${name.slice(0, 40)}'. Add rows of another class.`);
+  }
   const classNames = [...indices.keys()].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
   const sorted = [...indices.keys()].map((name) => classNames.indexOf(name));
   return { points, labels: labels.map((label) => sorted[label]), classNames };

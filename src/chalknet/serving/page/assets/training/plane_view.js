@@ -212,7 +212,7 @@ chalk.PlaneView = class {
     hidden.forEach((values, l) => {
       const nUnits = parameters[l].bias.length;
       const [caption, canvas] = this.maps.children[l].children;
-      caption.textContent = `Hidden layer ${l + 1}: the values of its ${nUnits} ${nUnits === 1 ? "unit" : "units"} over the plane`;
+      caption.textContent = `Hidden layer ${l + 1}: the values of its ${chalk.plural(nUnits, "unit")} over the plane`;
       canvas.setAttribute("aria-label", caption.textContent);
       chalk.drawUnitMaps(canvas, values, nUnits);
     });

@@ -67,7 +67,7 @@ chalk.fitsSetting = (name, value) => {
   if (name === "set") return Object.hasOwn(chalk.toySets, value);
   const whole = {
     hidden: [1, 128], second: [0, 32], batch: [0, 10_000], epochs: [1, 10_000], samples: [20, 5_000], classes: [2, 10],
-    seed: [0, 4294967295], dataSeed: [0, 4294967295], speed: [0, 1_000],
+    seed: [0, chalk.MAX_SEED], dataSeed: [0, chalk.MAX_SEED], speed: [0, 1_000],
   }[name];
   return isWhole && within(...whole);
 };

@@ -19,6 +19,11 @@ chalk.TrainTab = class {
     return this.settings[this.settings.mode];
   }
 
+  /** The weight whose updates are shown: { layer, unit, input }. */
+  get following() {
+    return this.followed[this.settings.mode];
+  }
+
   get isPlane() {
     return this.settings.mode === "plane";
   }
@@ -41,7 +46,7 @@ chalk.TrainTab = class {
       this.followed.samples ??= { layer: 0, unit: 0, input: chalk.middleInput(this.samples.shape) };
     }
     const { inputs, labels, train, valid, nInputs, nClasses } = this.samples;
-    this.view.fileError.hidden = true;
+    this.view.panel.fileError.hidden = true;
     this.runner.send({ type: "data", samples: { inputs, labels, train, valid, nInputs, nClasses } });
     this.restart();
   }
@@ -56,8 +61,7 @@ chalk.TrainTab = class {
     this.wantsToPlay = target > 0;
     this.target = target;
     const widths = second > 0 ? [hidden, second] : [hidden];
-    const follow = this.followed[this.settings.mode];
-    follow.unit = Math.min(follow.unit, hidden - 1);
+    this.following.unit = Math.min(this.following.unit, hidden - 1);
     this.used = { hidden: widths, learningRate: rate, momentum, batchSize: batch, seed: this.settings.seed };
     this.runner.send({ type: "start", settings: this.used, view: this.wanted(), run: this.run });
     if (target > 0) this.sendPlay(target);
@@ -67,7 +71,7 @@ chalk.TrainTab = class {
   /** Return what a snapshot should contain. */
   wanted() {
     const { grid, mapGrid } = this.isPlane ? this.view.plane : {};
-    return { weights: true, grid: grid ?? null, map: mapGrid ?? null, followed: this.followed[this.settings.mode] };
+    return { weights: true, grid: grid ?? null, map: mapGrid ?? null, followed: this.following };
   }
 
   sendPlay(until) {
@@ -171,7 +175,8 @@ chalk.TrainTab = class {
   changePace(settings) {
     Object.assign(this.chosen, settings);
     const { epochs } = this.chosen;
-    if (this.wantsToPlay) this.sendPlay("epochs" in settings ? Math.max(epochs, (this.snapshot?.epoch ?? 0) + 1) : this.target);
+    const next = (this.snapshot?.epoch ?? 0) + 1;
+    if (this.wantsToPlay) this.sendPlay("epochs" in settings ? Math.max(epochs, next) : this.target);
     else this.target = 0;
     this.view.showSettings();
     this.redraw();
@@ -196,7 +201,7 @@ chalk.TrainTab = class {
   }
 
   follow(change) {
-    Object.assign(this.followed[this.settings.mode], change);
+    Object.assign(this.following, change);
     this.view.showFollowed();
     this.ask();
   }
@@ -204,12 +209,13 @@ chalk.TrainTab = class {
   /** Use the points of a file. */
   async openFile(file) {
     try {
-      if (file.size > chalk.csvLimits.bytes) throw new chalk.CsvError("The file is larger than 1 MB. Keep a random part of its rows.");
+      if (file.size > chalk.csvLimits.bytes) {
+        throw new chalk.CsvError("The file is larger than 1 MB. Keep a random part of its rows.");
+      }
       this.file = { ...chalk.planeFromCsv(chalk.csvText(await file.arrayBuffer())), fileName: file.name };
-      this.view.showFile(this.file);
     } catch (error) {
       if (!(error instanceof chalk.CsvError)) throw error;
-      this.view.showFileError(file.name, error.message);
+      this.view.panel.showFileError(file.name, error.message);
       return;
     }
     this.settings.mode = "plane";
@@ -230,7 +236,7 @@ chalk.TrainTab = class {
     this.file = null;
     this.wantsToPlay = false;
     this.useData();
-    if (typeof state?.file === "string" && this.isPlane) this.view.showMissingFile(state.file);
+    if (typeof state?.file === "string" && this.isPlane) this.view.panel.showMissingFile(state.file);
     else if (Number.isInteger(state?.at) && state.at > 0 && state.at <= 100_000) {
       this.runner.send({ type: "play", until: state.at, speed: 0 });
       Object.assign(this, { target: state.at, wantsToPlay: true });
@@ -258,8 +264,9 @@ chalk.samplesOfPage = (app) => {
   const positions = Int32Array.from({ length: total }, (_, at) => at);
   const { shift, scale } = chalk.standardScaling(used, nInputs, positions.slice(0, cut));
   const isImage = dtype === "uint8" && app.model.image_shape;
+  const scaled = (value, at) => (isImage ? value / 255 : (value - shift[at % nInputs]) / scale[at % nInputs]);
   return {
-    inputs: Float32Array.from(used, (value, at) => (isImage ? value / 255 : (value - shift[at % nInputs]) / scale[at % nInputs])),
+    inputs: Float32Array.from(used, scaled),
     labels: Int32Array.from(labels.subarray(0, total)),
     train: positions.slice(0, cut),
     valid: positions.slice(cut),

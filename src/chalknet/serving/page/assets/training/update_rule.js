@@ -16,9 +16,11 @@ chalk.UpdateRule = class {
     this.input = chalk.wholeNumber("Input", { min: 1, max: 1 }, 1, (value) => onfollow({ input: value - 1 }));
     this.place = chalk.element("p", { class: "soft" });
     this.element = chalk.element("div", {},
-      chalk.element("p", {}, "Gradients are summed over the batch and not averaged. Weights have momentum, and biases take plain steps:"),
+      chalk.element("p", {}, "Gradients are summed over the batch and not averaged. Weights have momentum, and biases take " +
+        "plain steps:"),
       ...["L3", "A3", "A4", "U1", "U2"].map(chalk.formula),
-      chalk.element("p", { class: "soft" }, "D is the gradient ∂L/∂h of the values h of a layer, and x are its inputs. For the last layer, D = p − Y."),
+      chalk.element("p", { class: "soft" }, "D is the gradient ∂L/∂h of the values h of a layer, and x are its inputs. For the " +
+        "last layer, D = p − Y."),
       this.rate,
       chalk.element("h4", {}, "One weight and one bias in the last update"),
       chalk.element("div", { class: "row" }, this.unit, this.input), this.place, this.trace);
@@ -32,8 +34,10 @@ chalk.UpdateRule = class {
     this.rate.textContent =
       `r = ${chalk.plainNumber(learningRate)} multiplies the sum over B = ${batchSize.toLocaleString("en-US")} samples. ` +
       `For the mean gradient of the batch, the learning rate is r × B = ${number(ofMean, 2)}. ` +
-      `With momentum m = ${momentum}, a constant gradient moves a weight by up to r × B / (1 − m) = ${number(ofMean / (1 - momentum), 2)} times the mean gradient per update. ` +
-      `The write-up has r = 0.00001 and B = ${samples.toLocaleString("en-US")}, so r × B = ${number(rate * samples, 2)}, and m = ${chalk.writeUp.momentum}.`;
+      `With momentum m = ${momentum}, a constant gradient moves a weight by up to r × B / (1 − m) = ` +
+      `${number(ofMean / (1 - momentum), 2)} times the mean gradient per update. ` +
+      `The write-up has r = 0.00001 and B = ${samples.toLocaleString("en-US")}, so r × B = ${number(rate * samples, 2)}, ` +
+      `and m = ${chalk.writeUp.momentum}.`;
   }
 
   /** Show which weight is followed, and how many units and inputs there are. */
@@ -55,10 +59,11 @@ chalk.UpdateRule = class {
     const cells = this.traceCells();
     const n = (value) => chalk.number(value, 5);
     const inBrackets = (value) => (value < 0 ? `(${n(value)})` : n(value));
+    const r = chalk.plainNumber(learningRate);
     const texts = [
-      `v ← m v + r ∂L/∂W = ${momentum} × ${inBrackets(before.velocity)} + ${chalk.plainNumber(learningRate)} × ${inBrackets(after.gradient)} = ${n(after.velocity)}`,
+      `v ← m v + r ∂L/∂W = ${momentum} × ${inBrackets(before.velocity)} + ${r} × ${inBrackets(after.gradient)} = ${n(after.velocity)}`,
       `W ← W − v = ${n(before.weight)} − ${inBrackets(after.velocity)} = ${n(after.weight)}`,
-      `b ← b − r ∂L/∂b = ${n(before.bias)} − ${chalk.plainNumber(learningRate)} × ${inBrackets(after.biasGradient)} = ${n(after.bias)}`,
+      `b ← b − r ∂L/∂b = ${n(before.bias)} − ${r} × ${inBrackets(after.biasGradient)} = ${n(after.bias)}`,
     ];
     texts.forEach((text, at) => (cells[at].textContent = text));
   }

@@ -45,7 +45,8 @@ chalk.WeightImages = class {
     this.paint(pixels, drawn, largest, fullWidth);
     context.putImageData(this.image, 0, 0);
     this.mark(followed);
-    this.scale.textContent = `Colors: ${chalk.number(-largest, 2)} to ${chalk.number(largest, 2)}, the largest ${initial ? "change of a weight" : "weight"} of all units.`;
+    const range = `${chalk.number(-largest, 2)} to ${chalk.number(largest, 2)}`;
+    this.scale.textContent = `Colors: ${range}, the largest ${initial ? "change of a weight" : "weight"} of all units.`;
     this.canvas.setAttribute("aria-label", `The weights of ${nUnits} hidden units as images`);
   }
 
