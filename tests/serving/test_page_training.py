@@ -211,7 +211,7 @@ COMPARED = """async (inPage) => {
   }
   runner.stop();
   const { weight } = snapshot.parameters[0];
-  return { place: runner.place, recent: snapshot.recent, weight: [...weight] };
+  return { place: runner.place, kind: snapshot.kind, recent: snapshot.recent, weight: [...weight] };
 }"""
 
 
@@ -220,6 +220,7 @@ def test_the_worker_gives_what_the_page_itself_gives(opened):
     worker, here = page.evaluate(COMPARED, False), page.evaluate(COMPARED, True)
     assert (worker.pop("place"), here.pop("place")) == ("worker", "page")
     assert worker == here
+    assert worker["kind"] == "WebAssembly"  # the policy of the page allows it in the worker too
     assert len(worker["recent"]["validLoss"]) == 8
 
 
@@ -278,6 +279,12 @@ def test_buttons_make_one_update_one_epoch_and_pause(opened):
 
 def test_numbers_of_the_last_update_add_up(opened):
     page = opened(samples=small())
+    page.get_by_label("Hidden unit", exact=True).fill("99")  # the nearest that there is: 12
+    page.keyboard.press("Tab")
+    assert page.get_by_label("Hidden unit", exact=True).input_value() == "12"
+    page.get_by_label("Hidden unit", exact=True).fill("")  # no number changes nothing
+    page.keyboard.press("Tab")
+    assert page.get_by_label("Hidden unit", exact=True).input_value() == "12"
     page.get_by_label("Hidden unit", exact=True).fill("3")
     page.keyboard.press("Tab")
     page.get_by_role("button", name="One update").click()

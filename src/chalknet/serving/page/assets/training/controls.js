@@ -73,13 +73,14 @@ chalk.checkBox = (label, value, onchange) => {
  */
 chalk.wholeNumber = (label, { min, max }, value, onchange) => {
   const input = chalk.element("input", { type: "number", min, max, step: 1, value, inputmode: "numeric" });
+  let shown = value;
   input.addEventListener("change", () => {
-    const chosen = Math.round(Number(input.value));
-    input.value = Number.isFinite(chosen) ? Math.min(max, Math.max(min, chosen)) : value;
-    onchange(Number(input.value));
+    const chosen = input.value === "" ? shown : Math.round(Number(input.value));
+    field.show(Math.min(max, Math.max(min, chosen)));
+    onchange(shown);
   });
   const field = chalk.element("label", { class: "field" }, chalk.element("span", {}, label), input);
-  field.show = (one) => (input.value = one);
+  field.show = (one) => (input.value = shown = one);
   field.limit = (most) => (input.max = max = most);
   return field;
 };

@@ -8,7 +8,8 @@ chalk.TrainTab = class {
     this.run = 0;
     this.followed = { samples: null, plane: { layer: 0, unit: 0, input: 0 } };
     this.file = null; // the points of a file of the user
-    this.runner = chalk.startTrainingRunner((message) => this.receive(message), { inPage: chalk.trainInPage });
+    const inPage = Boolean(chalk.trainInPage); // set by measurements that compare both places
+    this.runner = chalk.startTrainingRunner((message) => this.receive(message), { inPage });
     this.build();
     chalk.onColorScheme(() => this.redraw());
     new ResizeObserver(() => this.redraw()).observe(container);
