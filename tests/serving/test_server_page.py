@@ -228,11 +228,11 @@ def test_each_of_several_models_has_an_interactive_page(server, open_page):
     assert server.get("/explore/other").status_code == 404
 
 
-def test_a_model_of_mixed_columns_has_the_page_for_uploads(tmp_path, open_page):
+def test_a_model_of_mixed_columns_has_fields_and_uploads(tmp_path, open_page):
     (tmp_path / "t.csv").write_text("color,label\n" + "red,a\nblue,b\n" * 30)
     settings = ["--recipe", "strong-rows", "--hidden", "2", "--epochs", "1", "--quiet"]
     assert main(["train", "--data", str(tmp_path / "t.csv"), *settings, "--out", str(tmp_path / "run")]) == 0
     with running(tmp_path / "run") as client:
         page = ready(open_page(str(client.base_url)))
-        assert page.locator("[role=tab]").count() == 0
+        assert page.locator("[role=tab]").all_inner_texts()[:2] == ["Upload", "Predict"]
         assert "Model run reads rows of 1 value with the column color" in page.inner_text("main")

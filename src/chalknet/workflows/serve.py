@@ -121,5 +121,5 @@ def interactive_page(model: ServedModel, base: str) -> bytes | None:
     extras = PageExtras(scripts, (style,), connects=True, data={"base": base, "models": [model.facts]})
     try:
         return page_of_model(replace(model.loaded, run=None), title=model.name, extras=extras)[0]
-    except ConfigError:  # columns of a table that the page cannot encode, or too many weights
+    except ConfigError:  # a layer that the page cannot compute, or too many weights
         return None
