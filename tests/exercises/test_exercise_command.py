@@ -92,6 +92,21 @@ def test_a_class_is_a_table_or_csv_with_one_row_each(half, tmp_path, capsys):
     assert "no such folder" in rows[2]["notes"]
 
 
+def test_a_file_that_is_not_python_is_named_once_and_in_the_notes_of_a_class(tmp_path, capsys):
+    for name, code in {"eve": "def softmax(:\n    pass\n", "bob": HEAD + RIGHT["softmax"]}.items():
+        (tmp_path / f"{name}.py").write_text(code)
+    places = [str(tmp_path / "eve.py"), str(tmp_path / "bob.py")]
+    main(["exercise", "check", places[0], *TWO])
+    assert capsys.readouterr().out.count("invalid syntax") == 2  # below the table, and as a note
+    main(["exercise", "check", *places, "--task", "softmax", "--task", "accuracy", "--csv"])
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert rows[0]["notes"].startswith("eve.py, line 1: SyntaxError: invalid syntax. Nothing could be graded.")
+    main(["exercise", "check", *places, *TWO])
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("eve.py") and "line 1: SyntaxError" in line for line in lines)
+    assert any(line.startswith("bob.py") and line.endswith("not written: 1") for line in lines)
+
+
 def test_gradescope_gets_one_test_for_each_task(half, tmp_path, capsys):
     out = tmp_path / "results.json"
     assert main(["exercise", "check", str(half), *TWO, "--format", "gradescope", "--out", str(out)]) == 0

@@ -168,7 +168,7 @@ def check(
     memory. Shapes, values, gradients, large numbers and side effects are checked. The result names
     the likely mistake, gives a hint, and shows the smallest example that went wrong.
 
-    The code of a submission is executed. The process is no sandbox: grade the work of strangers in a
+    The code of a submission is executed. The process is not a sandbox: grade the work of strangers in a
     container.
 
     Examples:

@@ -136,7 +136,7 @@ class _Grader:
         found = []
         for one, check in pairs:
             if check.kind == CLEAN and not any(values):
-                message = one.message or "counts as soon as values are right."
+                message = one.message or "counts once some values are right."
                 one = replace(one, points=0, message=message, is_consequence=not one.message)
             elif check.kind == GRADIENT and one.message and not all(values) and "your own" not in one.message:
                 one = replace(one, is_consequence=True)

@@ -208,7 +208,11 @@ class ExerciseResult:
         if len(self.tasks) > 1:
             lines += ["-" * (width + 8), f"{'total':<{width}}  {self.points:>3}/{self.max_points}"]
         wrong = [task for task in self.tasks if not task.is_full and task.state != BLANK]
-        lines += ["", *("\n".join([task.text(), ""]) for task in wrong)]
+        failures = {task.failure for task in wrong}
+        if len(wrong) == len(self.tasks) > 1 and len(failures) == 1 and all(failures):  # such as a syntax error
+            lines += ["", *_wrapped(f"All functions: {failures.pop()}", ""), ""]
+        else:
+            lines += ["", *("\n".join([task.text(), ""]) for task in wrong)]
         blank = [task for task in self.tasks if task.state == BLANK]
         if blank and not wrong:
             lines += _wrapped(f"Next: {blank[0].name}. {blank[0].failure}", "")
@@ -254,8 +258,7 @@ def class_text(results: Sequence[ExerciseResult]) -> str:
     width = min(max(map(len, names)), 36)
     lines = []
     for name, result in zip(names, results, strict=True):
-        lost = [task.name for task in result.tasks if not task.is_full]
-        remark = result.error or (f"points lost: {', '.join(lost)}" if lost else "full marks")
+        remark = result.error or _class_remark(result)
         points = f"{result.points:>3}/{result.max_points}"
         lines.append(f"{name[-width:]:<{width}}  {points:<7}  {_shortened(remark, WIDTH - width - 11)}")
     counts: dict[str, int] = {}
@@ -269,6 +272,19 @@ def class_text(results: Sequence[ExerciseResult]) -> str:
         ranked = sorted(counts.items(), key=lambda pair: -pair[1])[:8]
         lines += [f"  {name} ({count_of(count, 'submission')})" for name, count in ranked]
     return "\n".join(lines)
+
+
+def _class_remark(result: ExerciseResult) -> str:
+    """Return what a class table says about a submission that was graded."""
+    lost = [task for task in result.tasks if not task.is_full]
+    if not lost:
+        return "full marks"
+    if all(task.state == FAILED for task in lost) and len(lost) == len(result.tasks):
+        return result.notes[0] if result.notes else lost[0].failure
+    wrong = [task.name for task in lost if task.state != BLANK]
+    n_blank = len(lost) - len(wrong)
+    parts = [f"points lost: {', '.join(wrong)}"] if wrong else []
+    return "; ".join([*([f"not written: {n_blank}"] if n_blank else []), *parts])
 
 
 def _short_names(names: Sequence[str]) -> list[str]:

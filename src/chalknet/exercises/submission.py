@@ -71,7 +71,7 @@ def read_submission(course: Course, place: str | Path, which: str = "") -> Submi
             raise ConfigError(f"{path}: has no {wanted}.")
         return _read(found[wanted])
     if not found:
-        raise ConfigError(f"{path}: expected {FILE} or {NOTEBOOK} in it. Create them with `chalknet exercise new`.")
+        raise ConfigError(f"{path}: has no {FILE} and no {NOTEBOOK}. `chalknet exercise new FOLDER` creates them.")
     if len(found) == 1:
         return _read(next(iter(found.values())))
     both = {name: _read(one) for name, one in found.items()}
@@ -141,7 +141,7 @@ def _read(path: Path) -> Submission:
         raise ConfigError(f"{path}: is not a text file in UTF-8.") from None
     if path.suffix == ".py":
         _check_length(path, text)
-        return Submission(path.name, path.parent, text, _import_notes(text))
+        return Submission(path.name, path.parent, text, (*_syntax_notes(path.name, text), *_import_notes(text)))
     cells = _cells(path, text)
     _check_length(path, "".join(cells))
     code, notes = definitions(cells)
@@ -272,6 +272,17 @@ def _dump(node: ast.stmt) -> str:
     assert isinstance(node, ast.FunctionDef)
     body = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
     return "".join(ast.dump(one) for one in (node.args, *body))
+
+
+def _syntax_notes(name: str, code: str) -> tuple[str, ...]:
+    """Return a note if no function of a file can be graded, because the file is not Python."""
+    try:
+        ast.parse(code)
+    except UNREADABLE as error:
+        line = getattr(error, "lineno", None)
+        where = f", line {line}" if line else ""
+        return (f"{name}{where}: {type(error).__name__}: {getattr(error, 'msg', error)}. Nothing could be graded.",)
+    return ()
 
 
 def _import_notes(code: str) -> tuple[str, ...]:
