@@ -166,7 +166,7 @@ function showConnection() {
   if (isLost) {
     const since = shown.receivedAt ? ` This page shows the state at ${shown.receivedAt.toLocaleTimeString()}.` : "";
     const again = shown.page?.again;
-    line.replaceChildren(`The connection to the server is lost.${since} It is tried again every ${PAUSES.lost / SECOND} seconds.`);
+    line.replaceChildren(`The connection to the server is lost.${since} The page tries again every ${PAUSES.lost / SECOND} seconds.`);
     if (again) line.append(" To start the server again: ", element("code", {}, again));
     return;
   }
