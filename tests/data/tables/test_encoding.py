@@ -271,8 +271,12 @@ def test_currencies_percent_signs_and_times_of_day_are_numbers(decimal, marked, 
     for text in others:
         with pytest.raises(ValueError, match="is not a number"):
             file["encode"]({"a": [text]})
-        with pytest.raises(DataError, match="is not a number"):
+        with pytest.raises(DataError, match=r"is not a (number|time of day)"):
             data.encoding.encode(pl.DataFrame({"a": [text]}), "t")
+    for text, message in {"25:10": "is not a time of day such as 13:45", "1,23": "if it separates thousands"}.items():
+        if decimal == ".":
+            with pytest.raises(DataError, match=message):
+                data.encoding.encode(pl.DataFrame({"a": [text]}), "t")
 
 
 def test_marks_of_numbers_are_noted_and_can_be_categories():
@@ -280,8 +284,8 @@ def test_marks_of_numbers_are_noted_and_can_be_categories():
     found, data = kinds({"price": values, "share": [f"{at % 5} %" for at in range(40)]})
     assert found == {"price": "number", "share": "number"}
     assert data.notes[0] == (
-        "Column 'price': '$1,000' is read as the number 1000, and others like it. If they are categories, give "
-        "categorical (--categorical price)."
+        "Column 'price': '$1,000' is read as the number 1000, and its other values likewise. If these are "
+        "categories, give categorical (--categorical price)."
     )
     assert data.inputs[3].tolist() == [4000.0, 3.0]
     found, _ = kinds({"share": [f"{at % 5} %" for at in range(40)]}, categorical=["share"])

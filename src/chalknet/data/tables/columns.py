@@ -280,11 +280,10 @@ class ColumnFinder:
         has_marks = texts.numbers.is_not_null() & plain_numbers(texts.texts, texts.decimal).is_null()
         if has_marks.any():
             text, number = texts.texts.filter(has_marks)[0], texts.numbers.filter(has_marks)[0]
-            what = "the time of day" if ":" in text else "the number"
-            unit = " seconds" if ":" in text else ""
+            value = f"{number:g} seconds after midnight" if ":" in text else f"the number {number:g}"
             self.notes.append(
-                f"Column {texts.texts.name!r}: {text!r} is read as {what} {number:g}{unit}, and others like it. If "
-                f"they are categories, give categorical (--categorical {texts.texts.name})."
+                f"Column {texts.texts.name!r}: {text!r} is read as {value}, and its other values likewise. If these "
+                f"are categories, give categorical (--categorical {texts.texts.name})."
             )
 
     def _bad_number(self, texts: ColumnTexts, is_bad: pl.Series, n_numbers: int) -> str:

@@ -319,9 +319,14 @@ def _codes(texts: ColumnTexts, column: Column) -> tuple[NDArray[np.int16], int]:
 def _wrong_kind(value: Any, at: int, column: Column, source: str) -> DataError:
     kind = "a date" if column.kind == DATE else "a number"
     expected = f" of the format {column.date_format}" if column.date_format else ""
+    text, advice = str(value)[:40], ""
+    if column.kind == NUMBER and ":" in text:
+        kind = "a time of day such as 13:45 or 1:45 pm"
+    elif column.kind == NUMBER and "," in text:
+        advice = " Leave out the comma if it separates thousands."
     return DataError(
-        f"{source}: row {at} (from 0), column {column.name!r}: {str(value)[:40]!r} is not {kind}{expected}, as "
-        "the column was in training. Correct the value, or leave it empty."
+        f"{source}: row {at} (from 0), column {column.name!r}: {text!r} is not {kind}{expected}, as the column was in "
+        f"training. Correct the value, or leave it empty.{advice}"
     )
 
 
