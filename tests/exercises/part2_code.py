@@ -408,6 +408,13 @@ def windows(x, size, stride, padding):
     (
         "windows",
         "last windows missing",
+        "def windows(x, size, stride, padding):\n    X = np.pad(x, padding)\n    B, H, W, C = X.shape\n    rows = []\n"
+        "    for i in range(0, H - size, stride):\n        for j in range(0, W - size, stride):\n"
+        "            rows.append(X[:, i : i + size, j : j + size].reshape(B, -1))\n    return np.array(rows)\n",
+    ),
+    (
+        "windows",
+        "last windows missing",
         _changed("windows", ("// stride + 1", "// stride")),
     ),
     ("windows", "stride ignored", _changed("windows", ("// stride + 1", "+ 1"), ("a * stride, b * stride", "a, b"))),
@@ -487,6 +494,11 @@ def conv2d_forward(x, weight, bias, stride, padding):
                     h[:, a, b] += x[:, a * stride + r, b * stride + s] @ weight[:, r, s].T + bias
     return h
 """,
+    ),
+    (
+        "conv2d_forward",
+        "reshape to the size of the images",
+        _changed("conv2d_forward", ("h.reshape(B, H_out, W_out, O)", "h.reshape(B, H, W, O)")),
     ),
     ("conv2d_forward", "missing bias", _changed("conv2d_forward", (" + bias", ""))),
     (
@@ -633,6 +645,11 @@ def conv2d_backward(grad_h, x, weight, stride, padding):
         "rate taken for the probability to keep",
         _changed("dropout_forward", ("(uniforms >= rate) / (1 - rate)", "(uniforms < rate) / max(rate, 1e-9)")),
     ),
+    (
+        "dropout_forward",
+        "rate taken for the probability to keep",
+        "def dropout_forward(g, u, rate):\n    mask = u < rate\n    return g * mask / rate, mask\n",
+    ),
     ("dropout_forward", "inverted mask", _changed("dropout_forward", (">=", "<"))),
     ("dropout_forward", "multiplied instead of divided", _changed("dropout_forward", ("/ (1", "* (1"))),
     (
@@ -642,6 +659,13 @@ def conv2d_backward(grad_h, x, weight, stride, padding):
     ),
     ("dropout_backward", "mask not used", "def dropout_backward(d, mask):\n    return d.copy()\n"),
     ("dropout_backward", "missing scale", "def dropout_backward(d, mask):\n    return np.where(mask > 0, d, 0.0)\n"),
+    ("dropout_backward", "divided by the mask", "def dropout_backward(d, mask):\n    return d / mask\n"),
+    (
+        "l2_penalty",
+        "gradients of biases missing",
+        _changed("l2_penalty", ("gradients[name] = np.zeros_like(value)", "pass")),
+    ),
+    ("l2_penalty", "square of the sum", _changed("l2_penalty", ("np.sum(value**2)", "np.sum(value) ** 2"))),
     ("l2_penalty", "penalty on biases", _changed("l2_penalty", ('name.startswith("W")', "True"))),
     ("l2_penalty", "missing 1/2 in the penalty", _changed("l2_penalty", ("strength / 2", "strength"))),
     (

@@ -242,13 +242,13 @@ def test_the_network_learns_letters_with_the_functions_of_a_student(tmp_path):
     (tmp_path / LETTERS).write_bytes(letters_file())
     space = {"__name__": "exercises"}
     exec(filled(exercise_file(PART2)), space)
-    # Loops over windows are slower than the package, so this uses fewer letters and epochs than the exercise.
+    # Fewer letters, kernels and epochs than in the exercise, because loops over windows take seconds.
     letters = space["load_letters"](tmp_path / LETTERS, 200)
     assert letters["train_x"].shape == (200, 14, 14, 1)
-    curves = space["train"](letters, channels=4, epochs=7)
+    curves = space["train"](letters, channels=4, epochs=5)
     assert curves["train_loss"][-1] < curves["train_loss"][0] / 1.5
     assert curves["valid_accuracy"][-1] > 0.6  # 0.1 is chance
-    right = train(letters, channels=4, epochs=7)
+    right = train(letters, channels=4, epochs=5)
     for name in ("train_loss", "valid_loss", "valid_accuracy", "penalty"):
         value = right[name]
         assert np.asarray(curves[name]) == pytest.approx(np.asarray(value), abs=1e-9)
@@ -298,5 +298,5 @@ def test_the_letters_of_part2_are_small(tmp_path):
     space = {"np": np}
     exec(given_sources(PART2)["load_letters"], space)
     small = space["load_letters"](tmp_path / LETTERS)
-    assert small["train_x"].shape == (400, 14, 14, 1)
+    assert small["train_x"].shape == (300, 14, 14, 1)
     assert small["train_x"][0, 3, 5, 0] == pytest.approx(image[6:8, 10:12].mean() / 255)

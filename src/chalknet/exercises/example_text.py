@@ -35,7 +35,8 @@ def example_text(name: str, case: Case, right: Returned, found: Returned, wrong:
         if got is not None:
             text = shown(got.value) if got.value is not None else got.type.replace("NoneType", "None")
         else:
-            text = "an error" if found.outcome.error else described(found.outcome.value)
+            missing = "nothing" if "[" in part else described(found.outcome.value)  # an entry of a dictionary
+            text = "an error" if found.outcome.error else missing
         lines += _indented(f"expected{label}: ", shown(right.parts[part].value))
         lines += _indented(f"received{label}: ", text)
     return "\n".join(lines)
@@ -60,7 +61,8 @@ def shown(value: Any) -> str:
         if value.size > MAX_SHOWN:
             return f"array of shape {value.shape}"
         # An image of one channel is easier to read as rows and columns than with four brackets.
-        flat = value.squeeze() if value.ndim > 2 and sum(length > 1 for length in value.shape) in (1, 2) else value
+        n_long = sum(length > 1 for length in value.shape)
+        flat = np.atleast_1d(value.squeeze()) if value.ndim > 2 and n_long <= 2 else value
         is_small = bool(np.abs(flat).max(initial=0) < 1e4)
         text = np.array2string(flat, precision=4, separator=", ", suppress_small=is_small, max_line_width=60)
         return text.replace("\n\n", "\n") + (f" with shape {value.shape}" if flat is not value else "")

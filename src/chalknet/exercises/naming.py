@@ -140,7 +140,7 @@ def _factor(task: Task, found: Sequence[Returned]) -> NamedMistake | None:
     if not every.size or not np.isfinite(every).all() or np.ptp(every) > 1e-6 * abs(every.mean()):
         return None
     ratio = float(every.mean())
-    if abs(ratio - 1) < 1e-6:
+    if abs(ratio - 1) < 1e-6 or abs(ratio) < 1e-6:  # zeros are no multiple of anything
         return None
     return NamedMistake(
         f"a factor of {ratio:.6g}", "Every number is the expected one times this factor. Compare with the formula."

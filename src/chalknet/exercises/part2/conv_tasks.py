@@ -85,6 +85,10 @@ def _averaged(x: FloatArray, weight: FloatArray, bias: FloatArray, stride: int, 
     return reference.conv2d_forward(x, weight / weight[0].size, bias, stride, padding)
 
 
+def _reshaped_to_images(x: FloatArray, *others: Any) -> Any:
+    return reference.conv2d_forward(x, *others).reshape(*x.shape[:3], -1)
+
+
 def _channels_first(weight: FloatArray) -> Any:
     """Return kernels whose numbers are read as (C, R, S)."""
     outputs, rows, columns, channels = weight.shape
@@ -176,6 +180,12 @@ CONV2D_FORWARD = Task(
                 _with_result(lambda h: h.reshape(-1, h.shape[3])),
                 _with_result(lambda h: h.reshape(len(h), -1, h.shape[3])),
             ),
+        ),
+        Mistake(
+            "reshape to the size of the images",
+            "The result has as many rows and columns as there are windows, H' and W', and not as many as x. Compute "
+            "them as in `windows`.",
+            (_reshaped_to_images,),
         ),
         Mistake(
             "reshape instead of transpose",

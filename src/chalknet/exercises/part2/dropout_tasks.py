@@ -75,6 +75,7 @@ DROPOUT_FORWARD = Task(
             (
                 _mask(lambda u, q: (u < q) / q if q else np.zeros_like(u)),
                 _mask(lambda u, q: (u < q).astype(float)),
+                lambda g, u, q: (g * (u < q) / max(q, 1e-300), u < q),
                 _mask(lambda u, q: (u >= 1 - q) / q if q else np.zeros_like(u)),
             ),
         ),
@@ -158,6 +159,12 @@ DROPOUT_BACKWARD = Task(
             "The gradient is 0 at the right places, but the values that were kept were scaled by the mask: their "
             "derivative is this factor.",
             (lambda grad_value, mask: grad_value * (mask > 0),),
+        ),
+        Mistake(
+            "divided by the mask",
+            "The gradient is divided by the mask. The forward pass multiplies by it: what is the derivative of a "
+            "product with a constant?",
+            (lambda grad_value, mask: grad_value / mask,),
         ),
         Mistake(
             "scaled twice",

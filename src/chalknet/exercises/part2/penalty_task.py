@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from chalknet.exercises.calls import Case
 from chalknet.exercises.part2 import reference
+from chalknet.exercises.parts import Returned
 from chalknet.exercises.reference import Arrays
 from chalknet.exercises.task import CLEAN, GRADIENT, SHAPE, VALUES, Check, GradientCheck, Mistake, Task
 
@@ -49,11 +50,6 @@ def _penalty(
     return compute
 
 
-def _weights_only(parameters: Parameters, strength: float) -> tuple[float, Arrays]:
-    penalty, gradients = reference.l2_penalty(parameters, strength)
-    return penalty, {name: value for name, value in gradients.items() if name.startswith("W")}
-
-
 def _unsquared(parameters: Parameters, strength: float) -> tuple[float, Arrays]:
     norm = sum(float(np.sqrt((one * one).sum())) for name, one in parameters.items() if name.startswith("W"))
     return strength / 2 * norm, reference.l2_penalty(parameters, strength)[1]
@@ -67,6 +63,19 @@ def _whole_norm(factor: float) -> Callable[..., Any]:
         }
 
     return compute
+
+
+def _square_of_sum(parameters: Parameters, strength: float) -> tuple[float, Arrays]:
+    sums = sum(float(one.sum()) ** 2 for name, one in parameters.items() if name.startswith("W"))
+    return strength / 2 * sums, reference.l2_penalty(parameters, strength)[1]
+
+
+def _has_no_biases(found: Sequence[Returned]) -> bool:
+    """Return whether the gradients of the biases are missing in every call that returned others."""
+    names = [name for one in found for name in one.parts]
+    return any(name.startswith("gradients[W") for name in names) and not any(
+        name.startswith("gradients[b") for name in names
+    )
 
 
 def _negative(parameters: Parameters, strength: float) -> tuple[float, Arrays]:
@@ -170,6 +179,12 @@ L2_PENALTY = Task(
             part="penalty",
         ),
         Mistake(
+            "square of the sum",
+            "The weights are added first, and the sum is squared. P1 squares each weight, and adds the squares.",
+            (_square_of_sum,),
+            part="penalty",
+        ),
+        Mistake(
             "biases in the penalty",
             "The gradients of the biases do not fit: the penalty contains the biases. Only weights belong there (P1).",
             (
@@ -200,6 +215,13 @@ L2_PENALTY = Task(
             part="gradients*",
         ),
         Mistake("sign of the gradients", "The gradients have the wrong sign.", (_negative,), part="gradients*"),
+        Mistake(
+            "gradients of biases missing",
+            "The dictionary has no gradients of the biases. It needs all names of the parameters, with zeros for "
+            "biases.",
+            (),
+            symptom=_has_no_biases,
+        ),
         Mistake(
             "gradients of biases",
             "The biases have a gradient, but no penalty. Their gradient is 0.",

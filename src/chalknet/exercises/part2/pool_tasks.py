@@ -55,6 +55,7 @@ MAX_POOL_FORWARD = Task(
     helpers=("windows", "add_windows"),
     cases=(
         Case(VALUES, {"h": _NEGATIVE, "size": 2}),
+        Case(VALUES, {"h": _values((1, 2, 2, 2)), "size": 2}),
         Case(VALUES, {"h": _values((2, 4, 6, 3)), "size": 2}),
         Case(VALUES, {"h": _values((2, 6, 3, 2)), "size": 3}),
         Case(ONE, {"h": _values((1, 2, 2, 1)), "size": 2}),
@@ -225,6 +226,7 @@ MAX_POOL_BACKWARD = Task(
     helpers=("windows", "add_windows", "max_pool_forward"),
     cases=(
         Case(VALUES, {"grad_g": np.array([10.0, 20.0]).reshape(1, 1, 2, 1), "h": _NEGATIVE, "size": 2}),
+        _backward_case(VALUES, (1, 2, 2, 2), 2),
         _backward_case(VALUES, (2, 4, 6, 3), 2),
         _backward_case(VALUES, (2, 6, 3, 2), 3),
         _backward_case(ONE, (1, 2, 2, 1), 2),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from chalknet.exercises.calls import Case
 from chalknet.exercises.part2 import reference
+from chalknet.exercises.parts import Returned
 from chalknet.exercises.task import CLEAN, GRADIENT, SHAPE, VALUES, Check, GradientCheck, Mistake, Task
 from chalknet.network.arrays import FloatArray
 
@@ -64,6 +65,20 @@ def _last_missing(x: FloatArray, size: int, stride: int, padding: int) -> Any:
     return _split(x, size, stride, padding)[:, :-1, :-1].reshape(-1, size * size * x.shape[3])
 
 
+def _has_too_few_windows(found: Sequence[Returned]) -> bool:
+    """Return whether a row and a column of windows are missing in all cases without stride and padding."""
+    for one, case in zip(found, WINDOWS.cases, strict=False):
+        value = one.parts["rows"].value if "rows" in one.parts else None
+        if case.group == VALUES and (value is None or value.size != _last_missing(*case.arguments.values()).size):
+            return False
+    return True
+
+
+def _samples_second(x: FloatArray, size: int, stride: int, padding: int) -> Any:
+    """Return the windows as an array of (number of windows, B, length)."""
+    return _reordered(1, 2, 0, 3, 4, 5)(x, size, stride, padding).reshape(-1, len(x), size * size * x.shape[3])
+
+
 def _first_positions(x: FloatArray, size: int, stride: int, padding: int) -> Any:
     """Return as many windows as the stride asks for, but at distances of 1 pixel."""
     rows, columns = n_windows(x.shape, size, stride, padding)
@@ -104,7 +119,7 @@ WINDOWS = Task(
     ),
     mistakes=(
         Mistake("channels before pixels", CHANNELS_FIRST_HINT, (_reordered(0, 1, 2, 5, 3, 4),)),
-        Mistake(SAMPLES_INSIDE, SAMPLES_INSIDE_HINT, (_reordered(1, 2, 0, 3, 4, 5),)),
+        Mistake(SAMPLES_INSIDE, SAMPLES_INSIDE_HINT, (_reordered(1, 2, 0, 3, 4, 5), _samples_second)),
         Mistake(
             "windows from top to bottom first",
             "The windows go from left to right, and then from top to bottom, as one reads. Yours go down first.",
@@ -143,6 +158,7 @@ WINDOWS = Task(
             "The last row and column of windows are missing. In a side of 3 pixels, windows of 2 begin at 0 and at 1. "
             "range(n) ends with n - 1. Compare your count with H' in the description.",
             (_last_missing,),
+            symptom=_has_too_few_windows,
         ),
         Mistake(
             "windows that do not overlap",
