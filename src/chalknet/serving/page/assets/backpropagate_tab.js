@@ -222,7 +222,8 @@ chalk.BackpropagateTab = class {
     const label = { gradient_descent: "U2", momentum: "U1", nesterov: "U3", adam: "U5" }[
       this.settings.optimizer
     ];
-    chalk.fill(this.formula, chalk.formula(label));
+    const hint = chalk.optimizerHint({ ...chalk.OPTIMIZER_DEFAULTS, ...this.settings });
+    chalk.fill(this.formula, chalk.formula(label), chalk.element("p", { class: "soft small" }, hint));
     this.optimizerSelect.value = this.settings.optimizer;
     this.rateField.value = this.settings.learning_rate;
     const name = this.app.model.class_names[result.label];
@@ -316,6 +317,18 @@ chalk.BackpropagateTab = class {
     for (let k = 0; k < Math.min(Number(steps) || 0, 50); k++) this.takeStep();
     this.update();
   }
+};
+
+/** Return the settings of an optimizer besides the learning rate, in words. */
+chalk.optimizerHint = ({ optimizer, momentum, beta1, beta2, epsilon }) => {
+  const [first, second, small] = [beta1, beta2, epsilon].map((one) => chalk.number(one, 3));
+  const settings = {
+    gradient_descent: "",
+    momentum: `, with m = ${momentum}`,
+    nesterov: `, with m = ${momentum}`,
+    adam: `, with β₁ = ${first}, β₂ = ${second} and ε = ${small}`,
+  };
+  return `The step is the same for weights and biases${settings[optimizer]}.`;
 };
 
 /** Return dL/dNAME as a fraction. */
