@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -110,7 +111,7 @@ def reading(source: str, error: type[ChalknetError] = DataError) -> Iterator[Non
 class Budget:
     """The memory and processor time that reading one source may take.
 
-    Memory is limited to half of the free memory when reading begins, and to 512 MiB plus 64 times
+    Memory is limited to half of the memory that is free when it is first needed, and to 512 MiB plus 64 times
     the size of the source on disk. Time is limited to 4 seconds plus 2 for each megabyte on disk;
     it counts the processor time of the thread that created the budget and what is reported to
     `spend`.
@@ -134,10 +135,15 @@ class Budget:
     ) -> None:
         """Create a budget, and start its clock."""
         self.source, self._advice, self._error = source, advice, error
-        self.max_bytes = min(free_memory() // 2, BASE_BYTES + BYTES_PER_BYTE * size)
+        self._size = size
         self.max_seconds = BASE_SECONDS + SECONDS_PER_MB * size / 1e6
         self.n_bytes, self._seconds = 0, 0.0
         self._thread, self._start = threading.get_ident() if counts_thread else None, time.thread_time()
+
+    @cached_property
+    def max_bytes(self) -> int:
+        """The most memory that reading may take; the system is asked when memory is first needed."""
+        return min(free_memory() // 2, BASE_BYTES + BYTES_PER_BYTE * self._size)
 
     def spend(self, seconds: float) -> None:
         """Count processor time (in seconds) that the budget does not measure itself."""
