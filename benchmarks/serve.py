@@ -52,9 +52,10 @@ end
 
 
 class Server(NamedTuple):
-    """A server that runs, with the addresses for rows and for images."""
+    """A server that runs, with its process and the addresses for rows and for images."""
 
     port: int
+    process: int
     rows: str
     images: str
 
@@ -115,7 +116,7 @@ def started(command: list[str], rows: str, images: str) -> Iterator[Server]:
                     break
             assert process.poll() is None, f"{words} has ended"
             time.sleep(0.1)
-        yield Server(port, rows, images)
+        yield Server(port, process.pid, rows, images)
     finally:
         process.terminate()
         process.wait()
@@ -140,7 +141,10 @@ def check_answers(servers: dict[str, Server], kinds: dict[str, tuple[str, list[b
 
 
 def measured(server: Server, kind: str, connections: int, seconds: int, folder: Path) -> dict[str, float]:
-    """Return requests per second, and the median and the 99th percentile of the latency in microseconds."""
+    """Return requests per second, and in microseconds median and 99th percentile of the latency, and processor time.
+
+    The processor time of a request is that of the server, which other programs on the machine affect less.
+    """
     address = f"http://127.0.0.1:{server.port}{getattr(server, kind)}"
     command = [
         "wrk",
@@ -152,14 +156,28 @@ def measured(server: Server, kind: str, connections: int, seconds: int, folder: 
         str(folder / f"{kind}.lua"),
         address,
     ]
+    before = processor_seconds(server.process)
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    used = processor_seconds(server.process) - before
     assert "Non-2xx" not in text, text
     percentiles = {
         share: float(number) * MICROSECONDS[unit]
         for share, number, unit in re.findall(r"(50|99)%\s+([\d.]+)(us|ms|s)\b", text)
     }
     (rate,) = re.findall(r"Requests/sec:\s+([\d.]+)", text)
-    return {"requests_per_second": float(rate), "p50_us": percentiles["50"], "p99_us": percentiles["99"]}
+    (n,) = re.findall(r"(\d+) requests in", text)
+    return {
+        "requests_per_second": float(rate),
+        "p50_us": percentiles["50"],
+        "p99_us": percentiles["99"],
+        "processor_us": 1e6 * used / max(1, int(n)),
+    }
+
+
+def processor_seconds(process: int) -> float:
+    """Return the processor time that a process has used."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def measure(rounds: int, seconds: int, kinds: list[str], only: list[str]) -> dict[str, Any]:

@@ -692,7 +692,7 @@ def serving(result: dict[str, Any]) -> list[str]:
     for kind, name in (("rows", "a row of JSON"), ("images", "a PNG file")):
         for connections, servers in result["medians"].get(kind, {}).items():
             for server, one in servers.items():
-                times = " | ".join(f"{one[key] / 1e3:.2f} ms" for key in ("p50_us", "p99_us"))
+                times = " | ".join(f"{one[key] / 1e3:.2f} ms" for key in ("p50_us", "p99_us", "processor_us"))
                 lines.append(f"| {name} | {connections} | {server} | {one['requests_per_second']:,.0f} | {times} |")
     return [
         "## Servers",
@@ -703,6 +703,7 @@ def serving(result: dict[str, Any]) -> list[str]:
             "and httptools. The servers around scikit-learn and onnxruntime are in `benchmarks/harness/servers/`. wrk",
             f"keeps the stated number of connections busy for {result['seconds']} s; medians of {result['rounds']}",
             "rounds, in which the servers take turns. The load generator shares the machine with the server.",
+            "Processor time is that of the server for a request.",
         ),
         *paragraph(f"{machine['processor']}, {machine['cores']} cores, {machine['system']}; {versions}."),
         *lines,

@@ -192,8 +192,8 @@ def flat(page):
 
 
 def test_servers_are_shown_by_connections_with_the_target(tmp_path):
-    one = {"requests_per_second": 4_000.0, "p50_us": 900.0, "p99_us": 2_500.0}
-    other = {"requests_per_second": 1_000.0, "p50_us": 9_000.0, "p99_us": 25_000.0}
+    one = {"requests_per_second": 4_000.0, "p50_us": 900.0, "p99_us": 2_500.0, "processor_us": 250.0}
+    other = {"requests_per_second": 1_000.0, "p50_us": 9_000.0, "p99_us": 25_000.0, "processor_us": 1_000.0}
     serve = {
         "machine": {"processor": "a processor", "cores": 2, "system": "Linux"},
         "versions": {"chalknet": "0.1.0"},
@@ -204,5 +204,5 @@ def test_servers_are_shown_by_connections_with_the_target(tmp_path):
     }
     store(tmp_path, baselines_2_cores=result(ROWS), serve=serve)
     page = write_docs.page()
-    assert row_of(page, "a row of JSON | 64 | chalknet")[-3:] == ["4,000", "0.90 ms", "2.50 ms"]
+    assert row_of(page, "a row of JSON | 64 | chalknet")[-4:] == ["4,000", "0.90 ms", "2.50 ms", "0.25 ms"]
     assert "answers 4.0 times as many rows in a second as the server around scikit-learn (target: 3)." in flat(page)
