@@ -163,6 +163,15 @@ def test_messages_say_what_was_expected_and_received(code, part):
     assert part in " ".join(graded("softmax", code).text().split())
 
 
+@pytest.mark.parametrize("name", ["relu_forward", "dense_backward", "early_stopping", "momentum_update"])
+def test_strange_results_get_messages_that_fit_the_width(name):
+    strange = ["set()", "(1, 2)", "[[1], 2]", "{'a': {}}", "10**400", "np.zeros((2, 3), complex)", "np.array([None])"]
+    strange += ["np.full((2, 3), np.inf)", "np.zeros((1,) * 20)", "np.ma.array([1])", "(i for i in 'a')", "LOOP", "1j"]
+    for value in [*strange, "np.zeros(3, [('a', 'f8')])", "np.float16(1)", "({1: 2}, {3: 4})", "(None, 0.5)"]:
+        text = graded(name, f"LOOP = []\nLOOP.append(LOOP)\ndef {name}(*a):\n    return {value}\n").text()
+        assert max(map(len, text.splitlines())) <= 80, value
+
+
 def test_float32_and_nan_do_not_pass_as_right():
     assert graded("softmax", "def softmax(o):\n    return np.full_like(o, np.nan)\n").points == 1
     rough = RIGHT["softmax"].replace("return e / np.sum(e, axis=1, keepdims=True)", "return np.round(e / e.sum(), 3)")

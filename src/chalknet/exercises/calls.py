@@ -173,10 +173,10 @@ def _plain_array(value: np.ndarray[Any, Any]) -> dict[str, Any]:
 def _numbers(values: list[Any]) -> np.ndarray[Any, Any] | None:
     """Return a list of numbers, or of lists of numbers, as an array; None if it holds arrays or anything else."""
     flat: list[Any] = values
-    while flat and all(isinstance(one, list) for one in flat):
+    for _ in range(MAX_DEPTH):  # a list can contain itself
+        if not flat or not all(isinstance(one, list) for one in flat) or len(flat) * 8 > MAX_BYTES:
+            break
         flat = [inner for one in flat for inner in one]
-        if len(flat) * 8 > MAX_BYTES:
-            return None
     if not flat or not all(isinstance(one, bool | int | float | np.number) for one in flat):
         return None
     try:

@@ -61,7 +61,8 @@ def grade_execution(task: Task, execution: Execution, file: str) -> TaskResult:
         return _without_points(task, FAILED, execution.failure, execution)
     try:
         found = [returned(outcome, task.outputs) for outcome in execution.outcomes[: len(task.all_cases)]]
-        return _graded(task, found, execution.outcomes[len(task.all_cases) :], execution, file)
+        with np.errstate(all="ignore"):  # the student's numbers may be nan or inf
+            return _graded(task, found, execution.outcomes[len(task.all_cases) :], execution, file)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         # Only a process whose code has written the results itself returns something else.
         return _without_points(task, FAILED, "The results of the process could not be read.", execution)

@@ -13,6 +13,7 @@ import numpy as np
 from chalknet.exercises.calls import CallResult, from_plain
 
 TOLERANCE, FLOAT32_TOLERANCE = 1e-6, 1e-4
+MAX_AXES = 6  # of an array whose shape is shown
 MESSAGE_START = 30  # characters in which the messages of two equal errors agree
 Array = np.ndarray[Any, Any]
 
@@ -97,13 +98,15 @@ def described(plain: Any) -> str:
     if "number" in plain:
         return f"one number ({plain['type']})"
     if "array" in plain:
-        return f"an array of shape {tuple(plain['shape'])}"
+        shape = tuple(plain["shape"])
+        return f"an array of shape {shape}" if len(shape) <= MAX_AXES else f"an array with {len(shape)} axes"
     if "keys" in plain:
-        return f"a dictionary with the keys {', '.join(map(str, plain['keys'][:8])) or 'none'}"
+        keys = ", ".join(map(str, plain["keys"]))
+        return f"a dictionary with the keys {keys[:40] or 'none'}"
     if "items" in plain:
         return f"a {plain['type']} of {len(plain['items'])}"
     name = str(plain.get("other"))[:60]
-    return "None" if name == "NoneType" else f"{name}"
+    return "None" if name == "NoneType" else name
 
 
 @lru_cache(maxsize=256)
