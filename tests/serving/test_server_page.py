@@ -114,7 +114,7 @@ def test_a_dropped_table_is_predicted(server, folder, open_page):
     page.evaluate(DROP, [area, [["table.csv", "text/csv", list(content)]]])
     page.wait_for_selector("table")
     expected = predict(folder / "rows.safetensors", folder / "table.csv")
-    assert [row[0] for row in cells(page)] == ["0", "1"]
+    assert [row[0] for row in cells(page)] == ["table.csv[0]", "table.csv[1]"]
     assert [row[1] for row in cells(page)] == expected.labels
     np.testing.assert_array_equal(
         np.array([row[3:] for row in downloaded(page)[1:]], float), row_model().predict_proba([[1.0, 2, 3], [-4, 5, 6]])

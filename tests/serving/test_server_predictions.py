@@ -109,7 +109,10 @@ def test_a_table_has_the_predictions_and_notes_of_predict(client, folder):
     np.testing.assert_array_equal(matrix(found), as_written(expected.probabilities))
     assert [f"{folder / 'table.csv'}: {note}" for note in found["notes"]] == list(expected.notes)
     uploaded = ask(client, files={"files": ("table.csv", text, "text/csv")})
-    assert uploaded == found
+    np.testing.assert_array_equal(matrix(uploaded), matrix(found))
+    assert [one["name"] for one in uploaded["predictions"]] == [f"table.csv[{at}]" for at in range(7)]
+    assert uploaded["notes"] == [f"table.csv: {note}" for note in found["notes"]]
+    assert "name" not in found["predictions"][0]
 
 
 def test_images_have_the_predictions_and_notes_of_predict(client, folder):
@@ -144,6 +147,34 @@ def test_csv_is_answered_if_it_is_wanted(client):
     assert rows[0] == ["name", "label", "probability", "p_A", "p_B", "p_C"]
     expected = row_model().predict_proba(np.array([[1.0, 2, 3], [3, 4, 5]]))
     np.testing.assert_array_equal(np.array([row[3:] for row in rows[1:]], float), expected)
+
+
+def test_a_csv_answer_has_notes_and_unreadable_files_in_its_headers(client):
+    good = image_bytes(Image.effect_noise((30, 9), 50))
+    files = [("files", (name, content)) for name, content in [("a.png", good), ("bad\u2603.png", b"junk")]]
+    found = ask(client, "letters", files=files)
+    request = {"files": files, "headers": {"Accept": "text/csv"}}
+    answer = client.post("/v1/models/letters/predict", **request)
+    assert json.loads(answer.headers["x-chalknet-notes"]) == found["notes"] != []
+    assert json.loads(answer.headers["x-chalknet-unreadable"]) == found["unreadable"]
+    assert len(answer.text.splitlines()) == 2
+    request["files"] = [*files, *[("files", (f"{at}{'x' * 250}.png", b"junk")) for at in range(30)]]
+    answer = client.post("/v1/models/letters/predict", **request)
+    assert "more; application/json has all" in json.loads(answer.headers["x-chalknet-unreadable"])[-1]
+
+
+def test_rows_of_a_table_are_counted_exactly(client):
+    for head, end in [("", ""), ("x,y,z\n", "\n"), ("x,y,z\n", "\n\n\n")]:
+        allowed = head + "\n".join(["1,2,3"] * 40) + end
+        assert len(ask(client, content=allowed, headers=CSV)["predictions"]) == 40
+        for n in (41, 42, 60):
+            message = ask(client, status=413, content=head + "\n".join(["1,2,3"] * n) + end, headers=CSV)
+            assert f"at most 40 rows, got {n}. Send fewer, or start the server with a larger --max-rows." in message
+
+
+def test_a_table_of_another_kind_is_told_what_the_model_reads(client):
+    message = ask(client, "letters", 422, files={"files": ("new.csv", "a,b\n1,2\n", "text/csv")})
+    assert message.startswith("new.csv is a table of 2 columns, but model letters reads images of 6 x 5. Send images")
 
 
 JSON_FAULTS = {
@@ -203,7 +234,11 @@ FAULTS = [
     (422, "a field 'other'", {"files": {"other": ("a.png", b"x")}}),
     (422, "holds a value and no file", {"files": {"files": (None, b"x")}}),
     (413, "at most 40 files", {"files": [("files", (f"{at}.png", b"x")) for at in range(41)]}),
-    (422, "trained on rows of 3 values", {"files": {"files": ("a.png", image_bytes(Image.new("L", (5, 6))))}}),
+    (
+        422,
+        "a.png is an image, but model rows reads rows of 3 values. Send CSV or JSON rows.",
+        {"files": {"files": ("a.png", image_bytes(Image.new("L", (5, 6))))}},
+    ),
     (422, "unknown option 'invrt'. Did you mean 'invert'", {"json": {"rows": [[1, 2, 3]]}, "params": {"invrt": "1"}}),
     (422, "option invert does not apply", {"json": {"rows": [[1, 2, 3]]}, "params": {"invert": "true"}}),
     (422, "delimiter must be one ASCII", {"content": "1,2,3\n", "headers": CSV, "params": {"delimiter": "ab"}}),

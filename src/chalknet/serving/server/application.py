@@ -14,7 +14,7 @@ from chalknet.formatting import count_of, quoted
 from chalknet.machine.blas import one_blas_thread
 from chalknet.serving.prediction_tables import predictions_csv
 from chalknet.serving.predictions import Predictions
-from chalknet.serving.server.answers import predictions_answer, record, to_json
+from chalknet.serving.server.answers import csv_headers, predictions_answer, record, to_json
 from chalknet.serving.server.batcher import RowBatcher, too_slow
 from chalknet.serving.server.bodies import Body, json_rows, predict_body, predict_rows, single_row
 from chalknet.serving.server.guard import (
@@ -41,6 +41,7 @@ from chalknet.serving.server.workers import Workers
 T = TypeVar("T")
 Route = Callable[[Scope], Awaitable["Answer"]]
 Answer = tuple[int, bytes, bytes, Headers]  # status, content, media type, further headers
+Predicted = tuple[bytes, bytes, int, Headers]  # content, media type, number of samples, further headers
 
 OPEN_PATHS = ("/", "/docs", "/healthz", "/readyz")  # without a token; /docs and / then show no facts
 OPEN_PREFIXES = ("/assets/", "/docs/")
@@ -163,9 +164,9 @@ class Application:
             if scope["method"] != "POST":
                 raise RequestError(405, f"{scope['method']} is not possible here. Use POST.", [(b"allow", b"POST")])
             content = await read_body(scope, receive, self._guard_limits, pool=self._arriving)
-            answer, media_type, n = await self._predictions(entry.model, scope, content)
+            answer, media_type, n, headers = await self._predictions(entry.model, scope, content)
             status = 200
-            await send_answer(send, status, answer, media_type)
+            await send_answer(send, status, answer, media_type, headers)
         except RequestError as error:
             status = error.status
             raise
@@ -175,8 +176,8 @@ class Application:
         finally:
             self.metrics.count_request(name, status, time.perf_counter() - start, n)
 
-    async def _predictions(self, model: ServedModel, scope: Scope, content: bytes) -> tuple[bytes, bytes, int]:
-        """Return the content of the answer, its media type, and the number of samples."""
+    async def _predictions(self, model: ServedModel, scope: Scope, content: bytes) -> Predicted:
+        """Return the content of the answer, its media type, the number of samples, and further headers."""
         headers, n_bytes = scope["header_map"], len(content)
         header = headers.get(b"content-type", b"").decode("latin-1")
         media_type = header.partition(";")[0].strip().lower()
@@ -199,6 +200,7 @@ class Application:
                     to_json({"predictions": [record(model.classifier.class_names, label, row)], "notes": notes}),
                     JSON,
                     1,
+                    (),
                 )
             return await self._in_thread(n_bytes, _rows_answer, model, body, rows, self.limits, wants_csv)
         return await self._in_thread(n_bytes, _body_answer, model, body, self.limits, wants_csv)
@@ -316,22 +318,21 @@ class Application:
         return 200, content, media_type, ()
 
 
-def _rows_answer(
-    model: ServedModel, body: Body, rows: list[Any], limits: ServeLimits, wants_csv: bool
-) -> tuple[bytes, bytes, int]:
+def _rows_answer(model: ServedModel, body: Body, rows: list[Any], limits: ServeLimits, wants_csv: bool) -> Predicted:
     """Return the answer to rows in JSON; see `Application._predictions`."""
     return _formatted(predict_rows(model, body, rows, limits), "id_column" in body.query, wants_csv)
 
 
-def _body_answer(model: ServedModel, body: Body, limits: ServeLimits, wants_csv: bool) -> tuple[bytes, bytes, int]:
+def _body_answer(model: ServedModel, body: Body, limits: ServeLimits, wants_csv: bool) -> Predicted:
     """Return the answer to another body; see `Application._predictions`."""
     return _formatted(*predict_body(model, body, limits), wants_csv)
 
 
-def _formatted(predictions: Predictions, has_names: bool, wants_csv: bool) -> tuple[bytes, bytes, int]:
+def _formatted(predictions: Predictions, has_names: bool, wants_csv: bool) -> Predicted:
     if wants_csv:
-        return predictions_csv(predictions).encode(), b"text/csv; charset=utf-8", len(predictions)
-    return to_json(predictions_answer(predictions, has_names)), JSON, len(predictions)
+        content = predictions_csv(predictions).encode()
+        return content, b"text/csv; charset=utf-8", len(predictions), csv_headers(predictions)
+    return to_json(predictions_answer(predictions, has_names)), JSON, len(predictions), ()
 
 
 def describe_models(registry: Registry) -> list[str]:

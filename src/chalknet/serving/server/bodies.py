@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
@@ -16,6 +17,7 @@ from chalknet.checked import plain, short, strict_json
 from chalknet.config import TableOptions, near_match
 from chalknet.data.dataset import UnlabeledSamples, numeric_array
 from chalknet.data.readers.image import looks_like_image
+from chalknet.data.readers.labels import is_number
 from chalknet.data.readers.source_file import GZIP_MAGIC, SourceFile
 from chalknet.data.readers.table import rows_of_numbers, samples_from_frame
 from chalknet.data.readers.table_file import frame_of_objects
@@ -32,6 +34,7 @@ from chalknet.serving.server.registry import ServedModel
 
 ROWS, TABLE, IMAGE = "rows", "the table", "the image"  # what messages call the samples of a body
 TABLE_TYPES = ("text/csv", "text/tab-separated-values")
+DELIMITERS = ",;\t|"
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 EXPECTED = (
     'Expected application/json with {"rows": [...]}, text/csv, an image such as image/png, or multipart/form-data with '
@@ -224,17 +227,64 @@ def predict_csv(
         raise DataError(f"{name}: is empty. Send a table with a header and rows.")
     if b"\0" in content:
         raise DataError(f"{name}: is not a text. Send a CSV table.")
-    _check_count(max(content.count(b"\n"), content.count(b"\r")), "row", limits, slack=10)
     file = SourceFile(io.BytesIO(content), name)
     file.budget.max_seconds = min(file.budget.max_seconds, limits.max_seconds)
+    _check_table(model, content, name, options, limits)
     predictions = predict_table(model.classifier, file, options, model.loaded.delimiter)
-    return predictions, options.id_column is not None
+    _check_count(len(predictions), "row", limits)
+    has_names = options.id_column is not None
+    if name == TABLE:
+        return predictions, has_names
+    names = predictions.names if has_names else tuple(f"{name}[{at}]" for at in range(len(predictions)))
+    return replace(predictions, names=names, notes=tuple(f"{name}: {note}" for note in predictions.notes)), True
+
+
+def _check_table(model: ServedModel, content: bytes, name: str, options: InputOptions, limits: ServeLimits) -> None:
+    """Raise an error for a table that has clearly too many rows or is not one of pixels, before it is read."""
+    first = content.lstrip().splitlines()[0].decode("utf-8", "replace")
+    delimiter = options.table.delimiter or model.loaded.delimiter or max(DELIMITERS, key=first.count)
+    if len(delimiter) != 1 or delimiter in '\r\n"':
+        return  # the reader says what is wrong with it
+    cells = next(csv.reader([first], delimiter=delimiter))
+    shape, n = model.classifier.image_shape, model.classifier.architecture.n_inputs
+    if shape is not None and len(cells) not in (n, n + 1):
+        raise DataError(
+            f"{name} is a table of {count_of(len(cells), 'column')}, but model {model.name} {reads_text(model)}. Send "
+            f"images, or a table with the {n:,} pixels of an image in each row."
+        )
+    if max(content.count(b"\n"), content.count(b"\r")) <= limits.max_rows:
+        return
+    is_named = model.classifier.encoding is not None or bool(model.classifier.input_names)
+    has_header = is_named or 2 * sum(not is_number(cell) for cell in cells) >= len(cells)
+    has_header = has_header if options.table.header is None else options.table.header
+    try:
+        records = csv.reader(io.StringIO(content.decode("utf-8", "replace"), newline=""), delimiter=delimiter)
+        n_rows = sum(any(map(str.strip, record)) for record in records) - has_header
+    except csv.Error:
+        return  # the rows are counted again when they have been read
+    if n_rows > limits.max_rows + 1:  # one more may be a header
+        _check_count(n_rows, "row", limits)
+
+
+def reads_text(model: ServedModel) -> str:
+    """Return what a model reads, such as "reads images of 28 x 28"."""
+    classifier = model.classifier
+    if classifier.image_shape is not None:
+        return f"reads images of {classifier.image_shape[0]} x {classifier.image_shape[1]}"
+    names = classifier.encoding.names if classifier.encoding is not None else classifier.input_names
+    if names:
+        return f"reads tables with the {'column' if len(names) == 1 else 'columns'} {quoted(names)}"
+    return f"reads rows of {count_of(classifier.architecture.n_inputs, 'value')}"
 
 
 def predict_images_of(
     model: ServedModel, parts: Sequence[UploadedFile], query: str, limits: ServeLimits
 ) -> Predictions:
     """Predict image files; see `predict_body`."""
+    if model.classifier.image_shape is None:
+        raise DataError(
+            f"{parts[0].name} is an image, but model {model.name} {reads_text(model)}. Send CSV or JSON rows."
+        )
     options = input_options(query, IMAGE_OPTIONS)
     _check_count(len(parts), "image", limits)
     budget = Budget("the images", sum(len(part.content) for part in parts), "Send fewer at once.", counts_thread=False)
@@ -247,9 +297,13 @@ def predict_images_of(
     return predict_images(model.classifier, files(), options, limits.max_pixels, budget, model.loaded.image_fit)
 
 
-def _check_count(n: int, noun: str, limits: ServeLimits, slack: int = 0) -> None:
-    if n > limits.max_rows + slack:
-        raise RequestError(413, f"a request may have at most {count_of(limits.max_rows, noun)}, got {n:,}. Send fewer.")
+def _check_count(n: int, noun: str, limits: ServeLimits) -> None:
+    if n > limits.max_rows:
+        raise RequestError(
+            413,
+            f"a request may have at most {count_of(limits.max_rows, noun)}, got {n:,}. Send fewer, or start the server "
+            "with a larger --max-rows.",
+        )
 
 
 def _budget(name: str, content: bytes, limits: ServeLimits) -> Budget:

@@ -221,7 +221,8 @@ class Guard:
         vary = [(b"vary", b"Origin")]
         if origin.decode("latin-1").lower() not in self.access.cors_origins:
             return vary
-        return [*vary, (b"access-control-allow-origin", origin)]
+        exposed = (b"access-control-expose-headers", b"retry-after, x-chalknet-notes, x-chalknet-unreadable")
+        return [*vary, (b"access-control-allow-origin", origin), exposed]
 
     def _preflight_headers(self) -> Headers:
         return (

@@ -191,7 +191,7 @@ def model_facts(name: str, model: Classifier) -> dict[str, Any]:
         "classes": list(model.class_names),
         "network": str(model.architecture),
         "parameters": networks * model.architecture.n_parameters,
-        "interactive_page": model.encoding is None,
+        "interactive_page": True,  # unless it would be too large, which the server finds out when it makes it
     }
     if isinstance(model, Ensemble):
         facts["networks"] = networks

@@ -249,8 +249,10 @@ chalkUpload.Panel = class {
   /** Send a table, and collect its predictions. */
   async sendTable(table, signal) {
     this.status.textContent = `Predicting the rows of ${table.name} …`;
-    const answer = await this.send(table, { "Content-Type": "text/csv" }, this.query(true), signal);
-    this.predictions.push(...answer.predictions.map((one, at) => ({ ...one, name: one.name ?? String(at) })));
+    const form = new FormData();
+    form.append("files", new Blob([table], { type: "text/csv" }), table.name); // so that names and messages have its name
+    const answer = await this.send(form, {}, this.query(true), signal);
+    this.predictions.push(...answer.predictions);
     this.collect(answer);
   }
 
