@@ -56,7 +56,7 @@ def test_the_model_file_carries_the_complete_recipe(small_images, tmp_path):
     [
         (
             {"valid": np.zeros((3, 2))},
-            "valid must be a Dataset, a path or a table, got ndarray. chalknet.dataset_fr",
+            "valid must be a Dataset, a path, a table or a tuple (X, y) of samples and labels, got ndarray.",
         ),
         ({"recipe": 5}, "unknown recipe '5'. Known: rows, strong, "),
         ({"callbacks": [print, 5]}, "callbacks must be a callable"),

@@ -18,14 +18,17 @@ from chalknet.cli.watch_page import parse_port
 
 @command()
 @cloup.argument(
-    "folder", type=FOLDER, metavar="FOLDER", help="Folder of a study or of a training, running, finished or to come."
+    "folder",
+    type=FOLDER,
+    metavar="FOLDER",
+    help="Folder of a study or of a training, running, finished or not started yet.",
 )
 @cloup.option(
     "--host",
     metavar="NAME",
     default="127.0.0.1",
-    help="Name or address to listen on. Other machines can reach all but 127.0.0.1, so they need a token.  "
-    "[default: 127.0.0.1]",
+    help="Name or address to listen on. With any other than the default, other machines can reach the page, and a "
+    "token is required.  [default: 127.0.0.1]",
 )
 @cloup.option("--port", metavar="N", help="Port; 0 for a free one.  [default: 8001, or a free one]")
 @cloup.option(
@@ -39,7 +42,7 @@ from chalknet.cli.watch_page import parse_port
     "allow_hosts",
     metavar="NAME",
     multiple=True,
-    help="Further name of this machine that browsers may have in the address. Can be repeated.",
+    help="Further host name that may appear in the browser's address bar. Can be repeated.",
 )
 @cloup.option("--open", "open_browser", is_flag=True, help="Open the page in the browser of this machine.")
 def watch(

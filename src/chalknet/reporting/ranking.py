@@ -159,6 +159,9 @@ def findings_remark(ranking: Ranking, state: StudyState) -> str:
     complete = [one for one in ranking.configurations if len(one.runs) == len(state.results.seeds)]
     if len(state.results.configurations) < 2:
         return ""
+    if len(complete) < 2 and state.is_over:
+        number = "Only one configuration is" if complete else "No configuration is"
+        return f"{number} complete, so there is nothing to compare."
     if len(complete) < 2:
         return "Configurations are compared when all runs of at least two of them are done."
     if len(complete) > MAX_COMPARED:

@@ -32,7 +32,10 @@ MAX_FAILURES = 10  # kinds of failure that are shown
 MAX_FAILED_RUNS = 6  # runs that are named for each of them
 SHOWN_SPLITS = ("train", "valid")  # test scores are for the end
 PART_NAMES = {"done": "done", "failed": "failed", "running": "running", "todo": "waiting"}
-RETRY = "Train failed runs again with this command, after you have removed the cause:"
+RETRY = (
+    "If a setting of the study is the cause, leave these configurations out of a new study. Otherwise remove the cause, "
+    "and train the failed runs again with this command:"
+)
 
 
 def state_parts(state: StudyState) -> tuple[tuple[str, int], ...]:
@@ -50,9 +53,11 @@ def state_sentence(state: StudyState) -> str:
     said = [f"{parts['done']:,} of {count_of(state.n_total, 'run')} {are} done"]
     if parts["done"] == state.n_total > 1:
         said = [f"all {count_of(state.n_total, 'run')} are done"]
-    for name, word in (("running", "running"), ("waiting", "waiting")):
-        if parts[name]:
-            said.append(f"{parts[name]:,} {'is' if parts[name] == 1 else 'are'} {word}")
+    stopped = len(state.unfinished) if state.phase == "interrupted" else 0
+    counts = {"running": parts["running"], "interrupted": stopped, "waiting": parts["waiting"] - stopped}
+    for word, n in counts.items():
+        if n > 0:
+            said.append(f"{n:,} {'is' if n == 1 else 'are'} {word}")
     if parts["failed"]:
         said.append(f"{parts['failed']:,} failed")
     begin = {"interrupted": "Interrupted. ", "finished": "Finished. ", "running": ""}[state.phase]
@@ -64,16 +69,16 @@ def basis_sentence(state: StudyState) -> str:
     left = state.time_left
     if left is None:
         return ""
-    ended = f"{count_of(left.n_runs, 'run')} that ended" if left.n_runs else "the epochs that were trained"
-    return f"Estimated from {ended} in {duration(left.measured_seconds)}, and from the expected cost of the other runs."
+    ended = f"the {count_of(left.n_runs, 'finished run')}" if left.n_runs else "the epochs so far"
+    return f"Estimated from {ended} ({duration(left.measured_seconds)})."
 
 
 def work_blocks(state: StudyState) -> list[Block]:
     """Say what to do about a study that nobody works on, or what a study that runs is waiting for."""
     if state.phase == "interrupted":
         text = (
-            "**Nobody works on this study.** Its process has ended, or its computer is off. Finished runs are kept, "
-            "and unfinished runs continue from their last checkpoint. Resume it with this command:"
+            "**The process of this study has stopped,** or its computer is off. Finished runs are kept, and "
+            "unfinished runs continue from their last checkpoint. Resume it with this command:"
         )
         return [Note(text, "warning"), Code(resume_command(state.folder))]
     if state.phase == "running" and not dict(state_parts(state))["running"]:
@@ -91,7 +96,7 @@ def failure_blocks(results: StudyResults) -> list[Block]:
         rest = len(runs) - MAX_FAILED_RUNS
         more = f" and {count_of(rest, 'other run')}" if rest > 0 else ""
         named = escape("; ".join(runs[:MAX_FAILED_RUNS]))
-        blocks.append(Note(f"{escape(capitalized(error))} *Failed:* {named}{more}.", "warning"))
+        blocks.append(Note(f"*Failed:* {named}{more}. {escape(capitalized(error))}", "warning"))
     if len(by_error) > MAX_FAILURES:
         others = count_of(len(by_error) - MAX_FAILURES, "other error")
         blocks.append(Paragraph(f"There are {others}. `chalknet study show --csv` lists the errors of all runs."))

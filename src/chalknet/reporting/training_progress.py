@@ -13,7 +13,7 @@ from chalknet.reporting.document import Block, Code, FigureBlock, Note, Paragrap
 from chalknet.reporting.figures import Mark, growing_axis
 from chalknet.reporting.live_document import LivePage, LiveSection
 from chalknet.reporting.markup import escape
-from chalknet.reporting.next_steps import report_command, watch_command
+from chalknet.reporting.next_steps import watch_command
 from chalknet.reporting.study_figures import BEST_EPOCH, history_curves
 from chalknet.reporting.tables import MONITOR_NAMES, SCORE_HEADS, SPLIT_NAMES, Table, score_cells
 
@@ -148,16 +148,17 @@ def _score_blocks(state: TrainingState) -> list[Block]:
         return [Paragraph("No epoch is finished yet.")]
     history, monitor = state.networks[-1].history, state.recipe.stopping.monitor
     last, best = history[-1], best_epoch(history, monitor)
-    rows = [(f"{SPLIT_NAMES[split]}, epoch {last.epoch:,}", *score_cells(last.scores(split))) for split in SHOWN_SPLITS]
-    if best is not None and best.epoch != last.epoch:
-        rows += [
-            (f"{SPLIT_NAMES[split]}, epoch {best.epoch:,}", *score_cells(best.scores(split))) for split in SHOWN_SPLITS
-        ]
+    shown = [last] if best is None or best.epoch == last.epoch else [last, best]
+    rows = [
+        (f"{SPLIT_NAMES[split]}, epoch {one.epoch:,}", *score_cells(one.scores(split))[:2])
+        for one in shown
+        for split in SHOWN_SPLITS
+    ]
     caption = "Scores after the last epoch."
     if best is not None:
         caption = f"Scores after the last epoch, {last.epoch:,}, and after the best one by {MONITOR_NAMES[monitor]}"
         caption += f", {best.epoch:,}." if best.epoch != last.epoch else ", which is the same."
-    return [TableBlock("scores", Table("Scores", SCORE_HEADS, tuple(rows)), caption)]
+    return [TableBlock("scores", Table("Scores", SCORE_HEADS[:3], tuple(rows)), caption)]
 
 
 def _curve_blocks(state: TrainingState) -> list[Block]:
@@ -185,7 +186,12 @@ def _curve_blocks(state: TrainingState) -> list[Block]:
 def _next_blocks(state: TrainingState) -> list[Block]:
     if state.phase != "finished" or state.folder is None:
         return []
-    return [Paragraph("This command writes a report:"), Code(report_command(state.folder))]
+    folder = str(state.folder)
+    commands = (["report", folder], ["evaluate", folder], ["predict", folder, "FILE"], ["serve", folder])
+    return [
+        Paragraph("Write a report, measure the model on labeled data, predict files, or serve the model:"),
+        *(Code(shlex.join(["chalknet", *command])) for command in commands),
+    ]
 
 
 def best_epoch(history: tuple[EpochRecord, ...], monitor: str) -> EpochRecord | None:

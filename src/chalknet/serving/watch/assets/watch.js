@@ -165,9 +165,13 @@ function showConnection() {
   line.classList.toggle("lost", isLost);
   if (isLost) {
     const since = shown.receivedAt ? ` This page shows the state at ${shown.receivedAt.toLocaleTimeString()}.` : "";
-    const again = shown.page?.again;
-    line.replaceChildren(`The connection to the server is lost.${since} The page tries again every ${PAUSES.lost / SECOND} seconds.`);
-    if (again) line.append(" To start the server again: ", element("code", {}, again));
+    // The port of this page, so that it finds the server again.
+    const again = shown.page?.again && `${shown.page.again} --port ${location.port || 80}`;
+    const lost = shown.page?.phase === "finished"
+      ? "The work is finished, and the server of this page has ended."
+      : `The connection to the server is lost.${since} This page tries to reconnect every ${PAUSES.lost / SECOND} seconds.`;
+    line.replaceChildren(lost);
+    if (again) line.append(" To show the page again: ", element("code", {}, again));
     return;
   }
   const texts = {
