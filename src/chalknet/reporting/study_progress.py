@@ -33,8 +33,8 @@ MAX_FAILED_RUNS = 6  # runs that are named for each of them
 SHOWN_SPLITS = ("train", "valid")  # test scores are for the end
 PART_NAMES = {"done": "done", "failed": "failed", "running": "running", "todo": "waiting"}
 RETRY = (
-    "If a setting of the study is the cause, leave these configurations out of a new study. Otherwise remove the cause, "
-    "and train the failed runs again with this command:"
+    "If a setting of the study is the cause, leave these configurations out of a new study. Otherwise remove the "
+    "cause, and train the failed runs again with this command:"
 )
 
 
