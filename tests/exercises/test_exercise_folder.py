@@ -245,6 +245,13 @@ def test_a_class_is_graded_although_one_folder_is_missing(folder, tmp_path):
     assert "no such folder" in results[2].error
 
 
+def test_another_course_in_a_class_is_reported(folder, tmp_path):
+    new_exercise(tmp_path / "second", course="part2")
+    results = check_exercises([folder, tmp_path / "second"], tasks=["accuracy"])
+    assert results[0].error == ""
+    assert "has the functions of course part2, and this class is graded as writeup" in results[1].error
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

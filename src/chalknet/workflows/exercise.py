@@ -108,6 +108,8 @@ def check_exercises(
     results = []
     for place in places:
         try:
+            if not course:
+                _refuse_other_course(place, chosen)
             result = check_exercise(
                 place, course=chosen.name, tasks=tasks, which=which, seconds=seconds, memory_mb=memory_mb
             )
@@ -135,6 +137,16 @@ def _course(name: str, places: Sequence[str | Path | Sequence[str]], tasks: Sequ
     found = next((course for place in places if (course := course_of(place))), None)
     with_tasks = (course for course in COURSES.values() if set(tasks) <= {task.name for task in course.tasks})
     return found or next(with_tasks, next(iter(COURSES.values())))
+
+
+def _refuse_other_course(place: str | Path, course: Course) -> None:
+    """Raise ConfigError for a submission of another course, which would get 0 points without a reason."""
+    other = course_of(place)
+    if other and other.name != course.name:
+        raise ConfigError(
+            f"{place}: has the functions of course {other.name}, and this class is graded as {course.name}. Grade it "
+            "separately."
+        )
 
 
 def _checked(course: Course, tasks: Sequence[str], which: str, seconds: float, memory_mb: int) -> Limits:
