@@ -132,6 +132,17 @@ def test_two_mistakes_of_a_convolution_are_both_named():
     assert names == ["mean over the samples in grad_weight", "mean instead of sum in grad_bias"]
 
 
+def test_zeros_are_not_explained_by_a_factor():
+    assert graded("dropout_backward", "def dropout_backward(d, mask):\n    return np.zeros_like(d)\n").mistakes == ()
+
+
+def test_an_example_shows_images_as_rows_and_columns():
+    text = graded("add_windows", part2_file() + next(code for _, name, code in WRONG if "overwrite" in name)).text()
+    assert "    shape = (1, 2, 3, 1)\n" in text
+    assert "expected: [[ 1., 12., 20.],\n             [ 3., 34., 40.]] with shape (1, 2, 3, 1)\n" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_the_file_of_part2_has_a_blank_for_every_task():
     functions = {node.name: node for node in ast.parse(exercise_file(PART2)).body if isinstance(node, ast.FunctionDef)}
     given = [one.__name__ for one in reference.GIVEN]
