@@ -15,6 +15,7 @@ from student_code import file_of
 
 import chalknet
 from chalknet.cli.main import main
+from chalknet.errors import ConfigError
 from chalknet.exercises.calls import case_from_plain, case_to_plain, run_case, same
 from chalknet.exercises.courses import COURSES
 from chalknet.exercises.differences import own_cases
@@ -300,6 +301,14 @@ def test_the_course_of_a_submission_is_found(tmp_path):
 def test_the_task_tells_the_course_of_a_missing_folder(tmp_path, capsys):
     assert main(["exercise", "check", str(tmp_path / "absent"), "--task", "windows"]) == 2
     assert "no such folder" in capsys.readouterr().err
+
+
+def test_a_task_of_the_other_course_is_explained(tmp_path):
+    new_exercise(tmp_path / "mine", "part2")
+    with pytest.raises(
+        ConfigError, match=r"softmax is a task of the course writeup.*graded as part2.*--course writeup"
+    ):
+        check_exercise(tmp_path / "mine", tasks=["softmax"])
 
 
 def test_the_letters_of_part2_are_small(tmp_path):

@@ -157,6 +157,12 @@ def _checked(course: Course, tasks: Sequence[str], which: str, seconds: float, m
     """
     names = [task.name for task in course.tasks]
     for task in tasks:
+        other = next((one.name for one in COURSES.values() if task in one.function_names), "")
+        if task not in names and other:
+            raise ConfigError(
+                f"{task} is a task of the course {other}, but the submission is graded as {course.name}. Choose one of "
+                f"{', '.join(names)}, or the other course with course={other!r} (--course {other})."
+            )
         if task not in names:
             raise ConfigError(f"task must be one of {', '.join(names)}, got {task!r}.{near_match(task, names)}")
     if which not in ("", *SOURCES):
