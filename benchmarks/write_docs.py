@@ -686,8 +686,8 @@ def serving(result: dict[str, Any]) -> list[str]:
     rows = result["medians"]["rows"][at]
     speedup = rows["chalknet"]["requests_per_second"] / rows["scikit-learn"]["requests_per_second"]
     lines = [
-        "| request | connections | server | requests per second | median | 99 % below |",
-        "|---|---|---|---|---|---|",
+        "| request | connections | server | requests per second | median | 99 % below | processor time |",
+        "|---|---|---|---|---|---|---|",
     ]
     for kind, name in (("rows", "a row of JSON"), ("images", "a PNG file")):
         for connections, servers in result["medians"].get(kind, {}).items():
