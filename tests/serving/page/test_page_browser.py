@@ -117,7 +117,7 @@ def test_every_tab_shows_every_layer_type(show, name):
 def test_five_steps_of_the_page_are_those_of_the_package(show):
     model = image_network()
     page = show(page_of(model, IMAGES), tab="backpropagate", sample="e3")
-    page.get_by_label("True class").select_option("2")
+    page.get_by_label("Class for the loss").select_option("2")
     page.get_by_label("Learning rate r").fill("0.05")
     page.get_by_label("Learning rate r").press("Enter")
     rounded = embed_model(model).classifier
@@ -131,7 +131,7 @@ def test_five_steps_of_the_page_are_those_of_the_package(show):
         losses.append(loss)
         for key, gradient in network_pass.backward(through()).items():
             parameters[key] -= 0.05 * gradient
-    found = page.evaluate("chalk.backpropagateTab.view.trail.map(({before}) => before.loss)")
+    found = page.evaluate("chalk.backpropagateTab.view.trail.map((one) => chalk.crossEntropy(one.logits, [2]).loss)")
     np.testing.assert_allclose(found, losses, rtol=1e-9)
     assert losses[-1] < losses[0]
     logits = page.evaluate("[...chalk.app.pass().logits]")
@@ -151,6 +151,8 @@ def test_another_sample_takes_the_steps_back(show):
     page.evaluate("chalk.app.setSample(chalk.embeddedSample(chalk.app, 3))")
     assert probabilities(page) == before
     assert "steps" not in page.locator("#chalk-bar").inner_text()
+    page.get_by_role("tab", name="Backpropagate").click()
+    assert "Another sample was chosen" in page.locator("#panel-backpropagate").inner_text()
 
 
 def test_a_link_leads_to_the_same_moment(show):
@@ -168,7 +170,7 @@ def test_a_link_leads_to_the_same_moment(show):
     until(page, "chalk.app.sample.kind === 'drawing' && chalk.app.sample.strokes.length === 2")
     page.get_by_label("Network that is explained").select_option("1")
     page.get_by_role("tab", name="Backpropagate").click()
-    page.get_by_label("True class").select_option("3")
+    page.get_by_label("Class for the loss").select_option("3")
     page.get_by_role("button", name="Next →").click()
     page.get_by_role("button", name="Take one step").click()
     other = show(page_bytes, **entries_of(page))
@@ -180,6 +182,84 @@ def test_a_link_leads_to_the_same_moment(show):
         "document.querySelector('#panel-backpropagate').innerText",
     ):
         assert other.evaluate(expression) == page.evaluate(expression)
+
+
+STEPS = [("gradient_descent", "0.1"), ("momentum", "0.05"), ("momentum", "0.05"), ("adam", "0.02"), ("nesterov", "0.1")]
+
+
+def test_a_link_takes_the_steps_of_each_optimizer_again(show):
+    page_bytes = page_of(image_network(), IMAGES)
+    page = show(page_bytes, tab="backpropagate", sample="e3")
+    for optimizer, rate in STEPS:
+        page.get_by_label("Optimizer").select_option(optimizer)
+        page.get_by_label("Learning rate r").fill(rate)
+        page.get_by_label("Learning rate r").press("Enter")
+        page.get_by_label("Class for the loss").select_option("3" if optimizer == "adam" else "2")
+        page.get_by_role("button", name="Take one step").click()
+    table = page.locator("#panel-backpropagate table").inner_text()
+    for text in (
+        "gradient descent, r = 0.1",
+        "momentum, r = 0.05",
+        "Adam, r = 0.02, for d",
+        "Nesterov momentum, r = 0.1",
+    ):
+        assert text in table
+    other = show(page_bytes, **entries_of(page))
+    assert probabilities(other) == probabilities(page)
+    assert other.locator("#panel-backpropagate table").inner_text() == table
+
+
+def test_all_rows_of_steps_are_those_of_one_class(show):
+    page = show(page_of(image_network(), IMAGES), tab="backpropagate", sample="e3")
+    before = probabilities(page)
+    page.get_by_label("Class for the loss").select_option("2")
+    page.get_by_role("button", name="Take one step").click()
+    page.get_by_label("Class for the loss").select_option("3")
+    after = probabilities(page)
+    rows = page.locator("#panel-backpropagate tbody tr").all_inner_texts()
+    for row, values in zip(rows, (before, after), strict=True):
+        assert page.evaluate("(p) => chalk.number(-Math.log(p), 5)", values[3]) in row
+
+
+def test_another_network_of_an_ensemble_takes_the_steps_back(show):
+    model = Ensemble((image_network(1), image_network(2)))
+    page = show(page_of(model, IMAGES), tab="backpropagate", sample="e3")
+    before = probabilities(page)
+    page.get_by_role("button", name="Take one step").click()
+    page.get_by_label("Network that is explained").select_option("1")
+    assert probabilities(page) == before
+    assert page.locator("#panel-backpropagate tbody tr").count() == 1
+
+
+def test_numbers_near_one_keep_their_distance_from_it(show):
+    page = show(page_of(image_network(), IMAGES), tab="backpropagate", sample="e3")
+    texts = page.evaluate("[0.99998899, 1, 0.9876, 0.5].map((p) => [chalk.percent(p), chalk.digitsNearOne(p)])")
+    assert texts == [[">\xa099.99\xa0%", 8], ["100.00\xa0%", 4], ["98.8\xa0%", 4], ["50.0\xa0%", 4]]
+    network = "chalk.app.networks.map((one) => ({...one, parameters: {...one.parameters, 'output.bias': bias}}))"
+    page.evaluate(f"() => {{ const bias = Float64Array.of(60, 0, 0, 0); chalk.app.useNetworks({network}); }}")
+    widths = page.evaluate("[...document.querySelectorAll('#panel-backpropagate .bar')].map((bar) => bar.style.width)")
+    assert "50%" in widths  # the longest bar has the full length of its side
+
+
+def test_the_first_sample_has_gradients_that_can_be_seen(show):
+    page = show(page_of(image_network(), IMAGES))
+    own = page.evaluate("chalk.app.probabilities()[chalk.app.sample.label]")
+    held_out = page.evaluate(
+        "[4, 5, 6, 7].map((at) => chalk.app.probabilitiesOf(chalk.app.samples.row(at))[chalk.app.samples.labels[at]])"
+    )
+    assert own == next((p for p in held_out if p < 0.95), min(held_out))
+
+
+def test_the_last_step_keeps_the_focus_and_a_position_is_corrected(show):
+    page = show(
+        page_of(image_network(), IMAGES),
+        tab="backpropagate",
+        sample="e3",
+        backpropagate=json.dumps({"step": 2, "parameter": {"name": "output.weight", "index": 99999}}),
+    )
+    assert json.loads(entries_of(page)["backpropagate"])["parameter"]["index"] == 23
+    page.get_by_role("button", name="Next →").press("Enter")
+    assert page.evaluate("document.activeElement.textContent") == "← Back"
 
 
 def test_a_broken_address_shows_the_page_all_the_same(show):

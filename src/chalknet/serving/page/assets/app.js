@@ -57,6 +57,7 @@ chalk.App = class {
 
   /** Explain another member of an ensemble. */
   setMember(member) {
+    for (const tab of this.tabs) tab.forgetMember?.(this);
     this.member = member;
     this.changed("member");
   }
@@ -143,7 +144,31 @@ chalk.App = class {
   }
 };
 
-/** Return the sample that is shown first: the first held-out one, or an empty one. */
+/**
+ * Return the embedded sample that is shown first: the first held-out one that the network gets right
+ * with a probability below 95 %, so that its gradients can be seen. If there is none among the samples
+ * that are tried, it is the one with the lowest probability of its class.
+ */
+chalk.firstSample = (app) => {
+  const { n_train: from, n_held_out: held, labels } = app.samples;
+  const size = app.model.n_parameters * app.networks.length;
+  const tried = Math.min(held, Math.max(1, Math.min(200, Math.floor(3e7 / size)))); // a moment at most
+  const found = Array.from({ length: Math.max(1, tried) }, (_, k) => from + k).filter((at) => at < app.samples.count);
+  const ownAt = (index) => {
+    const p = app.probabilitiesOf(app.samples.row(index));
+    const own = p[labels[index]];
+    return { index, own, isRight: own === Math.max(...p) };
+  };
+  let lowest = { index: found[0] ?? 0, own: Infinity };
+  for (const index of found) {
+    const one = ownAt(index);
+    if (one.isRight && one.own < 0.95) return chalk.embeddedSample(app, index);
+    if (one.own < lowest.own) lowest = one;
+  }
+  return chalk.embeddedSample(app, lowest.index);
+};
+
+/** Return the raw values where nothing is drawn or given. */
 chalk.blankSample = (app) =>
   Float64Array.from({ length: app.model.n_inputs }, (_, at) => chalk.emptyValue(app, at));
 
@@ -253,7 +278,7 @@ chalk.show = async () => {
   const samples = await chalk.readSamples();
   const app = new chalk.App(networks, scaling, samples);
   chalk.app = app;
-  if (samples) app.sample = chalk.embeddedSample(app, samples.n_train);
+  if (samples) app.sample = chalk.firstSample(app);
   document.getElementById("chalk-loading").remove();
   chalk.buildTabs(app);
   chalk.fill(document.getElementById("chalk-bar"), app.bar.element);

@@ -11,8 +11,8 @@ chalk.BackpropagateTab = class {
     this.label = null;
     this.step = 0;
     this.parameter = { name: "output.weight", index: null }; // null for the largest gradient
-    this.settings = { optimizer: "gradient_descent", learning_rate: 0.001, momentum: 0.9 };
-    this.trail = []; // loss and probability after each step
+    this.settings = { optimizer: "gradient_descent", learning_rate: 0.01, momentum: 0.9 };
+    this.trail = []; // for each step: optimizer, learning rate, class, and the logits before it
     this.view = chalk.element("section", {
       class: "box details",
       "aria-live": "polite",
@@ -36,7 +36,7 @@ chalk.BackpropagateTab = class {
 
   buildControls() {
     const names = this.app.model.class_names.map((name, k) => [String(k), name]);
-    const label = chalk.select("True class", names, "0", (k) => this.change({ label: Number(k) }));
+    const label = chalk.select("Class for the loss", names, "0", (k) => this.change({ label: Number(k) }));
     this.labelSelect = label.querySelector("select");
     this.back = chalk.button("← Back", () => this.change({ step: this.step - 1 }));
     this.next = chalk.button("Next →", () => this.change({ step: this.step + 1 }), { class: "main" });
@@ -46,12 +46,7 @@ chalk.BackpropagateTab = class {
 
   buildTraining() {
     const { settings } = this;
-    const kinds = [
-      ["gradient_descent", "gradient descent"],
-      ["momentum", "momentum"],
-      ["nesterov", "Nesterov momentum"],
-      ["adam", "Adam"],
-    ];
+    const kinds = Object.entries(chalk.optimizerNames);
     const optimizer = chalk.select("Optimizer", kinds, settings.optimizer, (kind) =>
       this.setOptimizer({ optimizer: kind }),
     );
@@ -64,6 +59,7 @@ chalk.BackpropagateTab = class {
       onchange: () => this.setOptimizer({ learning_rate: Number(this.rateField.value) }),
     });
     this.formula = chalk.element("div");
+    this.stepButton = chalk.button("Take one step", () => this.takeStep(), { class: "main" });
     this.results = chalk.element("div", { "aria-live": "polite" });
     this.training.append(
       chalk.element("h3", {}, "Take a step"),
@@ -82,8 +78,13 @@ chalk.BackpropagateTab = class {
       chalk.element(
         "div",
         { class: "row" },
-        chalk.button("Take one step", () => this.takeStep(), { class: "main" }),
+        this.stepButton,
         chalk.button("Reset the network", () => this.reset()),
+      ),
+      chalk.element(
+        "p",
+        { class: "soft small" },
+        "Steps use the sample and the class that are shown. Another sample starts from the original network.",
       ),
       this.results,
     );
@@ -92,9 +93,8 @@ chalk.BackpropagateTab = class {
   setOptimizer(changed) {
     const rate = changed.learning_rate ?? this.settings.learning_rate;
     Object.assign(this.settings, changed, {
-      learning_rate: rate > 0 && Number.isFinite(rate) ? rate : 0.001,
+      learning_rate: rate > 0 && Number.isFinite(rate) ? rate : 0.01,
     });
-    this.optimizerState = {};
     this.change({});
   }
 
@@ -117,11 +117,8 @@ chalk.BackpropagateTab = class {
     return p.indexOf(Math.max(...p));
   }
 
-  /** Return loss and gradients of the sample for the true class. */
-  compute() {
-    const { app } = this;
-    const label = this.trueLabel();
-    const pass = app.pass();
+  /** Return loss and gradients of the sample for a class. */
+  compute(pass = this.app.pass(), label = this.trueLabel()) {
     const { loss, gradLogits } = chalk.crossEntropy(pass.logits, [label]);
     return {
       pass,
@@ -138,8 +135,13 @@ chalk.BackpropagateTab = class {
     this.step = Math.min(Math.max(this.step, 0), layers.length);
     const result = this.compute();
     this.labelSelect.value = String(result.label);
+    const focused = document.activeElement;
     this.back.disabled = this.step === 0;
     this.next.disabled = this.step === layers.length;
+    this.stepButton.disabled = this.trail.length >= chalk.MAX_STEPS;
+    // A button that is disabled would lose the focus to the page.
+    if (focused === this.next && this.next.disabled) this.back.focus();
+    if (focused === this.back && this.back.disabled) this.next.focus();
     this.place.textContent = `Step ${this.step + 1} of ${layers.length + 1}`;
     const choose = (name, index) => this.change({ parameter: { name, index } });
     const parts =
@@ -158,6 +160,7 @@ chalk.BackpropagateTab = class {
     const gradient = result.gradients[name];
     const last = gradient.length - 1;
     const index = Math.min(Math.max(0, this.parameter.index ?? chalk.largestAt(gradient)), last);
+    if (this.parameter.index !== null) this.parameter = { name, index };
     const choose = (one, at) => this.change({ parameter: { name: one, index: at } });
     const names = Object.keys(result.gradients).map((one) => [one, one]);
     const field = chalk.element("input", {
@@ -175,7 +178,7 @@ chalk.BackpropagateTab = class {
         { class: "row" },
         chalk.select("Parameter", names, name, (one) => choose(one, null)),
         chalk.element("label", { class: "field" }, chalk.element("span", {}, position), field),
-        chalk.button("Largest", () => choose(name, null), {
+        chalk.button("Largest gradient", () => choose(name, null), {
           title: "The largest gradient of this parameter",
         }),
       ),
@@ -226,49 +229,75 @@ chalk.BackpropagateTab = class {
     chalk.fill(this.formula, chalk.formula(label), chalk.element("p", { class: "soft small" }, hint));
     this.optimizerSelect.value = this.settings.optimizer;
     this.rateField.value = this.settings.learning_rate;
-    const name = this.app.model.class_names[result.label];
-    const now = { loss: result.loss, probability: result.probabilities[result.label] };
-    const rows = [...this.trail.map(({ before }) => before), now].map((one, k) =>
+    chalk.fill(this.results, this.notice ?? null, this.stepTable(result));
+  }
+
+  /** Return the table of loss and probability after each step, for the class that is shown. */
+  stepTable({ label, pass }) {
+    const names = this.app.model.class_names;
+    const cell = (text) => chalk.element("td", {}, text);
+    const column = (text) => chalk.element("th", { scope: "col" }, text);
+    const logits = [...this.trail.map((one) => one.logits), pass.logits];
+    const rows = logits.map((one, k) =>
       chalk.element(
         "tr",
         {},
-        chalk.element("th", { scope: "row" }, k ? `after step ${k}` : "before"),
-        chalk.element("td", {}, chalk.number(one.loss, 5)),
-        chalk.element("td", {}, chalk.percent(one.probability)),
+        chalk.element(
+          "th",
+          { scope: "row" },
+          k ? `after step ${k}` : "before",
+          k ? chalk.element("div", { class: "soft small" }, this.stepText(this.trail[k - 1], label)) : null,
+        ),
+        cell(chalk.number(chalk.crossEntropy(one, [label]).loss, 5)),
+        cell(chalk.percent(chalk.softmax(one)[label])),
       ),
     );
-    const head = chalk.element(
-      "tr",
-      {},
-      chalk.element("td"),
-      chalk.element("th", { scope: "col" }, "Loss"),
-      chalk.element("th", { scope: "col" }, `Probability of ${name}`),
-    );
-    chalk.fill(
-      this.results,
+    const head = [cell(""), column("Loss"), column(`Probability of ${names[label]}`)];
+    return chalk.element(
+      "div",
+      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Loss after each step" },
       chalk.element(
-        "div",
-        { class: "scroll" },
-        chalk.element(
-          "table",
-          {},
-          chalk.element("thead", {}, head),
-          chalk.element("tbody", {}, ...rows.slice(0, 1), ...rows.slice(1).slice(-8)),
-        ),
+        "table",
+        {},
+        chalk.element("thead", {}, chalk.element("tr", {}, ...head)),
+        chalk.element("tbody", {}, ...rows.slice(0, 1), ...rows.slice(1).slice(-8)),
       ),
     );
   }
 
+  /** Return the optimizer of a step, and its class if that is another one than the one that is shown. */
+  stepText({ optimizer, learning_rate: rate, label }, shown) {
+    const name = this.app.model.class_names[label];
+    return `${chalk.optimizerNames[optimizer]}, r = ${rate}${label === shown ? "" : `, for ${name}`}`;
+  }
+
   /** Change the parameters of the chosen network by one step, and show the loss before and after. */
   takeStep() {
+    const { optimizer, learning_rate } = this.settings;
+    this.label = this.trueLabel();
+    this.takeSteps([{ optimizer, learning_rate, label: this.label }]);
+  }
+
+  /**
+   * Take steps of optimizers, one after the other.
+   *
+   * Another optimizer or learning rate than that of the step before starts without velocity and means.
+   */
+  takeSteps(steps) {
     const { app } = this;
-    const result = this.compute();
+    if (!steps.length) return;
     if (!this.trail.length) [this.base, this.baseNote] = [app.networks, app.note];
     const network = chalk.copyNetwork(app.network);
-    this.optimizerState ??= {};
-    chalk.takeStep(network, result.gradients, this.settings, this.optimizerState);
-    this.trail.push({ before: { loss: result.loss, probability: result.probabilities[result.label] } });
-    this.label = result.label;
+    const x = chalk.scaled(app.scaling, app.sample.raw);
+    for (const step of steps) {
+      const last = this.trail[this.trail.length - 1];
+      const isSame = last?.optimizer === step.optimizer && last.learning_rate === step.learning_rate;
+      if (!isSame) this.optimizerState = {};
+      const { pass, gradients } = this.compute(chalk.forward(network, x), step.label);
+      this.trail.push({ ...step, logits: pass.logits });
+      chalk.takeStep(network, gradients, { ...this.settings, ...step }, this.optimizerState);
+    }
+    this.notice = null;
     const n = this.trail.length;
     const note = `The network has taken ${n} ${n === 1 ? "step" : "steps"} in the tab Backpropagate.`;
     app.useNetworks(
@@ -278,34 +307,32 @@ chalk.BackpropagateTab = class {
   }
 
   /** Take back all steps. */
-  reset() {
+  reset(notice = null) {
     const wasChanged = this.trail.length > 0;
     this.trail = [];
     this.optimizerState = {};
+    // A notice stays until the next step, also when one more sample is chosen.
+    if (wasChanged || !notice) this.notice = notice && chalk.element("p", { class: "hint" }, notice);
     if (wasChanged) this.app.useNetworks(this.base, this.baseNote);
   }
 
   /** Take back all steps and the chosen class, as another sample is shown. */
   forgetSample() {
     this.label = null;
-    this.reset();
+    this.reset("Another sample was chosen, so the network has its original weights again.");
   }
 
   /** Return the state for the address. */
   state() {
-    return {
-      label: this.label,
-      step: this.step,
-      parameter: this.parameter,
-      settings: this.settings,
-      steps: this.trail.length,
-    };
+    const { label, step, parameter, settings, trail } = this;
+    return { label, step, parameter, settings, steps: chalk.stepRuns(trail) };
   }
 
-  /** Show a state again; the steps of the optimizer are taken again. */
+  /** Show a state again; the steps of the optimizers are taken again. */
   restore({ label, step, parameter, settings, steps }) {
     this.reset();
-    const isClass = Number.isInteger(label) && label >= 0 && label < this.app.model.class_names.length;
+    const nClasses = this.app.model.class_names.length;
+    const isClass = Number.isInteger(label) && label >= 0 && label < nClasses;
     this.label = isClass ? label : null;
     this.step = Number.isInteger(step) ? step : 0;
     if (
@@ -313,8 +340,8 @@ chalk.BackpropagateTab = class {
       (parameter.index === null || Number.isInteger(parameter.index))
     )
       this.parameter = parameter;
-    if (settings && settings.optimizer in chalk.optimizers) this.setOptimizer(settings);
-    for (let k = 0; k < Math.min(Number(steps) || 0, 50); k++) this.takeStep();
+    if (settings && Object.hasOwn(chalk.optimizerNames, settings.optimizer)) this.setOptimizer(settings);
+    this.takeSteps(chalk.stepsOfRuns(steps, nClasses));
     this.update();
   }
 };
@@ -329,6 +356,46 @@ chalk.optimizerHint = ({ optimizer, momentum, beta1, beta2, epsilon }) => {
     adam: `, with β₁ = ${first}, β₂ = ${second} and ε = ${small}`,
   };
   return `The step is the same for weights and biases${settings[optimizer]}.`;
+};
+
+chalk.MAX_STEPS = 1_000;
+
+chalk.optimizerNames = {
+  gradient_descent: "gradient descent",
+  momentum: "momentum",
+  nesterov: "Nesterov momentum",
+  adam: "Adam",
+};
+
+/** Return steps for an address: [optimizer, learning rate, class, number of equal steps] of each run. */
+chalk.stepRuns = (trail) => {
+  const runs = [];
+  for (const { optimizer, learning_rate: rate, label } of trail) {
+    const last = runs[runs.length - 1];
+    if (last?.[0] === optimizer && last[1] === rate && last[2] === label) last[3] += 1;
+    else runs.push([optimizer, rate, label, 1]);
+  }
+  return runs;
+};
+
+/** Return the steps of such runs, up to the first run that is wrong. */
+chalk.stepsOfRuns = (runs, nClasses) => {
+  const steps = [];
+  for (const [optimizer, learning_rate, label, n] of Array.isArray(runs) ? runs : []) {
+    const isRight =
+      Object.hasOwn(chalk.optimizerNames, optimizer) &&
+      Number.isFinite(learning_rate) &&
+      learning_rate > 0 &&
+      Number.isInteger(label) &&
+      label >= 0 &&
+      label < nClasses &&
+      Number.isInteger(n) &&
+      n > 0 &&
+      steps.length + n <= chalk.MAX_STEPS;
+    if (!isRight) break;
+    for (let k = 0; k < n; k++) steps.push({ optimizer, learning_rate, label });
+  }
+  return steps;
 };
 
 /** Return dL/dNAME as a fraction. */
@@ -418,6 +485,9 @@ chalk.backpropagateTab = {
   },
   forgetSample() {
     this.view?.forgetSample();
+  },
+  forgetMember() {
+    this.view?.reset("Another network was chosen, so all networks have their original weights again.");
   },
   state() {
     return this.view.state();

@@ -71,5 +71,14 @@ chalk.number = (value, digits = 4) => {
   return (value < 0 ? "−" : "") + text + raised;
 };
 
-/** Return a probability as a percentage. */
-chalk.percent = (value) => `${(100 * value).toFixed(value > 0.0995 && value < 0.9995 ? 1 : 2)} %`;
+/** Return the significant digits with which a number near 1 or −1 differs from it: 0.99998899 needs 8. */
+chalk.digitsNearOne = (value, digits = 4) => {
+  const distance = 1 - Math.abs(value);
+  return distance > 0 && distance < 0.001 ? Math.min(15, Math.ceil(-Math.log10(distance)) + 3) : digits;
+};
+
+/** Return a probability as a percentage; only 1 is 100 %. */
+chalk.percent = (value) => {
+  if (value > 0.99995 && value < 1) return ">\u00a099.99\u00a0%";
+  return `${(100 * value).toFixed(value > 0.0995 && value < 0.9995 ? 1 : 2)}\u00a0%`;
+};

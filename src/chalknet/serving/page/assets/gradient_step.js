@@ -6,27 +6,31 @@ chalk.lossStep = (app, { loss, label, gradLogits, probabilities }) => {
   const { class_names: names } = app.model;
   const format = (value) => chalk.number(value, 3);
   const bars = new chalk.Bars({ names, label: "p − Y", format, isSigned: true });
-  bars.draw(gradLogits, label, 1);
+  bars.draw(gradLogits, label);
   const difference = (k) => [
     math.sub("p", k),
     math.mo("−"),
     math.sub("Y", k),
     math.mo("="),
-    math.number(probabilities[k], { digits: 4 }),
+    math.number(probabilities[k], { digits: chalk.digitsNearOne(probabilities[k]) }),
     math.mo("−"),
     math.element("mn", k === label ? "1" : "0"),
     math.mo("="),
-    math.number(gradLogits[k], { digits: 4 }),
+    math.number(gradLogits[k], { digits: chalk.digitsNearOne(gradLogits[k]) }),
   ];
   return [
     chalk.element("h2", {}, "The loss and its gradient at the logits"),
     chalk.formula("L1"),
+    chalk.element("p", { class: "soft small" }, "There is one sample here, so its loss l is the loss L."),
     chalk.numbers(
       math.block(
         math.mi("L"),
         math.mo("="),
         math.mo("−"),
-        math.apply("log", math.number(probabilities[label], { digits: 4 })),
+        math.apply(
+          "log",
+          math.number(probabilities[label], { digits: chalk.digitsNearOne(probabilities[label]) }),
+        ),
         math.mo("="),
         math.number(loss, { digits: 5 }),
       ),
@@ -34,7 +38,7 @@ chalk.lossStep = (app, { loss, label, gradLogits, probabilities }) => {
     chalk.formula("L3"),
     chalk.element("p", {}, `Y is 1 for ${names[label]} and 0 for every other class. For ${names[label]}:`),
     chalk.numbers(math.block(...difference(label))),
-    chalk.element("p", {}, "p − Y for every class:"),
+    chalk.element("p", {}, "p − Y for every class. The longest bar is the largest of them:"),
     bars.element,
     chalk.element(
       "p",
@@ -45,7 +49,7 @@ chalk.lossStep = (app, { loss, label, gradLogits, probabilities }) => {
       ? chalk.element(
           "p",
           { class: "hint" },
-          "The network is almost sure of this class, so all gradients are tiny. Choose another true class, or a mistake in the tab Draw.",
+          "The network is almost sure of this class, so all gradients are tiny. Choose another class for the loss, or a mistake in the first tab.",
         )
       : null,
   ];
@@ -63,18 +67,18 @@ chalk.layerStep = (app, layer, result, choose) => {
   const labels = chalk.layers[layer.type].formulas(layer);
   const { input, output } = chalk.letters(app.network, layer);
   const incoming = `∂L/∂${output}: the gradient that arrives${chalk.isOutput(app.network, layer) ? ", p − Y" : ""}`;
-  const outgoing = `∂L/∂${input}: the gradient that goes on`;
+  const outgoing = `∂L/∂${input}: the gradient passed to the layer below`;
   const [gradX, gradValue] = [result.gradValues[layer.position], result.gradValues[layer.position + 1]];
   const isFirst = chalk.actingLayers(app.network)[0] === layer;
   const isImage = isFirst && chalk.readsImage(app, layer);
   const parameters = Object.keys(layer.names).filter((key) => result.gradients[layer.names[key]]);
   return [
-    chalk.element("h2", {}, `Through ${chalk.layerName(app.network, layer)}`),
+    chalk.element("h2", {}, `Back through ${chalk.layerName(app.network, layer)}`),
     labels.gradX && parameters.length
       ? chalk.element(
           "p",
           { class: "soft small" },
-          `In the formulas, D is ∂L/∂${output}, the gradient that arrives.`,
+          `Here D is ∂L/∂${output}, the gradient that arrives, and x is ${input === "x" ? "" : `${input}, `}the input of this layer.`,
         )
       : null,
     labels.gradX && layer.type !== "batch_norm" ? chalk.formula(labels.gradX) : null,
@@ -148,13 +152,14 @@ chalk.slopeFigure = (layer, x, input) => {
     text: (at) => `unit ${at}: ${chalk.number(slopes[at])}`,
   });
   const limit = Math.max(1, chalk.largest(slopes));
+  const isSigned = slopes.some((one) => one < 0);
   grid.draw(slopes, -1, limit);
   return chalk.element(
     "figure",
     { class: "gradient" },
     chalk.element("figcaption", {}, caption),
     grid.element,
-    chalk.legend(limit),
+    chalk.legend(limit, isSigned ? -limit : 0),
   );
 };
 

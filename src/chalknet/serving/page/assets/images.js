@@ -79,17 +79,17 @@ chalk.figure = (caption, draw, className = "pixels") => {
   return chalk.element("figure", {}, canvas, chalk.element("figcaption", {}, caption));
 };
 
-/** Return a legend of signed colors, from -limit to limit. */
-chalk.legend = (limit) => {
+/** Return a legend of signed colors, from low to limit; low is -limit or 0. */
+chalk.legend = (limit, low = -limit) => {
   const canvas = chalk.element("canvas", { class: "legend-bar", "aria-hidden": "true" });
   chalk.drawSigned(
     canvas,
-    Array.from({ length: 101 }, (_, k) => k / 50 - 1),
+    Array.from({ length: 101 }, (_, k) => (low < 0 ? k / 50 - 1 : k / 100)),
     101,
     1,
     1,
   );
-  const ends = [-limit, 0, limit].map((one) => chalk.element("span", {}, chalk.number(one, 3)));
+  const ends = (low < 0 ? [low, 0, limit] : [0, limit]).map((one) => chalk.element("span", {}, chalk.number(one, 3)));
   return chalk.element(
     "div",
     { class: "color-scale" },
