@@ -141,10 +141,10 @@ def _accuracy_notes(model: Classifier, embedded: EmbeddedModel, samples: _RunSam
         ]
     inputs, labels = samples.data.inputs[judged], samples.data.labels[judged]
     before, after = (float((one.predict(inputs) == labels).mean()) for one in (model, embedded.classifier))
-    change = "the same as" if before == after else f"compared with {percent(before, 2)} for"
+    original = "the same accuracy" if before == after else f"an accuracy of {percent(before, 2)}"
     return [
-        f"Accuracy on {count_of(len(judged), f'{name} sample')}: {percent(after, 2)} with the weights of this page, "
-        f"which are rounded to {bits} bits, {change} the original weights."
+        f"Accuracy on {count_of(len(judged), f'{name} sample')}: {percent(after, 2)}. The weights in this page are "
+        f"rounded to {bits} bits. The original weights have {original}."
     ]
 
 

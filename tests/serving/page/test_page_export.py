@@ -47,7 +47,7 @@ def test_a_run_gives_a_page_with_samples_and_accuracy(run, tmp_path, capsys):
     out = capsys.readouterr().out
     assert f"written to {path}: network 784-16-10, {path.stat().st_size:,} bytes" in out
     assert re.search(
-        r"Accuracy on 1,873 test samples: \d\d\.\d\d % with the weights of this page, which are rounded", out
+        r"Accuracy on 1,873 test samples: \d\d\.\d\d.%\. The weights in this page are rounded", out
     )
     page = path.read_text(encoding="utf-8")
     assert "<title>Letters &lt;A&gt; to J</title>" in page

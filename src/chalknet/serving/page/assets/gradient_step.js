@@ -21,7 +21,7 @@ chalk.lossStep = (app, { loss, label, gradLogits, probabilities }) => {
   return [
     chalk.element("h2", {}, "The loss and its gradient at the logits"),
     chalk.formula("L1"),
-    chalk.element("p", { class: "soft small" }, "There is one sample here, so its loss l is the loss L."),
+    chalk.element("p", { class: "soft small" }, "There is one sample here, so its loss ℓ is the loss L."),
     chalk.numbers(
       math.block(
         math.mi("L"),
