@@ -33,12 +33,19 @@ extras = pytest.mark.extras
 
 
 @extras
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_it_prints_its_address_and_stops_with_a_signal(model, number, code):
+@pytest.mark.parametrize(
+    ("number", "code", "ignored"),
+    [(signal.SIGINT, 130, True), (signal.SIGINT, 130, False), (signal.SIGTERM, 143, False)],
+)
+def test_it_prints_its_address_and_stops_with_a_signal(model, number, code, ignored):
     needs("uvicorn")
     command = [sys.executable, "-m", "chalknet", "serve", f"abc={model}", "--port", "0"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+        ["bash", "-c", 'trap "" INT; exec "$@"', "bash", *command] if ignored else command,  # as with "&" in a script
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ,
     ) as process:
         try:
             printed = [process.stdout.readline().strip() for _ in range(3)]
@@ -70,9 +77,15 @@ def test_wrong_settings_are_one_line_errors(model, tmp_path, capsys, monkeypatch
     (tmp_path / "other").mkdir()
     shutil.copy(model, tmp_path / "other" / "letters.safetensors")
     code, line = fails([model, tmp_path / "other" / "letters.safetensors"], capsys)
-    assert (code, "would all be called 'letters'" in line, "NAME=PATH" in line) == (2, True, True)
+    assert (code, "Both " in line and "would be called 'letters'" in line, "NAME=PATH" in line) == (2, True, True)
     code, line = fails([tmp_path / "nothing"], capsys)
-    assert (code, line.endswith("nothing: no such model file.")) == (1, True)
+    assert (code, line.endswith("nothing: no such model file. Give a run folder or a model.safetensors file.")) == (
+        1,
+        True,
+    )
+    (tmp_path / "new.csv").write_text("x,y\n1,2\n")
+    code, line = fails([tmp_path / "new.csv"], capsys)
+    assert (code, "new.csv is not a chalknet model. Give a run folder" in line) == (1, True)
     code, line = fails([tmp_path / "other"], capsys)
     assert (code, "holds no model.safetensors" in line) == (1, True)
     code, line = fails([model, "--host", "0.0.0.0"], capsys)

@@ -72,13 +72,17 @@ def test_a_server_for_other_machines_needs_a_token(monkeypatch, tmp_path):
     with pytest.raises(ConfigError, match=r"token_file \(--token-file\), or set CHALKNET_TOKEN"):
         resolve_access("0.0.0.0")
     (tmp_path / "token").write_text(f"{TOKEN}\n")
-    assert resolve_access("0.0.0.0", token_file=tmp_path / "token").token == TOKEN
+    (tmp_path / "token").chmod(0o644)
+    access = resolve_access("0.0.0.0", token_file=tmp_path / "token")
+    assert (access.token, "chmod 600" in access.notes[0]) == (TOKEN, True)
+    (tmp_path / "token").chmod(0o600)
+    assert resolve_access("0.0.0.0", token_file=tmp_path / "token").notes == ()
     monkeypatch.setenv("CHALKNET_TOKEN", "short")
     access = resolve_access("0.0.0.0")
     assert "5 characters, which can be guessed" in access.notes[0]
     assert "short" not in repr(access)
     monkeypatch.setenv("CHALKNET_TOKEN", " ")
-    with pytest.raises(ConfigError, match="must be one word"):
+    with pytest.raises(ConfigError, match=r"CHALKNET_TOKEN is set, but empty\. Unset it"):
         resolve_access()
 
 
@@ -134,11 +138,12 @@ def test_requests_are_checked_before_the_application_sees_them():
         cases = [
             (request("/open"), 200, "nothing"),
             (request(), 401, "Authorization: Bearer"),
-            (request(authorization=f"Bearer {TOKEN}x"), 401, "token"),
+            (request(authorization=f"Bearer {TOKEN}x"), 401, "the token is not the one of this server"),
             (request(authorization=f"Basic {TOKEN}"), 401, "token"),
             (request(authorization=bearer.replace("Bearer", "bearer")), 200, "nothing"),
             (request(method="POST", body="hello", authorization=bearer), 200, "hello"),
-            (request(host="evil.example", authorization=bearer), 421, "'evil.example', which is not a name"),
+            (request(host="evil.example:8000", authorization=bearer), 421, "'evil.example', which is not a name"),
+            (request(host="evil.example:8000", authorization=bearer), 421, "server with --allow-host evil.example."),
             (request(host=""), 400, "no Host header"),
             ("GET / HTTP/1.1\nHost: localhost\nHost: evil.example\nConnection: close\n\n", 400, "two headers host"),
             (request("/open", "POST", "x", origin="https://evil.example"), 403, "--cors-origin"),

@@ -178,42 +178,50 @@ def test_a_table_of_another_kind_is_told_what_the_model_reads(client):
 
 
 JSON_FAULTS = {
-    '{"rows": [[1, 2]]}': "holds rows of 2 values, but the model reads rows of 3 values",
-    '{"rows": [[1, 2, 3], [1]]}': "row 1 (from 0): expected a list of 3 values, got a list of 1",
-    '{"rows": [[1, 2, "x"]]}': "row 0, value 2 (from 0): expected a number, got 'x'",
-    '{"rows": [[1, null, 3]]}': "expected a number, got null",
-    '{"rows": [[1, [2], 3]]}': "expected a number, got [2]",
-    '{"rows": [[NaN, 2, 3]]}': "is not JSON",
-    '{"rows": [[1e400, 2, 3]]}': "is not JSON",
-    '{"rows": [[' + "9" * 400 + ", 2, 3]]}": "is not JSON",
-    '{"rows": ' + "[" * 5_000: "is not JSON",
-    '{"rows": []}': "rows is an empty list",
-    '{"rows": [7]}': "row 0 (from 0)",
-    '{"rows": {}}': "must be an object with one key",
-    "[[1, 2, 3]]": "must be an object with one key",
-    '{"rows": [[1, 2, 3]], "row": 1}': "an object with 'rows', 'row'",
-    "": "is not JSON",
-    '{"rows": [{"x": 1}]}': "columns of the model have no names",
-    '{"rows": [[1.7e308, -1.7e308, 1.7e308]]}': "",
+    '{"rows": [[1, 2]]}': (422, "holds rows of 2 values, but the model reads rows of 3 values"),
+    '{"rows": [[1, 2, 3], [1]]}': (422, "row 1 (from 0): expected a list of 3 values, got a list of 1"),
+    '{"rows": [[1, 2, "x"]]}': (422, "row 0, value 2 (from 0): expected a number, got 'x'"),
+    '{"rows": [[1, null, 3]]}': (422, "expected a number, got null"),
+    '{"rows": [[1, [2], 3]]}': (422, "expected a number, got [2]"),
+    '{"rows": [[NaN, 2, 3]]}': (400, "NaN and Infinity are not JSON. Write null for a missing value."),
+    '{"rows": [[1, 2,-Infinity]]}': (400, "NaN and Infinity are not JSON."),
+    "{'rows': [[1, 2, 3]]}": (400, "with texts in double quotes"),
+    '{"rows": [[1e400, 2, 3]]}': (400, "is not JSON"),
+    '{"rows": [[' + "9" * 400 + ", 2, 3]]}": (400, "is not JSON"),
+    '{"rows": ' + "[" * 5_000: (400, "is not JSON"),
+    '{"rows": []}': (422, "rows is an empty list"),
+    '{"rows": [7, 8, 9]}': (422, "row 0 (from 0) is the number 7. Each row must be a list of 3 values"),
+    '{"rows": {"x": 1}}': (400, 'rows must be a list, got an object. Send {"rows": [{...}]}.'),
+    '{"rows": 7}': (400, 'rows must be a list, got 7. Send {"rows": [[...]]}.'),
+    "[[1, 2, 3]]": (400, "must be an object with one key"),
+    '{"rows": [[1, 2, 3]], "row": 1}': (400, "an object with 'rows', 'row'"),
+    "": (400, 'the body is empty. Send {"rows": [[...], ...]}.'),
+    '{"rows": [{"x": 1}]}': (422, "columns of the model have no names"),
+    '{"rows": [[1.7e308, -1.7e308, 1.7e308]]}': (0, ""),
 }
 
 
 @pytest.mark.parametrize("text", JSON_FAULTS, ids=range(len(JSON_FAULTS)))
 def test_json_that_cannot_be_answered_is_a_line(client, text):
-    if not JSON_FAULTS[text]:  # finite, but large
+    status, message = JSON_FAULTS[text]
+    if not message:  # finite, but large
         assert client.post("/v1/models/rows/predict", content=text, headers=JSON).status_code in (200, 422)
         return
-    assert JSON_FAULTS[text] in ask(client, status=422, content=text, headers=JSON)
+    assert message in ask(client, status=status, content=text, headers=JSON)
 
 
 JSON = {"Content-Type": "application/json"}
 CSV = {"Content-Type": "text/csv"}
 FAULTS = [
     (413, "at most 0.25 MiB", {"content": b'{"rows": [' + b"1," * 200_000, "headers": JSON}),
-    (413, "larger than 1,048,576 bytes", {"content": b"x" * 1_100_000, "headers": CSV}),
+    (
+        413,
+        "larger than 1 MiB (JSON: 0.25 MiB). Send fewer",
+        {"content": b"x" * 1_100_000, "headers": CSV},
+    ),
     (413, "at most 40 rows", {"json": {"rows": [[1, 2, 3]] * 41}}),
     (413, "at most 40 rows", {"content": "1,2,3\n" * 100, "headers": CSV}),
-    (422, "is empty", {"content": " \n", "headers": CSV}),
+    (422, "the table is empty", {"content": " \n", "headers": CSV}),
     (422, "is not a text", {"content": b"a,b\0", "headers": CSV}),
     (422, "not UTF-8", {"content": b"a,b,\xff\n1,2,3\n", "headers": CSV}),
     (422, "has 2 columns; expected 3", {"content": "1,2\n3,4\n", "headers": CSV}),
@@ -221,18 +229,18 @@ FAULTS = [
     (415, "is compressed", {"content": "{}", "headers": JSON | {"Content-Encoding": "gzip"}}),
     (415, "Expected application/json", {"content": "x", "headers": {"Content-Type": "application/pdf"}}),
     (415, "Expected application/json", {"content": "x"}),
-    (422, "has no boundary", {"content": "x", "headers": {"Content-Type": "multipart/form-data"}}),
-    (422, "is damaged", {"content": "x", "headers": {"Content-Type": "multipart/form-data; boundary=b"}}),
+    (400, "has no boundary", {"content": "x", "headers": {"Content-Type": "multipart/form-data"}}),
+    (400, "is damaged", {"content": "x", "headers": {"Content-Type": "multipart/form-data; boundary=b"}}),
     (
-        422,
+        400,
         "cut off",
         {
             "content": '--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nx',
             "headers": {"Content-Type": "multipart/form-data; boundary=b"},
         },
     ),
-    (422, "a field 'other'", {"files": {"other": ("a.png", b"x")}}),
-    (422, "holds a value and no file", {"files": {"files": (None, b"x")}}),
+    (400, "a field 'other'", {"files": {"other": ("a.png", b"x")}}),
+    (400, "holds a value and no file", {"files": {"files": (None, b"x")}}),
     (413, "at most 40 files", {"files": [("files", (f"{at}.png", b"x")) for at in range(41)]}),
     (
         422,
@@ -258,7 +266,10 @@ def test_images_are_bounded(client):
         return {"files": [("files", (f"{at}.png", content)) for at, content in enumerate(contents)]}
 
     bomb = image_bytes(Image.new("L", (101, 100)))
-    assert "101 x 100 pixels, more than 10,000" in ask(client, "letters", 422, **upload(bomb))
+    message = ask(client, "letters", 422, **upload(bomb))
+    assert "101 x 100 pixels, more than 10,000. Send a smaller image, or" in message
+    assert message.endswith("start the server with a larger --max-pixels.")
+    assert ask(client, "letters", 422, **upload(b"")) == "0.png: the file is empty."
     assert "far more than 134,217,728 pixels" in ask(client, "letters", 422, **upload(lying_png(60_000, 60_000)))
     cut = image_bytes(Image.effect_noise((90, 90), 50))[:1_000]
     assert "0.png: is damaged" in ask(client, "letters", 422, **upload(cut))
@@ -308,7 +319,12 @@ def test_a_table_of_mixed_columns_has_the_predictions_of_predict(tmp_path):
         assert objects["predictions"] == lists["predictions"]
         doubled = '{"rows": [{"age": 1, "age": 2, "color": "red", "day": "2024-02-03"}]}'
         assert "'age' is there twice" in ask(client, "mixed", 422, content=doubled, headers=JSON)
-        assert "has no column 'day'" in ask(client, "mixed", 422, json={"rows": [{"age": 1, "color": "red"}]})
+        message = ask(client, "mixed", 422, json={"rows": [{"age": 1, "color": "red"}]})
+        assert message == "column 'day' is missing in all rows. Send null for a missing value."
+        message = ask(client, "mixed", 422, content="age\n1\n", headers=CSV)
+        assert message.startswith("the table has no columns 'color', 'day'; its columns are 'age'.")
+        message = ask(client, "mixed", 422, files={"files": ("a.png", image_bytes(Image.new("L", (5, 6))))})
+        assert "model mixed reads tables with the columns 'age', 'color', 'day'. Send CSV or JSON rows." in message
         assert "expected a list of 3 values" in ask(client, "mixed", 422, json={"rows": [[1, 2]]})
 
 
@@ -326,6 +342,11 @@ def test_facts_are_public_and_paths_are_not(client, folder):
     assert 'chalknet_requests_total{model="rows",status="200"}' in client.get("/metrics").text
     for path in ("/v1/models/other", "/nothing", "/assets/../registry.py", "/assets/%2e%2e/registry.py", "/docs/x"):
         assert client.get(path).status_code == 404, path
+    for path in ("/v1/models/rows/predict/", "/v1/models/", "/docs/"):
+        for method in ("GET", "POST"):
+            answer = client.request(method, path)
+            assert (answer.status_code, "Leave out its last slash" in answer.text) == (404, True), (method, path)
+    assert "/v1/models/NAME/predict" in client.get("/nothing").text
     error = client.post("/v1/models/other/predict", json={}).json()["error"]
     assert error == "there is no model 'other'. Models: 'letters', 'rows'."
     assert client.get("/v1/models/rows/predict").status_code == 405
@@ -375,4 +396,5 @@ def test_a_changed_file_is_loaded_and_a_broken_one_is_not(tmp_path):
         assert client.get("/readyz").json()["status"] == "ready"
         path.unlink()
         eventually(lambda: client.get("/readyz").json()["status"] != "ready")
+        assert client.get("/readyz").json()["models"][0]["error"] == "The file was deleted or moved."
         np.testing.assert_array_equal(probabilities(), second)

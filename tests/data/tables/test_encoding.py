@@ -110,7 +110,7 @@ def test_columns_are_found_by_name_in_any_order_and_others_are_noted():
     order = [TABLE["day"].index(day) for day in other["day"]]
     np.testing.assert_array_equal(rows, load_data(frame()).inputs[order])
     assert notes == ("1 column that the model does not know is ignored: 'extra'.",)
-    with pytest.raises(DataError, match=r"^other: has no column 'age', 'sex'; its columns are 'city', 'day'"):
+    with pytest.raises(DataError, match=r"^other: has no columns 'age', 'sex'; its columns are 'city', 'day'"):
         encoding.encode(other.select(["city", "day"]), "other")
 
 

@@ -88,6 +88,8 @@ def image_of_bytes(content: bytes, source: str, max_pixels: int | None = None) -
     Raises:
         DataError: the file is not an image of a supported format, is damaged, or is too large.
     """
+    if not content:
+        raise DataError(f"{source}: the file is empty.")
     try:
         with warnings.catch_warnings():  # Pillow warns about what it can ignore, such as a damaged date
             warnings.simplefilter("ignore")

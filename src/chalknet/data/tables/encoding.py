@@ -152,8 +152,9 @@ class TableEncoding:
         lacking = [name for name in self.names if name not in there]
         if lacking:
             raise DataError(
-                f"{source}: has no column {quoted(lacking)}; its columns are {quoted(frame.columns)}. Give a table "
-                "with all columns of the training table."
+                f"{source}: has no {'column' if len(lacking) == 1 else 'columns'} {quoted(lacking)}; its columns are "
+                f"{quoted(frame.columns)}. Give a table with all columns of the training table. Leave cells empty "
+                "whose values are missing."
             )
         prepared = prepared or PreparedColumns(frame, TableOptions(missing=self.missing, decimal=self.decimal))
         notes = []

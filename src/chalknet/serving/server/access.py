@@ -52,7 +52,7 @@ class Access:
         the server as if it were its own. The Host header still has the name of the site. So only known
         names are accepted; addresses are no names, and cannot be made to point elsewhere.
         """
-        name = _host_name(host)
+        name = host_name(host)
         if name in self.host_names or name == self.host.lower():
             return True
         address = _address(name)
@@ -111,6 +111,10 @@ def _token(token_file: str | Path | None) -> tuple[str | None, list[str]]:
         where, text = TOKEN_VARIABLE, os.environ.get(TOKEN_VARIABLE)
         if text is None:
             return None, []
+        if not text.strip():
+            raise ConfigError(
+                f"{where} is set, but empty. Unset it for a server without a token. To make a token: {MAKE_TOKEN}"
+            )
     else:
         where = str(token_file)
         with reading(where):
@@ -121,11 +125,14 @@ def _token(token_file: str | Path | None) -> tuple[str | None, list[str]]:
             f"{where}: the token must be one word of ASCII characters, got {'none' if not token else 'others'}. To "
             f"make one: {MAKE_TOKEN}"
         )
+    notes = []
     if len(token) < SHORT_TOKEN:
-        return token, [
+        notes.append(
             f"The token of {where} has {len(token)} characters, which can be guessed. {SHORT_TOKEN} or more are safe."
-        ]
-    return token, []
+        )
+    if token_file is not None and os.name == "posix" and Path(token_file).stat().st_mode & 0o077:
+        notes.append(f"Other users of this machine can read the token in {where}. To prevent it: chmod 600 {where}")
+    return token, notes
 
 
 def _checked_name(name: str) -> str:
@@ -143,7 +150,7 @@ def _checked_origin(origin: str) -> str:
     return origin.lower()
 
 
-def _host_name(host: str) -> str:
+def host_name(host: str) -> str:
     """Return the name in a Host header, in lower case, without port and brackets; "" if it is malformed."""
     if host.startswith("["):
         name, bracket, port = host[1:].partition("]")

@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from chalknet.formatting import count_of, quoted
+from chalknet.formatting import count_of, printable, quoted
 from chalknet.machine.blas import one_blas_thread
 from chalknet.serving.prediction_tables import predictions_csv
 from chalknet.serving.predictions import Predictions
@@ -98,6 +98,8 @@ class Application:
             await self._live(receive, send)
             return
         path: str = scope["path"]
+        if path.endswith("/") and path != "/":
+            raise RequestError(404, "there is nothing at this address. Leave out its last slash.")
         if path.startswith(MODELS) and path.endswith(PREDICT):
             await self._predict(path[len(MODELS) : -len(PREDICT)], scope, receive, send)
             return
@@ -135,7 +137,10 @@ class Application:
         self.metrics.count_reload(entry.name, not entry.error)
         if entry.error:
             LOGGER.error(
-                "model %s: its changed file was not loaded; the earlier model stays. %s", entry.name, entry.error
+                "model %s: its changed file %s was not loaded; the earlier model stays. %s",
+                entry.name,
+                printable(str(entry.path)),
+                entry.error,
             )
         else:
             LOGGER.info("model %s: loaded again, because its file has changed", entry.name)
@@ -150,7 +155,8 @@ class Application:
             return self._model
         if path.startswith(EXPLORE):
             return self._explore
-        raise RequestError(404, f"there is nothing at this address. Addresses: {', '.join(self._routes)}.")
+        addresses = ", ".join([*self._routes, f"{MODELS}NAME", f"{MODELS}NAME{PREDICT}"])
+        raise RequestError(404, f"there is nothing at this address. Addresses: {addresses}.")
 
     # Predictions
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,8 @@ from chalknet.serving.server.multipart import UploadedFile, read_parts
 from chalknet.serving.server.registry import ServedModel
 
 ROWS, TABLE, IMAGE = "rows", "the table", "the image"  # what messages call the samples of a body
+WITHOUT_FILE = re.compile(rf"^({TABLE}|{IMAGE}): (?=(has|holds|is|says) )")  # "the table is empty.", without a colon
+NOT_JSON = re.compile(r".?.?-?(NaN|Infinity)\b", re.DOTALL)
 TABLE_TYPES = ("text/csv", "text/tab-separated-values")
 DELIMITERS = ",;\t|"
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
@@ -67,7 +70,8 @@ def json_rows(content: bytes, limits: ServeLimits) -> list[Any]:
     """Return the rows of a JSON body.
 
     Raises:
-        RequestError: the body is too large (413), is no JSON, has something else than rows, or too many (422).
+        RequestError: the body is no JSON, or has something else than rows (400); or is too large, or has too many rows
+            (413).
     """
     import orjson
 
@@ -75,15 +79,24 @@ def json_rows(content: bytes, limits: ServeLimits) -> list[Any]:
         raise RequestError(
             413, f"JSON may have at most {limits.max_json:g} MiB, got {len(content) / MIB:.1f}. Send text/csv instead."
         )
+    if not content.strip():
+        raise RequestError(400, 'the body is empty. Send {"rows": [[...], ...]}.')
     try:
         found = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise RequestError(422, f"the body is not JSON ({plain(error)}).") from None
+        if NOT_JSON.match(error.doc[max(error.pos - 1, 0) : error.pos + 12]):
+            raise RequestError(400, "NaN and Infinity are not JSON. Write null for a missing value.") from None
+        raise RequestError(
+            400, f'the body is not JSON ({plain(error)}). Send {{"rows": [[...], ...]}}, with texts in double quotes.'
+        ) from None
     rows = found.get("rows") if isinstance(found, dict) else None
+    if rows is not None and not isinstance(rows, list) and len(found) == 1:
+        came, row = ("an object", "{...}") if isinstance(rows, dict) else (short(rows), "[...]")
+        raise RequestError(400, f'rows must be a list, got {came}. Send {{"rows": [{row}]}}.')
     if not isinstance(rows, list) or len(found) > 1:
         came = f"an object with {quoted(found, 3)}" if isinstance(found, dict) else short(found)
         raise RequestError(
-            422, f'the body must be an object with one key, {{"rows": [...]}}, got {came if found != {} else "{}"}.'
+            400, f'the body must be an object with one key, {{"rows": [...]}}, got {came if found != {} else "{}"}.'
         )
     if not rows:
         raise RequestError(422, "rows is an empty list. Send at least one row.")
@@ -148,6 +161,12 @@ def _objects(content: bytes, model: Classifier, options: InputOptions, budget: B
             f"{ROWS}: the columns of the model have no names. Send each row as a list of "
             f"{model.architecture.n_inputs} numbers."
         )
+    expected = model.encoding.names if model.encoding is not None else model.input_names
+    there = set[str]().union(*rows)
+    lacking = [name for name in expected if name not in there]
+    if lacking:
+        columns = f"columns {quoted(lacking)} are" if len(lacking) > 1 else f"column {lacking[0]!r} is"
+        raise DataError(f"{columns} missing in all rows. Send null for a missing value.")
     frame = frame_of_objects(rows, budget)
     if model.encoding is not None:
         return samples_from_frame(
@@ -182,8 +201,15 @@ def _numbers(rows: list[Any], model: Classifier) -> Any:
 
 
 def _wrong_row(at: int, row: Any, n: int) -> DataError:
-    came = f"a list of {len(row)}" if isinstance(row, list) else short(row)
-    return DataError(f"{ROWS}: row {at} (from 0): expected a list of {count_of(n, 'value')}, got {came}.")
+    if isinstance(row, list):
+        return DataError(
+            f"{ROWS}: row {at} (from 0): expected a list of {count_of(n, 'value')}, got a list of {len(row)}."
+        )
+    kind = "the number " if type(row) in (int, float) else ""
+    return DataError(
+        f"row {at} (from 0) is {kind}{short(row)}. Each row must be a list of {count_of(n, 'value')}: "
+        '{"rows": [[...], ...]}.'
+    )
 
 
 def predict_body(model: ServedModel, body: Body, limits: ServeLimits) -> tuple[Predictions, bool]:
@@ -203,10 +229,13 @@ def predict_body(model: ServedModel, body: Body, limits: ServeLimits) -> tuple[P
         if len(parts) > 1:
             raise DataError(f"the request has {len(parts)} files, and {parts[0].name!r} is a table. Send one table.")
         return predict_csv(model, parts[0].content, parts[0].name, body.query, limits)
-    if kind in TABLE_TYPES:
-        return predict_csv(model, body.content, TABLE, body.query, limits)
-    if kind.startswith("image/"):
-        return predict_images_of(model, [UploadedFile(IMAGE, body.content)], body.query, limits), False
+    try:
+        if kind in TABLE_TYPES:
+            return predict_csv(model, body.content, TABLE, body.query, limits)
+        if kind.startswith("image/"):
+            return predict_images_of(model, [UploadedFile(IMAGE, body.content)], body.query, limits), False
+    except DataError as error:
+        raise DataError(WITHOUT_FILE.sub(r"\1 ", str(error))) from error
     raise RequestError(415, f"the Content-Type is {body.header[:100]!r}. {EXPECTED}.")
 
 
@@ -294,7 +323,18 @@ def predict_images_of(
         for part in parts:
             yield part.name, part.content
 
-    return predict_images(model.classifier, files(), options, limits.max_pixels, budget, model.loaded.image_fit)
+    try:
+        found = predict_images(model.classifier, files(), options, limits.max_pixels, budget, model.loaded.image_fit)
+    except DataError as error:
+        raise DataError(_with_option(str(error), limits)) from error
+    return replace(found, unreadable=tuple(_with_option(text, limits) for text in found.unreadable))
+
+
+def _with_option(message: str, limits: ServeLimits) -> str:
+    """Return a message about an image with too many pixels with the option of the server."""
+    limit = f"more than {limits.max_pixels:,}."
+    advice = "Send a smaller image, or start the server with a larger --max-pixels."
+    return message.replace(f"{limit} Give a smaller image.", f"{limit} {advice}")
 
 
 def _check_count(n: int, noun: str, limits: ServeLimits) -> None:

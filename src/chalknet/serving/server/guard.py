@@ -17,7 +17,7 @@ from typing import Any
 
 from chalknet.errors import ChalknetError
 from chalknet.formatting import printable
-from chalknet.serving.server.access import Access
+from chalknet.serving.server.access import Access, host_name
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -50,6 +50,7 @@ class Limits:
         linger_seconds: time for which the rest of a refused body is read and discarded.
         stop_seconds: time that requests have to finish after the server was told to stop.
         connections: connections at a time.
+        too_large: what a client with a larger body is told; "" for the size alone.
     """
 
     body_bytes: int = 64 * 2**20
@@ -61,6 +62,12 @@ class Limits:
     linger_seconds: float = 5.0
     stop_seconds: float = 10.0
     connections: int = 512
+    too_large: str = ""
+
+    @property
+    def too_large_message(self) -> str:
+        """What a client with a larger body is told."""
+        return self.too_large or f"the body is larger than {self.body_bytes:,} bytes. Send less at a time."
 
 
 class RequestError(ChalknetError):
@@ -190,11 +197,13 @@ class Guard:
         return headers
 
     def _check_host(self, host: bytes) -> None:
-        if not self.access.accepts_host(host.decode("latin-1")):
+        text = host.decode("latin-1")
+        if not self.access.accepts_host(text):
+            name = host_name(text) or text
             raise RequestError(
                 421,
-                f"the Host header names {host.decode('latin-1')[:100]!r}, which is not a name of this server. If it is "
-                "one, start the server with this name among allow_hosts (--allow-host).",
+                f"the Host header names {name[:100]!r}, which is not a name of this server. If it is one, start the "
+                f"server with --allow-host {printable(name)[:100]}.",
             )
         if len(self._known_hosts) < 64:
             self._known_hosts.add(host)
@@ -207,10 +216,10 @@ class Guard:
         scope["is_authorized"] = is_authorized
         path = scope["path"]
         if not is_authorized and path not in self._open_paths and not path.startswith(self._open_prefixes):
+            has_token = headers.get(b"authorization", b"").lower().startswith(b"bearer ")
+            message = "the token is not the one of this server." if has_token else "a token is needed."
             raise RequestError(
-                401,
-                "a token is needed. Send the header Authorization: Bearer TOKEN.",
-                [(b"www-authenticate", b"Bearer")],
+                401, f"{message} Send the header Authorization: Bearer TOKEN.", [(b"www-authenticate", b"Bearer")]
             )
 
     def _cors_headers(self, headers: dict[bytes, bytes]) -> list[tuple[bytes, bytes]]:
@@ -366,4 +375,4 @@ def page_headers(policy: str) -> list[tuple[bytes, bytes]]:
 
 
 def _too_large(limits: Limits) -> RequestError:
-    return RequestError(413, f"the body is larger than {limits.body_bytes:,} bytes. Send less at a time.")
+    return RequestError(413, limits.too_large_message)

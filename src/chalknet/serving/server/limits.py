@@ -45,5 +45,11 @@ class ServeLimits:
     def of_requests(self) -> Limits:
         """The limits that do not depend on models."""
         return Limits(
-            body_bytes=int(self.max_body * MIB), connections=self.max_connections, stop_seconds=self.stop_seconds
+            body_bytes=int(self.max_body * MIB),
+            connections=self.max_connections,
+            stop_seconds=self.stop_seconds,
+            too_large=(
+                f"the body is larger than {self.max_body:g} MiB (JSON: {min(self.max_json, self.max_body):g} MiB). "
+                "Send fewer rows or images at a time, or start the server with a larger --max-body."
+            ),
         )

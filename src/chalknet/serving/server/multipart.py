@@ -38,7 +38,7 @@ def read_parts(content: bytes, content_type: str, max_parts: int) -> list[Upload
         max_parts: the largest number of files.
 
     Raises:
-        RequestError: the body is damaged, has other fields than files, or none (422); or too many (413).
+        RequestError: the body is damaged, has other fields than files, or none (400); or too many (413).
     """
     from python_multipart.exceptions import FormParserError
     from python_multipart.multipart import MultipartParser, parse_options_header
@@ -46,18 +46,18 @@ def read_parts(content: bytes, content_type: str, max_parts: int) -> list[Upload
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # the answer says what is wrong
     boundary = parse_options_header(content_type.encode("latin-1", "replace"))[1].get(b"boundary")
     if not boundary:
-        raise RequestError(422, "the Content-Type multipart/form-data has no boundary.")
+        raise RequestError(400, "the Content-Type multipart/form-data has no boundary.")
     collector = _Collector(content, max_parts)
     try:
         parser = MultipartParser(boundary, collector.callbacks())
         parser.write(content)
         parser.finalize()
     except (FormParserError, ValueError) as error:
-        raise RequestError(422, f"the multipart body is damaged ({printable(str(error))[:200]}).") from None
+        raise RequestError(400, f"the multipart body is damaged ({printable(str(error))[:200]}).") from None
     if not collector.has_ended:
-        raise RequestError(422, "the multipart body is cut off before its end.")
+        raise RequestError(400, "the multipart body is cut off before its end.")
     if not collector.parts:
-        raise RequestError(422, f"the request has no file. Send files in the field {FIELD}.")
+        raise RequestError(400, f"the request has no file. Send files in the field {FIELD}.")
     return collector.parts
 
 
@@ -105,7 +105,7 @@ class _Collector:
     def _count(self, n_bytes: int) -> None:
         self._head_bytes += n_bytes
         if self._head_bytes > MAX_HEAD_BYTES:
-            raise RequestError(422, f"the headers of a part have more than {MAX_HEAD_BYTES:,} bytes.")
+            raise RequestError(400, f"the headers of a part have more than {MAX_HEAD_BYTES:,} bytes.")
 
     def _end_part(self) -> None:
         from python_multipart.multipart import parse_options_header
@@ -113,11 +113,15 @@ class _Collector:
         options = parse_options_header(self._headers.get(b"content-disposition", b""))[1]
         name = options.get(b"name", b"").decode("utf-8", "replace")
         if name != FIELD:
-            raise RequestError(422, f"the request has a field {name[:60]!r}. Send files in the field {FIELD}.")
+            raise RequestError(400, f"the request has a field {name[:60]!r}. Send files in the field {FIELD}.")
         if b"filename" not in options:
-            raise RequestError(422, f"field {FIELD} holds a value and no file. In curl: -F {FIELD}=@letter.png")
+            raise RequestError(400, f"field {FIELD} holds a value and no file. In curl: -F {FIELD}=@letter.png")
         if len(self.parts) == self._max_parts:
-            raise RequestError(413, f"a request may have at most {count_of(self._max_parts, 'file')}. Send fewer.")
+            raise RequestError(
+                413,
+                f"a request may have at most {count_of(self._max_parts, 'file')}. Send fewer, or start the server "
+                "with a larger --max-rows.",
+            )
         file_name = printable(options[b"filename"].decode("utf-8", "replace"))[:MAX_FILE_NAME]
         media_type = self._headers.get(b"content-type", b"").split(b";")[0].strip().lower().decode("latin-1")
         self.parts.append(UploadedFile(file_name or f"file {len(self.parts) + 1}", b"".join(self._data), media_type))

@@ -11,13 +11,14 @@ from typing import Any
 
 from chalknet.artifacts.run_folder import CONFIG_FILE, MODEL_FILE
 from chalknet.data.tables.columns import CATEGORY
-from chalknet.errors import ChalknetError, ConfigError
-from chalknet.formatting import printable, quoted
+from chalknet.errors import ChalknetError, ConfigError, ModelFileError
+from chalknet.formatting import listed, printable
 from chalknet.network.model import Classifier, Ensemble
 from chalknet.serving.loaded_model import LoadedModel, resolve_model
 from chalknet.serving.rowwise import RowwiseModel
 
 MAX_NAME = 100
+GIVE_MODEL = "Give a run folder or a model.safetensors file."
 MAX_LISTED_CATEGORIES = 100
 
 Stamp = tuple[int, ...]  # of a file: when it was written, its size and its number on the disk
@@ -83,8 +84,8 @@ class ModelEntry:
         except (ChalknetError, OSError, MemoryError) as error:
             text = str(error)
             for part in (str(self._file), str(self.path)):
-                text = text.replace(part, "the file")
-            self.error = printable(text)
+                text = text.replace(part, Path(part).name)
+            self.error = printable(text) if self._stamp() else "The file was deleted or moved."
             return
         self.error, self.n_loads = "", self.n_loads + 1
 
@@ -104,8 +105,12 @@ class ModelEntry:
         """Load the file through a copy, because one that is overwritten while it is mapped ends the process."""
         with tempfile.TemporaryDirectory(prefix="chalknet-serve-") as folder:
             copy = Path(folder) / MODEL_FILE
+            if not self.path.exists():
+                raise ModelFileError(f"{self.path}: no such model file. {GIVE_MODEL}")
             if not self._file.is_file():
                 resolve_model(self.path)  # raises an error that says what is there
+            if self.path == self._file and not is_safetensors(self._file):
+                raise ModelFileError(f"{self.path} is not a chalknet model. {GIVE_MODEL}")
             shutil.copyfile(self._file, copy)
             is_run = self.path.is_dir()
             if is_run and (self.path / CONFIG_FILE).is_file():
@@ -142,8 +147,9 @@ class Registry:
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             paths = [str(path) for name, path in named if name == twice]
+            which = f"{'Both' if len(paths) == 2 else 'All of'} {listed(list(map(repr, paths)))}"
             raise ConfigError(
-                f"{quoted(paths)} would all be called {twice!r}. Give them names of their own: NAME=PATH, such as "
+                f"{which} would be called {twice!r}. Give them names of their own: NAME=PATH, such as "
                 f"{twice}-2={paths[1]}."
             )
         self.entries = {name: ModelEntry(name, path) for name, path in named}
@@ -181,6 +187,12 @@ def _name_of(path: Path) -> str:
     if path.is_dir():
         return resolved.name
     return resolved.parent.name if path.name == MODEL_FILE else path.stem
+
+
+def is_safetensors(path: Path) -> bool:
+    """Return whether a file begins as a safetensors file does, or has the name of one: that may be damaged."""
+    with path.open("rb") as file:
+        return path.suffix == ".safetensors" or file.read(9)[8:] == b"{"
 
 
 def model_facts(name: str, model: Classifier) -> dict[str, Any]:

@@ -116,11 +116,17 @@ class Server:
         before = signal.getsignal(hang_up) if hang_up is not None and is_main else signal.SIG_IGN
         if hang_up is not None and before not in (signal.SIG_IGN, signal.SIG_DFL):
             signal.signal(hang_up, self._server.handle_exit)
+        # A shell ignores Ctrl-C in a command with "&". A server that stops because of this signal still says so.
+        ignores = is_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        if ignores:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             with asyncio.Runner(loop_factory=self._server.config.get_loop_factory()) as runner:
                 runner.run(self._serve(on_start))
         finally:
             self._socket.close()
+            if ignores:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
             if hang_up is not None and before not in (signal.SIG_IGN, signal.SIG_DFL):
                 signal.signal(hang_up, before)
 
