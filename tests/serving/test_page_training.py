@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from itertools import pairwise
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 import numpy as np
 import pytest
@@ -247,7 +247,7 @@ def test_the_same_seed_gives_the_same_curves(opened):
     page = opened(samples=small(batch=50))
     trained(page, 10)
     first = history(page)
-    page.get_by_role("button", name="Start again").click()
+    page.get_by_role("button", name="Restart from epoch 0").click()
     page.wait_for_selector(".train-tab[data-epoch='0']")
     trained(page, 10)
     assert history(page) == first
@@ -279,13 +279,13 @@ def test_buttons_make_one_update_one_epoch_and_pause(opened):
 
 def test_numbers_of_the_last_update_add_up(opened):
     page = opened(samples=small())
-    page.get_by_label("Hidden unit", exact=True).fill("99")  # the nearest that there is: 12
+    page.get_by_label("Hidden unit, 0 to 11").fill("99")  # the nearest that there is: 11
     page.keyboard.press("Tab")
-    assert page.get_by_label("Hidden unit", exact=True).input_value() == "12"
-    page.get_by_label("Hidden unit", exact=True).fill("")  # no number changes nothing
+    assert page.get_by_label("Hidden unit, 0 to 11").input_value() == "11"
+    page.get_by_label("Hidden unit, 0 to 11").fill("")  # no number changes nothing
     page.keyboard.press("Tab")
-    assert page.get_by_label("Hidden unit", exact=True).input_value() == "12"
-    page.get_by_label("Hidden unit", exact=True).fill("3")
+    assert page.get_by_label("Hidden unit, 0 to 11").input_value() == "11"
+    page.get_by_label("Hidden unit, 0 to 11").fill("2")
     page.keyboard.press("Tab")
     page.get_by_role("button", name="One update").click()
     page.get_by_text("Epoch 1. 1 update.").wait_for()
@@ -295,8 +295,8 @@ def test_numbers_of_the_last_update_add_up(opened):
     assert after["weight"] == pytest.approx(before["weight"] - after["velocity"], abs=1e-7)
     assert after["bias"] == pytest.approx(before["bias"] - 1e-3 * after["biasGradient"], abs=1e-7)
     weights = page.evaluate("[...chalk.app.shown.tab.trainer.snapshot.parameters[0].weight]")
-    assert after["weight"] == weights[2 * 30 + 17]  # unit 3, and the input in row 4, column 3 of 6 x 5
-    assert page.get_by_text("Input 18 is the pixel in row 4, column 3.").is_visible()
+    assert after["weight"] == weights[2 * 30 + 17]  # unit 2, and the input in row 3, column 2 of 6 x 5, counted from 0
+    assert page.get_by_text("Input 17 is the pixel in row 3, column 2.").is_visible()
 
 
 def test_an_image_of_weights_chooses_the_weight_to_follow(opened):
@@ -304,7 +304,7 @@ def test_an_image_of_weights_chooses_the_weight_to_follow(opened):
     image = page.locator("canvas.weights").first
     box = image.bounding_box()  # 6 x 5 pixels and a frame
     image.tap(position={"x": box["width"] * 1.5 / 7, "y": box["height"] * 6.5 / 8})
-    assert page.get_by_label("Input", exact=True).input_value() == "26"  # row 6, column 1
+    assert page.get_by_label("Input, 0 to 29").input_value() == "25"  # row 5, column 0
 
 
 def test_divergence_is_told_with_what_to_do(opened):
@@ -313,8 +313,9 @@ def test_divergence_is_told_with_what_to_do(opened):
     page.wait_for_selector(".train-tab[data-state=diverged]")
     told = page.get_by_role("alert").inner_text()
     assert "stopped being a finite number" in told
-    assert "Choose a lower learning rate than 10 or a lower momentum than 0.99" in told
-    page.get_by_role("button", name="Start again", exact=True).click()
+    assert "Early stopping keeps" not in page.locator(".train-results").inner_text()
+    assert "Choose a learning rate below 10 or a momentum below 0.99" in told
+    page.get_by_role("button", name="Restart from epoch 0", exact=True).click()
     page.wait_for_selector(".train-tab[data-state=paused]")
     assert page.get_by_role("alert").count() == 0
 
@@ -346,6 +347,8 @@ def test_a_link_to_an_epoch_can_be_paused_on_its_way(open_page, page_file):
     state = {"samples": small(hidden=128, batch=5), "at": 90_000}
     page = open_page(page_file.as_uri() + f"#tab=train&train={quote(json.dumps(state))}")
     page.wait_for_selector(".train-tab[data-state=training]")
+    assert page.get_by_text("Training again up to epoch 90000, as the link asks.").is_visible()
+    page.get_by_text("Lowest validation loss so far").wait_for()
     page.get_by_role("button", name="Pause", exact=True).click()
     page.get_by_text("Paused after epoch").or_(page.get_by_text("Ready to train.")).wait_for()
 
@@ -477,7 +480,39 @@ def test_a_file_is_opened_trained_on_and_named_in_the_link(opened, open_page):
     page.wait_for_selector(".train-tab[data-epoch='1']")
     page.wait_for_url(lambda address: "my.csv" in address)
     other = open_page(page.evaluate("location.href"))
-    other.get_by_text("my.csv: this address was made with that file").wait_for()
+    other.get_by_text("This link needs the file my.csv. Open it, and the page trains up to epoch 1.").wait_for()
+    assert other.get_by_role("button", name="Train", exact=True).is_hidden()
+    assert other.get_by_text("random points are for training").is_hidden()
+    assert json.loads(parse_qs(other.evaluate("location.hash.slice(1)"))["train"][0])["at"] == 1
+    other.locator("input[type=file]").set_input_files({"name": "my.csv", "mimeType": "text/csv", "buffer": rows})
+    other.wait_for_selector(".train-tab[data-state=paused][data-epoch='1']")
+    assert history(other) == history(page)
+
+
+def test_a_link_with_a_file_can_be_used_with_other_points(open_page, page_file):
+    state = {"mode": "plane", "file": "my.csv", "at": 5}
+    page = open_page(page_file.as_uri() + f"#tab=train&train={quote(json.dumps(state))}")
+    page.get_by_role("button", name="Use other points").click()
+    page.wait_for_selector(".train-tab[data-state=paused][data-epoch='0']")
+    page.wait_for_url(lambda address: "my.csv" not in address)
+
+
+def test_weights_have_not_changed_before_the_first_update(opened):
+    page = opened(samples=small())
+    assert page.get_by_text("No weight has changed yet.").is_visible()
+    colors = """() => {
+      const context = document.querySelector("canvas.weights").getContext("2d");
+      return new Set(new Uint32Array(context.getImageData(1, 1, 5, 6).data.buffer)).size;
+    }"""
+    assert page.evaluate(colors) == 1
+    page.get_by_role("button", name="One epoch").click()
+    page.wait_for_selector(".train-tab[data-epoch='1']")
+    assert page.get_by_text("the largest change of a weight").is_visible()
+
+
+def test_test_samples_that_validate_are_told(opened):
+    page = opened(samples=small())
+    assert page.get_by_text("Do not report their accuracy as a test result.").is_visible()
 
 
 def test_a_dropped_file_that_is_no_table_is_refused(opened):

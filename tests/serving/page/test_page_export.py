@@ -46,9 +46,7 @@ def test_a_run_gives_a_page_with_samples_and_accuracy(run, tmp_path, capsys):
     assert main(["export", str(run), "--html", str(path), "--title", "Letters <A> to J"]) == 0
     out = capsys.readouterr().out
     assert f"written to {path}: network 784-16-10, {path.stat().st_size:,} bytes" in out
-    assert re.search(
-        r"Accuracy on 1,873 test samples: \d\d\.\d\d.%\. The weights in this page are rounded", out
-    )
+    assert re.search(r"Accuracy on 1,873 test samples: \d\d\.\d\d.%\. The weights in this page are rounded", out)
     page = path.read_text(encoding="utf-8")
     assert "<title>Letters &lt;A&gt; to J</title>" in page
     assert '"n_train":1500,"n_held_out":500' in described(path.read_bytes())

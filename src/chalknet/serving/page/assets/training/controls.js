@@ -79,8 +79,12 @@ chalk.wholeNumber = (label, { min, max }, value, onchange) => {
     field.show(Math.min(max, Math.max(min, chosen)));
     onchange(shown);
   });
-  const field = chalk.element("label", { class: "field" }, chalk.element("span", {}, label), input);
+  const name = chalk.element("span", {}, label);
+  const field = chalk.element("label", { class: "field" }, name, input);
   field.show = (one) => (input.value = shown = one);
-  field.limit = (most) => (input.max = max = most);
+  field.limit = (most) => {
+    input.max = max = most;
+    name.textContent = `${label}, ${min} to ${most.toLocaleString("en-US")}`;
+  };
   return field;
 };

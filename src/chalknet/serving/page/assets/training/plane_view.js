@@ -47,7 +47,7 @@ chalk.PlaneView = class {
     this.field = chalk.element("canvas", { width: chalk.FIELD_POINTS, height: chalk.FIELD_POINTS });
     this.showsLines = true;
     this.legend = chalk.element("ul", { class: "classes" });
-    this.linesBox = chalk.checkBox("Show a line for each unit of the first hidden layer, where its h = 0", true, onlines);
+    this.linesBox = chalk.checkBox("Show the line h = 0 of each unit in the first hidden layer", true, onlines);
     this.maps = chalk.element("div", { class: "maps" });
     this.element = chalk.element("div", {}, this.canvas, this.legend, this.linesBox);
   }

@@ -3,7 +3,7 @@ chalk.SettingsPanel = class {
   constructor(tab) {
     this.tab = tab;
     this.sliders = chalk.element("div", { class: "sliders" });
-    this.pointSliders = chalk.element("div", { class: "sliders" });
+    this.pointSliders = chalk.element("div", { class: "sliders needs-data" });
     this.fileText = chalk.element("p", { class: "soft" });
     this.fileError = chalk.element("p", { class: "train-warning", role: "alert", hidden: true });
     this.points = chalk.element(
@@ -15,7 +15,7 @@ chalk.SettingsPanel = class {
       this.fileText,
       this.fileError,
     );
-    const box = chalk.element("section", { class: "box" }, chalk.element("h3", {}, "Settings"), this.sliders);
+    const box = chalk.element("section", { class: "box needs-data" }, chalk.element("h3", {}, "Settings"), this.sliders);
     this.element = chalk.element("div", { class: "train-settings" }, this.points, box);
   }
 
@@ -50,8 +50,7 @@ chalk.SettingsPanel = class {
 
   note() {
     const text =
-      "The seed draws the initial weights and the batches. A change of a setting starts the training again from the " +
-      "seed. Speed and pause can be changed while the network trains.";
+      "The seed determines the initial weights and the batches. Changing a setting restarts the training. Speed and pause can be changed while the network trains.";
     return chalk.element("p", { class: "soft" }, text);
   }
 
@@ -136,12 +135,6 @@ chalk.SettingsPanel = class {
     this.fileError.hidden = false;
     this.fileError.textContent = `${name}: ${text}`;
     this.fileError.scrollIntoView({ block: "nearest" });
-  }
-
-  /** Say that an address was made with a file. */
-  showMissingFile(name) {
-    const text = "this address was made with that file, which is not a part of the address. Open the file to train with it.";
-    this.showFileError(name, text);
   }
 };
 

@@ -8,6 +8,7 @@ chalk.TrainTab = class {
     this.run = 0;
     this.followed = { samples: null, plane: { layer: 0, unit: 0, input: 0 } };
     this.file = null; // the points of a file of the user
+    this.missing = null; // { name, at } of a file that the address needs, until it is opened
     const inPage = Boolean(chalk.trainInPage); // set by measurements that compare both places
     this.runner = chalk.startTrainingRunner((message) => this.receive(message), { inPage });
     this.build();
@@ -59,6 +60,7 @@ chalk.TrainTab = class {
     this.snapshot = null;
     this.history = { trainLoss: [], trainAccuracy: [], validLoss: [], validAccuracy: [] };
     this.isWaiting = true;
+    this.replaysTo = 0; // the epoch of a link, while the page trains again up to it
     this.wantsToPlay = target > 0;
     this.target = target;
     const widths = second > 0 ? [hidden, second] : [hidden];
@@ -78,6 +80,7 @@ chalk.TrainTab = class {
   sendPlay(until) {
     this.target = until;
     this.wantsToPlay = true;
+    this.replaysTo = 0;
     this.rateFrom = this.epochsPerSecond = null;
     this.runner.send({ type: "play", until, speed: this.chosen.speed });
     this.ask();
@@ -162,7 +165,7 @@ chalk.TrainTab = class {
   }
 
   redraw() {
-    if (this.snapshot && !this.container.hidden) this.view.draw(this.snapshot);
+    if (this.snapshot && !this.container.hidden && !this.missing) this.view.draw(this.snapshot);
   }
 
   /** Change settings of the current mode. Those that change the result start the training again. */
@@ -194,6 +197,7 @@ chalk.TrainTab = class {
   /** Change settings that hold in both modes. */
   changeShared(settings) {
     Object.assign(this.settings, settings);
+    if ("mode" in settings) this.missing = null;
     if ("mode" in settings) this.useData();
     else if ("seed" in settings) this.restart();
     this.view.showSettings();
@@ -220,13 +224,32 @@ chalk.TrainTab = class {
       return;
     }
     this.settings.mode = "plane";
+    const at = this.missing?.name === file.name ? this.missing.at : 0;
+    this.missing = null;
     this.useData();
+    if (at) this.replay(at);
+  }
+
+  /** Train on other points than those of the file that the address needs. */
+  useOtherPoints() {
+    this.missing = null;
+    this.useData();
+    this.app.saveAddress();
+  }
+
+  /** Train again up to the epoch of a link. */
+  replay(at) {
+    this.runner.send({ type: "play", until: at, speed: 0 });
+    Object.assign(this, { target: at, wantsToPlay: true, replaysTo: at });
+    this.ask();
+    this.view.showState();
   }
 
   state() {
     const state = chalk.changedSettings(chalk.trainDefaults, this.settings);
     if (this.snapshot?.epoch > 0 && !this.wantsToPlay && !this.snapshot.diverged) state.at = this.snapshot.epoch;
     if (this.isPlane && this.file) state.file = this.file.fileName;
+    if (this.missing) Object.assign(state, { file: this.missing.name }, this.missing.at && { at: this.missing.at });
     return state;
   }
 
@@ -236,14 +259,10 @@ chalk.TrainTab = class {
     this.settings.plane.hidden = Math.min(this.settings.plane.hidden, 32);
     this.file = null;
     this.wantsToPlay = false;
+    const at = Number.isInteger(state?.at) && state.at > 0 && state.at <= 100_000 ? state.at : 0;
+    this.missing = typeof state?.file === "string" && this.isPlane ? { name: state.file, at } : null;
     this.useData();
-    if (typeof state?.file === "string" && this.isPlane) this.view.panel.showMissingFile(state.file);
-    else if (Number.isInteger(state?.at) && state.at > 0 && state.at <= 100_000) {
-      this.runner.send({ type: "play", until: state.at, speed: 0 });
-      Object.assign(this, { target: state.at, wantsToPlay: true });
-      this.ask();
-      this.view.showState();
-    }
+    if (at && !this.missing) this.replay(at);
   }
 };
 

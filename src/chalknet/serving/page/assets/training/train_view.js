@@ -16,9 +16,9 @@ chalk.TrainView = class {
       "div",
       { class: "train-tab" },
       box("train-control", chalk.element("h2", {}, "Train a network"), ...this.controls()),
-      chalk.element("div", { class: "train-results" }, box("train-picture", ...this.picture()), curves, this.mapsBox),
+      chalk.element("div", { class: "train-results needs-data" }, box("train-picture", ...this.picture()), curves, this.mapsBox),
       this.panel.element,
-      box("train-rule", title("The update rule"), this.rule.element),
+      box("train-rule needs-data", title("The update rule"), this.rule.element),
     );
     this.acceptDrops();
   }
@@ -31,13 +31,14 @@ chalk.TrainView = class {
     this.playButton = chalk.button("Train", () => tab.toggle(), { class: "main" });
     this.updateButton = chalk.button("One update", () => tab.step("update"));
     this.epochButton = chalk.button("One epoch", () => tab.step("epoch"));
-    const restart = chalk.button("Start again", () => tab.restart());
+    const restart = chalk.button("Restart from epoch 0", () => tab.restart());
     this.status = chalk.element("p", { role: "status" });
-    this.live = chalk.element("p", { class: "soft train-numbers" });
+    this.live = chalk.element("p", { class: "soft train-numbers needs-data" });
+    this.otherPoints = chalk.button("Use other points", () => tab.useOtherPoints());
     this.warning = chalk.element("p", { class: "train-warning", role: "alert", hidden: true });
-    this.split = chalk.element("p", { class: "soft" });
-    const buttons = chalk.element("div", { class: "row" }, this.playButton, this.updateButton, this.epochButton, restart);
-    return [this.mode, buttons, this.status, this.live, this.warning, this.split];
+    this.split = chalk.element("p", { class: "soft needs-data" });
+    const buttons = chalk.element("div", { class: "row needs-data" }, this.playButton, this.updateButton, this.epochButton, restart);
+    return [this.mode, buttons, this.status, this.otherPoints, this.live, this.warning, this.split];
   }
 
   picture() {
@@ -76,7 +77,7 @@ chalk.TrainView = class {
     this.pictureTitle.textContent = isPlane ? "The plane" : "Weights of the hidden units";
     this.pictureHint.textContent = isPlane
       ? "Each color is a class. A stronger color means a higher probability."
-      : "Each image has the weights of one hidden unit, in the place of the inputs that they multiply. " +
+      : "Each image shows the weights of one hidden unit. Each weight is drawn at the pixel that it multiplies. " +
         "Choose a weight to follow its updates below.";
     this.split.textContent = this.splitText();
     const batchSize = Math.min(used.batchSize || Infinity, samples.train.length);
@@ -89,30 +90,40 @@ chalk.TrainView = class {
   splitText() {
     const { samples, isPlane } = this.tab;
     const [train, valid] = [samples.train, samples.valid].map((part) => part.length.toLocaleString("en-US"));
-    return isPlane
-      ? `${train} random points are for training, and ${valid} for validation.`
-      : `${train} samples are for training, and ${valid} others for validation.`;
+    if (isPlane) return `${train} random points are for training, and ${valid} for validation.`;
+    const isTest = this.tab.app.samples.held_out === "test";
+    const hint =
+      " This page uses test samples of the run as validation samples. Do not report their accuracy as a test result.";
+    return `${train} samples are for training, and ${valid} others for validation.${isTest ? hint : ""}`;
   }
 
   /** Show whether the network is training, and what the buttons do. */
   showState() {
-    const { snapshot, wantsToPlay } = this.tab;
+    const { snapshot, wantsToPlay, replaysTo, missing } = this.tab;
+    this.element.toggleAttribute("data-missing", Boolean(missing));
+    this.otherPoints.hidden = !missing;
     const hasDiverged = Boolean(snapshot?.diverged);
     const state = wantsToPlay ? "training" : hasDiverged ? "diverged" : "paused";
     this.element.dataset.state = state;
     this.playButton.textContent = this.playText(state);
     this.updateButton.disabled = this.epochButton.disabled = state !== "paused";
     const paused = snapshot?.epoch > 0 ? `Paused after epoch ${snapshot.epoch}.` : "Ready to train.";
-    const text = { training: "Training.", diverged: "Stopped.", paused }[state];
+    const training = replaysTo ? `Training again up to epoch ${replaysTo}, as the link asks.` : "Training.";
+    const text = missing ? this.missingText(missing) : { training, diverged: "Stopped.", paused }[state];
     if (this.status.textContent !== text) this.status.textContent = text;
     this.warn();
+  }
+
+  missingText({ name, at }) {
+    const then = at ? `the page trains up to epoch ${at}` : "the page can train with it";
+    return `This link needs the file ${name}. Open it, and ${then}.`;
   }
 
   playText(state) {
     const epoch = this.tab.snapshot?.epoch ?? 0;
     const { epochs } = this.tab.chosen;
     if (state === "training") return "Pause";
-    if (state === "diverged") return "Start again and train";
+    if (state === "diverged") return "Restart and train";
     if (epoch === 0) return "Train";
     return epoch < epochs ? "Continue" : `Train ${chalk.plural(epochs, "more epoch")}`;
   }
@@ -144,19 +155,19 @@ chalk.TrainView = class {
 
   advice() {
     const { learningRate, momentum } = this.tab.used;
-    const or = momentum > 0 ? ` or a lower momentum than ${momentum}` : "";
-    return `Choose a lower learning rate than ${chalk.plainNumber(learningRate)}${or}, and train again.`;
+    const or = momentum > 0 ? ` or a momentum below ${momentum}` : "";
+    return `Choose a learning rate below ${chalk.plainNumber(learningRate)}${or}, and train again.`;
   }
 
   /** Show which weight is followed. */
   showFollowed() {
     const { used, samples, following } = this.tab;
     const [height, width] = samples.shape ?? [1, 0];
-    const [row, column] = [Math.floor(following.input / width) + 1, (following.input % width) + 1];
+    const [row, column] = [Math.floor(following.input / width), following.input % width];
     const place =
       height > 1
-        ? `Input ${following.input + 1} is the pixel in row ${row}, column ${column}.`
-        : `The weight leads from input ${following.input + 1} to hidden unit ${following.unit + 1}.`;
+        ? `Input ${following.input} is the pixel in row ${row}, column ${column}. Rows and columns are counted from 0.`
+        : `The weight leads from input ${following.input} to hidden unit ${following.unit}.`;
     this.rule.showFollowed(following, used.hidden[0], samples.nInputs, place);
   }
 
@@ -168,7 +179,7 @@ chalk.TrainView = class {
   /** Draw a snapshot. */
   draw(snapshot) {
     const { tab } = this;
-    const { epoch, updates, bestEpoch } = snapshot;
+    const { epoch, bestEpoch } = snapshot;
     this.curves.draw(tab.history, Math.max(tab.chosen.epochs, tab.target, epoch), bestEpoch);
     const now = performance.now();
     if (!tab.wantsToPlay || now - (this.toldAt ?? 0) > chalk.TEXT_MILLISECONDS) {
@@ -177,7 +188,7 @@ chalk.TrainView = class {
     }
     if (tab.isPlane) this.plane.show(snapshot);
     else {
-      const initial = tab.settings.images === "change" && updates > 0 ? tab.initialWeight : null;
+      const initial = tab.settings.images === "change" ? tab.initialWeight : null;
       this.images.draw(snapshot.parameters[0].weight, initial, tab.samples.shape, tab.following);
     }
     this.element.dataset.epoch = epoch;
@@ -188,13 +199,20 @@ chalk.TrainView = class {
     const { bestEpoch, trace } = snapshot;
     this.live.textContent = this.progress(snapshot);
     this.curves.tell();
-    const best = this.tab.history.validLoss[bestEpoch - 1];
-    this.stopping.textContent = bestEpoch
-      ? `Stopping point: the validation loss is lowest at epoch ${bestEpoch}, with ${chalk.number(best)} nats. ` +
-        "Early stopping keeps the network of this epoch."
-      : "The stopping point is the epoch with the lowest validation loss.";
     this.rule.showTrace(trace);
     this.warn();
+    this.stopping.textContent = this.stoppingText(bestEpoch);
+  }
+
+  /** Return what is known about the stopping point; a training with too large steps has none worth naming. */
+  stoppingText(bestEpoch) {
+    if (!this.warning.hidden) return "";
+    if (!bestEpoch) return "The stopping point is the epoch with the lowest validation loss.";
+    const best = chalk.number(this.tab.history.validLoss[bestEpoch - 1]);
+    return this.tab.wantsToPlay
+      ? `Lowest validation loss so far: epoch ${bestEpoch}, ${best} nats.`
+      : `Stopping point: the validation loss is lowest at epoch ${bestEpoch}, with ${best} nats. ` +
+          "Early stopping keeps the network of this epoch.";
   }
 
   progress({ epoch, updates, updatesPerEpoch, batchesDone, kind }) {

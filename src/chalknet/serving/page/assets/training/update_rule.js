@@ -12,8 +12,8 @@ chalk.UpdateRule = class {
   constructor(onfollow) {
     this.rate = chalk.element("p", {});
     this.trace = chalk.element("div", {});
-    this.unit = chalk.wholeNumber("Hidden unit", { min: 1, max: 1 }, 1, (value) => onfollow({ unit: value - 1 }));
-    this.input = chalk.wholeNumber("Input", { min: 1, max: 1 }, 1, (value) => onfollow({ input: value - 1 }));
+    this.unit = chalk.wholeNumber("Hidden unit", { min: 0, max: 0 }, 0, (unit) => onfollow({ unit }));
+    this.input = chalk.wholeNumber("Input", { min: 0, max: 0 }, 0, (input) => onfollow({ input }));
     this.place = chalk.element("p", { class: "soft" });
     this.element = chalk.element("div", {},
       chalk.element("p", {}, "Gradients are summed over the batch and not averaged. Weights have momentum, and biases take " +
@@ -42,10 +42,10 @@ chalk.UpdateRule = class {
 
   /** Show which weight is followed, and how many units and inputs there are. */
   showFollowed({ unit, input }, nUnits, nInputs, place) {
-    this.unit.limit(nUnits);
-    this.input.limit(nInputs);
-    this.unit.show(unit + 1);
-    this.input.show(input + 1);
+    this.unit.limit(nUnits - 1);
+    this.input.limit(nInputs - 1);
+    this.unit.show(unit);
+    this.input.show(input);
     this.place.textContent = place;
   }
 

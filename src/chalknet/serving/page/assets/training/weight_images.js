@@ -46,7 +46,9 @@ chalk.WeightImages = class {
     context.putImageData(this.image, 0, 0);
     this.mark(followed);
     const range = `${chalk.number(-largest, 2)} to ${chalk.number(largest, 2)}`;
-    this.scale.textContent = `Colors: ${range}, the largest ${initial ? "change of a weight" : "weight"} of all units.`;
+    this.scale.textContent = drawn.some((one) => one !== 0)
+      ? `Colors: ${range}, the largest ${initial ? "change of a weight" : "weight"} of all units.`
+      : "No weight has changed yet.";
     this.canvas.setAttribute("aria-label", `The weights of ${nUnits} hidden units as images`);
   }
 
