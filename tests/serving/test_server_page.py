@@ -101,7 +101,7 @@ def test_a_folder_of_images_is_predicted(server, folder, open_page):
     assert [row[1] for row in rows[1:]] == expected.labels
     assert [row[2] for row in cells(page)] == expected.labels
     assert "bad.png: is no image" in page.inner_text(".upload-results")
-    assert "1 file was left out. The server reads images and CSV tables." in page.inner_text(".upload-results")
+    assert " was skipped: only images and CSV tables are read." in page.inner_text(".upload-results")
     assert page.locator("tbody img").count() == 4
     assert "--" not in page.inner_text(".upload-results .soft")  # notes name the options of the page
 
@@ -119,6 +119,21 @@ def test_a_dropped_table_is_predicted(server, folder, open_page):
     np.testing.assert_array_equal(
         np.array([row[3:] for row in downloaded(page)[1:]], float), row_model().predict_proba([[1.0, 2, 3], [-4, 5, 6]])
     )
+
+
+def test_a_table_is_read_with_the_chosen_options(server, open_page):
+    page = ready(open_page(str(server.base_url)))
+    page.select_option("select", "rows")
+    page.click("summary")
+    page.select_option("[name=delimiter]", ";")
+    area = page.locator(".upload-area").element_handle()
+    contents = [[f"{name}.csv", "text/csv", list(b"x;y;z\n1.5;2;3\n")] for name in "ab"]
+    page.evaluate(DROP, [area, contents])
+    page.wait_for_selector("table")
+    rows = downloaded(page)[1:]
+    assert [row[0] for row in rows] == ["a.csv[0]", "b.csv[0]"]
+    expected = row_model().predict_proba([[1.5, 2, 3]])[0]
+    np.testing.assert_array_equal(np.array([row[3:] for row in rows], float), [expected] * 2)
 
 
 def test_a_refused_table_shows_why(server, open_refused):
@@ -157,12 +172,17 @@ def test_the_page_asks_for_the_token(folder, open_refused):
         page.goto(f"{client.base_url}/docs")
         ready(page)
         page.wait_for_selector(".opblock")
+        assert "Authorize" in page.inner_text("#swagger-ui")
 
 
 def test_the_documentation_asks_nothing_outside(server, open_page):
     page = ready(open_page(f"{server.base_url}/docs"))
     page.wait_for_selector(".opblock-post")
-    assert "/v1/models/{name}/predict" in page.inner_text("#swagger-ui")
+    text = page.inner_text("#swagger-ui")
+    assert "/v1/models/{name}/predict" in text
+    assert "Models and predictions" in text
+    assert "Authorize" not in text  # this server needs no token
+    assert "OAS3" not in text
     page.click(".opblock-post button")
     page.wait_for_selector(".opblock-body")
 
@@ -236,3 +256,4 @@ def test_a_model_of_mixed_columns_has_fields_and_uploads(tmp_path, open_page):
         page = ready(open_page(str(client.base_url)))
         assert page.locator("[role=tab]").all_inner_texts()[:2] == ["Upload", "Predict"]
         assert "Model run reads rows of 1 value with the column color" in page.inner_text("main")
+        assert page.locator("[name=decimal], [name=missing]").count() == 2

@@ -326,6 +326,13 @@ def test_a_table_of_mixed_columns_has_the_predictions_of_predict(tmp_path):
         message = ask(client, "mixed", 422, files={"files": ("a.png", image_bytes(Image.new("L", (5, 6))))})
         assert "model mixed reads tables with the columns 'age', 'color', 'day'. Send CSV or JSON rows." in message
         assert "expected a list of 3 values" in ask(client, "mixed", 422, json={"rows": [[1, 2]]})
+        document = client.get("/openapi.json").json()
+        content = document["paths"]["/v1/models/{name}/predict"]["post"]["requestBody"]["content"]
+        examples = content["application/json"]["examples"].values()
+        assert [type(one["value"]["rows"][0]) for one in examples] == [list, dict]
+        for one in examples:
+            assert ask(client, "mixed", json=one["value"])["predictions"]
+        assert "security" not in document
 
 
 def test_facts_are_public_and_paths_are_not(client, folder):

@@ -19,7 +19,7 @@ from chalknet.cli.parameters import COUNT, FILE
     metavar="MODEL...",
     nargs=-1,
     required=True,
-    help="Model files or folders of runs. NAME=PATH gives a model another name than that of its folder or file.",
+    help="Model files or folders of runs. NAME=PATH names the model; the default is the name of the folder or file.",
 )
 @cloup.option_group(
     "Address",
@@ -27,7 +27,7 @@ from chalknet.cli.parameters import COUNT, FILE
         "--host",
         metavar="HOST",
         default="127.0.0.1",
-        help="Name or address to listen on. Another one than this machine's own needs a token.  [default: 127.0.0.1]",
+        help="Name or address to listen on. Any address other than 127.0.0.1 needs a token.  [default: 127.0.0.1]",
     ),
     cloup.option("--port", type=int, metavar="PORT", default=8000, help="Port; 0 for a free one.  [default: 8000]"),
 )
@@ -44,14 +44,14 @@ from chalknet.cli.parameters import COUNT, FILE
         "allow_hosts",
         metavar="NAME",
         multiple=True,
-        help="Further name of this server that requests may have in their Host header. Can be repeated.",
+        help="Additional host name to accept. Can be repeated.",
     ),
     cloup.option(
         "--cors-origin",
         "cors_origins",
         metavar="ORIGIN",
         multiple=True,
-        help="Origin whose web pages may ask, such as https://example.org. Can be repeated.  [default: none]",
+        help="Website whose pages may send requests, such as https://example.org. Can be repeated.  [default: none]",
     ),
 )
 @cloup.option_group(
@@ -61,7 +61,7 @@ from chalknet.cli.parameters import COUNT, FILE
     cloup.option(
         "--max-pixels", type=COUNT, metavar="N", default=2**25, help="Pixels of an image.  [default: 33554432]"
     ),
-    cloup.option("--max-seconds", type=COUNT, metavar="N", default=30, help="Time to its answer.  [default: 30]"),
+    cloup.option("--max-seconds", type=COUNT, metavar="N", default=30, help="Seconds until the answer.  [default: 30]"),
 )
 def serve(
     models: tuple[str, ...],

@@ -103,7 +103,8 @@ def create_app(registry: Registry, access: Access, limits: ServeLimits) -> Guard
     """
     from chalknet.serving.server.application import OPEN_PATHS, OPEN_PREFIXES, Application
 
-    return Guard(Application(registry, limits, interactive_page), access, limits.of_requests, OPEN_PATHS, OPEN_PREFIXES)
+    app = Application(registry, limits, interactive_page, access.token is not None)
+    return Guard(app, access, limits.of_requests, OPEN_PATHS, OPEN_PREFIXES)
 
 
 def interactive_page(model: ServedModel, base: str) -> bytes | None:

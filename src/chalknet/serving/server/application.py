@@ -64,6 +64,7 @@ class Application:
         limits: what a request may cost.
         make_page: returns the interactive page of a model, or None if it has none. Its second argument is the path
             from the page to the root of the server.
+        needs_token: whether requests must have a token; only the documentation of the addresses says so.
     """
 
     def __init__(
@@ -71,9 +72,10 @@ class Application:
         registry: Registry,
         limits: ServeLimits,
         make_page: PageMaker = lambda *_: None,
+        needs_token: bool = False,
     ) -> None:
         """Create the application; its threads start when the server does."""
-        self.registry, self.limits = registry, limits
+        self.registry, self.limits, self.needs_token = registry, limits, needs_token
         self._guard_limits = limits.of_requests
         self._web = WebFiles(make_page)
         self._n_threads = max(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
@@ -284,7 +286,7 @@ class Application:
     async def _openapi(self, scope: Scope) -> Answer:
         del scope
         models = [entry.model for entry in self.registry]
-        return 200, to_json(openapi_document(models, self.limits)), JSON, ()
+        return 200, to_json(openapi_document(models, self.limits, needs_token=self.needs_token)), JSON, ()
 
     async def _docs(self, scope: Scope) -> Answer:
         """Answer with the documentation, which asks for the token; the status says whether it was there."""

@@ -13,7 +13,7 @@ from chalknet.serving.server.registry import ServedModel
 from chalknet.version import __version__
 
 ERRORS = {
-    400: "The request is malformed.",
+    400: "The request is malformed, such as a body that is not JSON.",
     401: "A token is needed.",
     403: "Pages of this origin may not send data.",
     404: "There is no such model.",
@@ -22,11 +22,14 @@ ERRORS = {
     413: "The body is too large, or has too many rows or images.",
     415: "The Content-Type is not one that is read, or the body is compressed.",
     421: "The Host header is not a name of this server.",
-    422: "The samples do not fit the model, or an option is invalid.",
+    422: "The samples do not fit the model, no image can be read, or an option is invalid.",
     503: "Too many requests wait. Ask again after the seconds of Retry-After.",
     504: "The prediction took too long.",
 }
 GENERAL_ERRORS = (400, 401, 405, 421)
+MAX_EXAMPLES = 20  # models with examples
+MAX_EXAMPLE_VALUES = 100  # of a row; more would only be a long list
+PREDICTIONS, SERVER = "Models and predictions", "State of the server"  # headings of the documentation
 BOOLEAN, TEXT = {"type": "boolean"}, {"type": "string"}
 OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("invert", BOOLEAN, "Images: exchange black and white. By default if it is clearly needed."),
@@ -34,7 +37,7 @@ OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
     (
         "image_fit",
         {"type": "string", "enum": ["stretch", "crop", "pad"]},
-        "Images: how others than the training images' proportions are resized.",
+        "Images: how to resize images whose proportions differ from those of the training images.",
     ),
     ("white", {"type": "number"}, "Images: the value of white in the training data, if its pixels were not 0 to 255."),
     ("label_column", TEXT, "CSV: the column with labels, which is ignored."),
@@ -46,12 +49,13 @@ OPTIONS: tuple[tuple[str, dict[str, Any], str], ...] = (
 )
 
 
-def openapi_document(models: Sequence[ServedModel], limits: ServeLimits) -> dict[str, Any]:
+def openapi_document(models: Sequence[ServedModel], limits: ServeLimits, *, needs_token: bool) -> dict[str, Any]:
     """Return the document as JSON-ready values.
 
     Args:
         models: the models, whose names the document lists.
         limits: the limits of requests, which it states.
+        needs_token: whether requests must have a token.
     """
     name = {
         "name": "name",
@@ -67,7 +71,7 @@ def openapi_document(models: Sequence[ServedModel], limits: ServeLimits) -> dict
         "/healthz": {"get": _get("Tell that the server runs.", "healthz", _object({"status": TEXT}), is_open=True)},
         "/readyz": {
             "get": _get(
-                "Tell that all models can predict, and which files could not be loaded again.",
+                "Tell that all models can predict, and whether a changed file could not be loaded.",
                 "readyz",
                 _object({"status": TEXT}),
                 is_open=True,
@@ -80,14 +84,15 @@ def openapi_document(models: Sequence[ServedModel], limits: ServeLimits) -> dict
         "info": {
             "title": "chalknet",
             "version": __version__,
-            "description": "Predictions of models of chalknet. Every error is an object with one key, error.",
+            "description": "Predictions from chalknet models. Every error is an object with one key, error.",
         },
         "paths": paths,
         "components": {
             "schemas": _schemas(),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            **({"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}} if needs_token else {}),
         },
-        "security": [{"token": []}, {}],
+        **({"security": [{"token": []}]} if needs_token else {}),
+        "tags": [{"name": PREDICTIONS}, {"name": SERVER}],
     }
 
 
@@ -146,7 +151,7 @@ def _schemas() -> dict[str, Any]:
 def _predict_operation(name: dict[str, Any], models: Sequence[ServedModel], limits: ServeLimits) -> dict[str, Any]:
     files = _object({"files": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}})
     content = {
-        "application/json": {"schema": _ref("Rows"), "example": {"rows": [_example_row(models[0])]}},
+        "application/json": {"schema": _ref("Rows"), "examples": _examples(models)},
         "text/csv": {"schema": TEXT},
         "multipart/form-data": {"schema": files | {"additionalProperties": False}},
         "image/png": {"schema": {"type": "string", "format": "binary"}},
@@ -158,6 +163,7 @@ def _predict_operation(name: dict[str, Any], models: Sequence[ServedModel], limi
     }
     return {
         "operationId": "predict",
+        "tags": [PREDICTIONS],
         "summary": "Predict classes for images or rows.",
         "description": (
             f"A body has at most {limits.max_body:g} MiB, JSON at most {limits.max_json:g} MiB. A request has at most "
@@ -176,11 +182,29 @@ def _predict_operation(name: dict[str, Any], models: Sequence[ServedModel], limi
     }
 
 
-def _example_row(model: ServedModel) -> list[Any]:
-    columns = model.facts.get("columns", [])
-    if model.classifier.encoding is None:
-        return [0] * min(model.classifier.architecture.n_inputs, 1_000)
-    return [next(iter(column.get("categories", [])), 0) if column["kind"] == "category" else 0 for column in columns]
+def _examples(models: Sequence[ServedModel]) -> dict[str, Any]:
+    """Return bodies for the models: a list of values, and an object if the columns have names."""
+    found = dict[str, Any]()
+    for model in models[:MAX_EXAMPLES]:
+        columns = model.facts.get("columns", [])
+        values = [_example_value(column) for column in columns] or _example_pixels(model)
+        if len(values) <= MAX_EXAMPLE_VALUES:
+            found[f"{model.name}: a list"] = {"value": {"rows": [values]}}
+        if columns and len(values) <= MAX_EXAMPLE_VALUES:
+            names = [column["name"] for column in columns]
+            found[f"{model.name}: an object by column"] = {"value": {"rows": [dict(zip(names, values, strict=True))]}}
+    return found or {"short": {"value": {"rows": [[0, 255, 0]]}, "summary": "The first 3 values of a row."}}
+
+
+def _example_value(column: dict[str, Any]) -> Any:
+    """Return a value of a column, such as one of its categories."""
+    if column["kind"] == "category":
+        return next(iter(column["categories"]), "")
+    return "2024-02-03" if column["kind"] == "date" else 0
+
+
+def _example_pixels(model: ServedModel) -> list[Any]:
+    return [0] * model.classifier.architecture.n_inputs
 
 
 def _metrics_operation() -> dict[str, Any]:
@@ -193,6 +217,7 @@ def _get(summary: str, name: str, schema: dict[str, Any], *errors: int, is_open:
     good = {"description": "The answer.", "content": {"application/json": {"schema": schema}}}
     operation = {
         "operationId": name,
+        "tags": [PREDICTIONS if name.startswith("model") else SERVER],
         "summary": summary,
         "responses": {"200": good, **_errors(sorted({*GENERAL_ERRORS, *errors}))},
     }

@@ -7,6 +7,7 @@ const chalkUpload = {
   INVERT: "Exchange black and white",
   TRIM: "Cut off empty margins",
   FIT: "Other proportions than in training",
+  TABLE_OPTIONS: ["id_column", "decimal", "delimiter", "missing"],
   MAX_FILES: 100, // in a request
   MAX_BYTES: 16 * 2 ** 20, // of the files in a request
   MAX_SHOWN: 200, // rows of the table on the page; the CSV file has all
@@ -181,10 +182,20 @@ chalkUpload.Panel = class {
       );
       return chalkServer.element("label", { class: "upload-field" }, text, made);
     };
-    const input = chalkServer.element("input", { name: "id_column", type: "text", autocomplete: "off" });
+    const input = (name, text, attributes = {}) =>
+      chalkServer.element("label", { class: "upload-field" }, text, chalkServer.element("input", { name, type: "text", autocomplete: "off", ...attributes }));
+    const choice = (name, text, choices) => {
+      const items = choices.map(([value, label]) => chalkServer.element("option", { value }, label));
+      return chalkServer.element("label", { class: "upload-field" }, text, chalkServer.element("select", { name }, ...items));
+    };
+    const decimal = choice("decimal", "Decimal mark", [["", "as in training"], [".", "point: 1.5"], [",", "comma: 1,5"]]);
     const fields = isImages
       ? [select("invert", chalkUpload.INVERT), select("trim", chalkUpload.TRIM), this.fitChoice()]
-      : [chalkServer.element("label", { class: "upload-field" }, "Column with the names of the rows", input)];
+      : [
+          input("id_column", "Column with the names of the rows"),
+          choice("delimiter", "Between two cells", [["", "found in the file"], [",", "comma"], [";", "semicolon"], ["\t", "tab"], ["|", "vertical bar"]]),
+          ...(this.model.columns ? [decimal, input("missing", "Another text for missing values")] : []),
+        ];
     this.options.replaceChildren(...fields);
   }
 
@@ -197,7 +208,7 @@ chalkUpload.Panel = class {
 
   /** Return the chosen options as the query of an address. */
   query(isTable) {
-    const given = [...this.options.querySelectorAll("[name]")].filter((one) => one.value && isTable === (one.name === "id_column"));
+    const given = [...this.options.querySelectorAll("[name]")].filter((one) => one.value && isTable === chalkUpload.TABLE_OPTIONS.includes(one.name));
     const text = given.map((one) => `${one.name}=${encodeURIComponent(one.value)}`).join("&");
     return text ? `?${text}` : "";
   }
@@ -218,8 +229,9 @@ chalkUpload.Panel = class {
     this.clear();
     const tables = files.filter((one) => chalkUpload.TABLES.test(one.name) || one.type === "text/csv");
     const images = files.filter((one) => !tables.includes(one) && (chalkUpload.IMAGES.test(one.name) || one.type.startsWith("image/")));
-    const n = files.length - tables.length - images.length;
-    if (n) this.notes.push(`${chalkUpload.count(n, "file was", "files were")} left out. The server reads images and CSV tables.`);
+    const skipped = files.filter((one) => !tables.includes(one) && !images.includes(one));
+    const more = skipped.length > 1 ? ` and ${chalkUpload.count(skipped.length - 1, "other file")} were` : " was";
+    if (skipped.length) this.notes.push(`${skipped[0].name}${more} skipped: only images and CSV tables are read.`);
     try {
       await this.sendImages(images, run.signal);
       for (const table of tables) await this.sendTable(table, run.signal);
