@@ -147,7 +147,7 @@ def test_another_sample_takes_the_steps_back(show):
     page.get_by_role("button", name="Take one step").click()
     page.get_by_role("tab", name="Draw").click()
     assert "The network has taken 2 steps" in page.locator("#chalk-bar").inner_text()
-    page.get_by_role("button", name="A training sample").click()
+    page.get_by_role("button", name="Random training sample").click()
     page.evaluate("chalk.app.setSample(chalk.embeddedSample(chalk.app, 3))")
     assert probabilities(page) == before
     assert "steps" not in page.locator("#chalk-bar").inner_text()
@@ -314,6 +314,19 @@ def test_a_drawing_can_be_centered_by_its_mass(show):
     assert center == pytest.approx([14, 14], abs=0.15)  # the image is drawn with 4 x 4 samples in each pixel
 
 
+@pytest.mark.parametrize("tab", ["backpropagate", "train", "explain"])
+def test_large_text_fits_into_a_narrow_window(show, tab):
+    page = show(page_of(image_network(), IMAGES), tab=tab, sample="e3", width=390)
+    for _ in range(3):
+        page.get_by_role("button", name="Larger text").click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_letters_of_a_logit_are_told(show):
+    page = show(page_of(image_network(), IMAGES), tab="explain", sample="e3")
+    assert "Below, o stands for h, and g stands for x." in page.locator("#panel-explain").inner_text()
+
+
 def test_the_keyboard_draws_and_changes_tabs(show):
     page = show(page_of(image_network(), IMAGES))
     page.locator("canvas.drawing").focus()
@@ -323,6 +336,7 @@ def test_the_keyboard_draws_and_changes_tabs(show):
     assert page.evaluate("chalk.app.sample.strokes[0].points.length") == 11
     page.keyboard.press("Backspace")
     until(page, "chalk.app.sample.strokes.length === 0")
+    assert page.locator(".sample-text").inner_text().strip() == "Nothing is drawn yet."
     page.get_by_role("tab", name="Draw").focus()
     page.keyboard.press("ArrowRight")
     assert page.locator("#panel-explain").is_visible()

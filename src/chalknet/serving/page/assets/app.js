@@ -250,7 +250,7 @@ chalk.describe = () => {
     `${many}${model.text}, ${n} parameters. Everything is computed in this page.`;
   const lines = [
     ...notes,
-    `Formula labels such as (A1) refer to docs/derivation.md. Written by chalknet ${version}.`,
+    `Labels such as (A1) are those of the formulas in docs/derivation.md, in the source code of chalknet. Written by chalknet ${version}.`,
   ];
   chalk.fill(document.getElementById("chalk-footer"), ...lines.map((one) => chalk.element("p", {}, one)));
 };

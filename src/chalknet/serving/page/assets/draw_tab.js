@@ -30,7 +30,7 @@ chalk.DrawTab = class {
             chalk.element(
               "p",
               { class: "soft small" },
-              "Each cell is one unit. Choose a unit to see how its value comes about.",
+              "Each cell is one unit. Choose a unit to see how its value is computed.",
             ),
             this.network.element,
           ),
@@ -68,6 +68,11 @@ chalk.DrawTab = class {
         "Draw here",
         this.area.canvas,
         chalk.element(
+          "p",
+          { class: "soft small" },
+          "Keyboard: arrow keys move the pen, Space lowers or lifts it, and Backspace removes the last stroke.",
+        ),
+        chalk.element(
           "div",
           { class: "row" },
           chalk.element(
@@ -86,7 +91,9 @@ chalk.DrawTab = class {
         chalk.element(
           "p",
           { class: "soft small" },
-          "A drawing is moved and scaled so that its margins are those of the training images.",
+          chalk.data.drawing.stretch
+            ? "Drawings are stretched to fill the image, as the training images do."
+            : "Drawings are moved and scaled, so that their margins are those of the training images.",
         ),
       ),
     ];
@@ -114,11 +121,11 @@ chalk.DrawTab = class {
         "div",
         { class: "row" },
         held
-          ? chalk.button(`A ${app.samples.held_out === "test" ? "test" : "validation"} sample`, () =>
+          ? chalk.button(`Random ${app.samples.held_out === "test" ? "test" : "validation"} sample`, () =>
               random(train, held),
             )
           : null,
-        train ? chalk.button("A training sample", () => random(0, train)) : null,
+        train ? chalk.button("Random training sample", () => random(0, train)) : null,
       ),
       mistakes.length ? chalk.element("h4", {}, "The most confident mistakes") : null,
       mistakes.length ? chalk.element("div", { class: "thumbnails" }, ...mistakes) : null,
@@ -131,7 +138,7 @@ chalk.DrawTab = class {
     const sample = chalk.embeddedSample(app, index);
     const p = app.probabilitiesOf(sample.raw);
     const names = app.model.class_names;
-    const text = `${names[sample.label]} as ${names[p.indexOf(Math.max(...p))]}`;
+    const text = `${names[sample.label]}, read as ${names[p.indexOf(Math.max(...p))]}`;
     const picture = chalk.element("canvas", { class: "thumbnail" });
     if (app.model.image_shape) chalk.drawGray(picture, sample.raw, app.model.image_shape);
     return chalk.element(

@@ -271,17 +271,29 @@ chalk.letters = (network, layer) => {
   return { input: previous ? of(previous) : "x", output: of(layer) };
 };
 
+/** Return a sentence on letters that differ from x and h in the formula of a dense layer, or null. */
+chalk.letterNote = ({ input, output }) => {
+  const parts = [
+    output === "h" ? null : `${output} stands for h`,
+    input === "x" ? null : `${input} stands for x`,
+  ];
+  const text = parts.filter(Boolean).join(", and ");
+  return text ? chalk.element("p", { class: "soft small" }, `Below, ${text}.`) : null;
+};
+
 /** Return the explanation of one value of a layer: formula and numbers. */
 chalk.explainUnit = (app, layer, unit) => {
   const pass = app.pass();
   const p = chalk.localParameters(layer, app.network.parameters);
   const [x, value] = [pass.values[layer.position], pass.values[layer.position + 1]];
   const type = chalk.layers[layer.type];
+  const letters = chalk.letters(app.network, layer);
   const explain =
     chalk.explanations[layer.type] ?? (type.isActivation ? chalk.explanations.activation : () => []);
   return [
     chalk.formula(type.formulas(layer).value),
-    ...explain({ app, layer, p, x, value, unit, ...chalk.letters(app.network, layer) }),
+    layer.type === "dense" ? chalk.letterNote(letters) : null,
+    ...explain({ app, layer, p, x, value, unit, ...letters }),
   ];
 };
 

@@ -63,22 +63,29 @@ chalk.SampleBar = class {
     if (model.image_shape) chalk.drawGray(this.picture, sample.raw, model.image_shape);
     const p = app.probabilities();
     const best = p.indexOf(Math.max(...p));
+    const isEmpty = sample.kind === "drawing" && !sample.strokes.length;
+    if (isEmpty) this.says.textContent = "Nothing is drawn yet.";
+    else this.say(model.class_names[best], p[best]);
+    const name = sample.label === undefined ? "" : `True class: ${model.class_names[sample.label]}.`;
+    const title = isEmpty ? "" : `${chalk.sampleTitle(app, sample)}.`;
+    this.origin.textContent = [title, name, app.note].filter(Boolean).join(" ");
+  }
+
+  /** Say the most probable class. */
+  say(name, probability) {
+    const { app } = this;
     chalk.fill(
       this.says,
       app.networks.length > 1 ? "The networks say " : "The network says ",
-      chalk.element("strong", {}, model.class_names[best]),
-      ` with probability ${chalk.percent(p[best])}.`,
+      chalk.element("strong", {}, name),
+      ` with probability ${chalk.percent(probability)}.`,
     );
-    const name = sample.label === undefined ? "" : `True class: ${model.class_names[sample.label]}.`;
-    this.origin.textContent = [`${chalk.sampleTitle(app, sample)}.`, name, app.note]
-      .filter(Boolean)
-      .join(" ");
   }
 };
 
 /** Return what a sample is, in words. */
 chalk.sampleTitle = (app, sample) => {
-  if (sample.kind === "drawing") return sample.strokes.length ? "Your drawing" : "Nothing is drawn yet";
+  if (sample.kind === "drawing") return "Your drawing";
   if (sample.kind !== "embedded") return app.model.image_shape ? "An image" : "Your values";
   const { n_train: train, n_held_out: held, held_out: split, count } = app.samples;
   const kind = split === "test" ? "test sample" : "validation sample";
