@@ -174,6 +174,8 @@ def test_rows_of_a_table_are_counted_exactly(client):
 
 def test_a_table_of_another_kind_is_told_what_the_model_reads(client):
     message = ask(client, "letters", 422, files={"files": ("new.csv", "a,b\n1,2\n", "text/csv")})
+    pixels = "sep=;\n" + ";".join(["7"] * 30) + "\n"
+    assert len(ask(client, "letters", content=pixels, headers=CSV)["predictions"]) == 1
     assert message.startswith("new.csv is a table of 2 columns, but model letters reads images of 6 x 5. Send images")
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from chalknet.checked import plain, short, strict_json
 from chalknet.config import TableOptions, near_match
 from chalknet.data.dataset import UnlabeledSamples, numeric_array
+from chalknet.data.readers.csv_table import DELIMITERS
 from chalknet.data.readers.image import looks_like_image
 from chalknet.data.readers.labels import is_number
 from chalknet.data.readers.source_file import GZIP_MAGIC, SourceFile
@@ -37,7 +38,6 @@ ROWS, TABLE, IMAGE = "rows", "the table", "the image"  # what messages call the 
 WITHOUT_FILE = re.compile(rf"^({TABLE}|{IMAGE}): (?=(has|holds|is|says) )")  # "the table is empty.", without a colon
 NOT_JSON = re.compile(r".?.?-?(NaN|Infinity)\b", re.DOTALL)
 TABLE_TYPES = ("text/csv", "text/tab-separated-values")
-DELIMITERS = ",;\t|"
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 EXPECTED = (
     'Expected application/json with {"rows": [...]}, text/csv, an image such as image/png, or multipart/form-data with '
@@ -270,8 +270,10 @@ def predict_csv(
 
 def _check_table(model: ServedModel, content: bytes, name: str, options: InputOptions, limits: ServeLimits) -> None:
     """Raise an error for a table that has clearly too many rows or is not one of pixels, before it is read."""
-    first = content.lstrip().splitlines()[0].decode("utf-8", "replace")
+    first = content.lstrip().splitlines()[0].decode("utf-8-sig", "replace")
     delimiter = options.table.delimiter or model.loaded.delimiter or max(DELIMITERS, key=first.count)
+    if first.lower().startswith("sep="):  # as spreadsheets write it in front of the header
+        return
     if len(delimiter) != 1 or delimiter in '\r\n"':
         return  # the reader says what is wrong with it
     cells = next(csv.reader([first], delimiter=delimiter))
