@@ -121,7 +121,7 @@ class TaskResult:
         for mistake in self.mistakes:
             lines += _wrapped(f"Likely mistake: {mistake.name}. {mistake.hint}", "  ")
         if self.example:
-            lines += [f"  {line}" for line in self.example.split("\n")]
+            lines += [f"  {line[: WIDTH - 2]}" for line in self.example.split("\n")]
         if self.output and not self.is_full:
             lines += [
                 "  The code printed:",

@@ -28,6 +28,7 @@ EXTRAS = {
     "onnx": ("onnx", "onnx"),
     "ray": ("ray", "ray"),
     "search": ("optuna", "optuna"),
+    "serve": ("uvicorn", "uvicorn"),
     "sklearn": ("sklearn", "scikit-learn"),
     "tensorboard": ("tensorboardX", "tensorboardX"),
     "torch": ("torch", "torch"),

@@ -128,7 +128,7 @@ def test_the_size_is_that_of_the_upright_image(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no image of a known kind"),
+        (b"", "the file is empty"),
         (b"text", "is no image of a known kind"),
         (image_bytes(Image.new("L", (9, 9)))[:45], "is damaged"),
         (lying_png(50_000, 50_000), "far more than 134,217,728 pixels"),

@@ -335,7 +335,7 @@ def predict_images_of(
 def _with_option(message: str, limits: ServeLimits) -> str:
     """Return a message about an image with too many pixels with the option of the server."""
     limit = f"more than {limits.max_pixels:,}."
-    advice = "Send a smaller image, or start the server with a larger --max-pixels."
+    advice = "Send a smaller image, or start the server with a larger max_pixels (--max-pixels)."
     return message.replace(f"{limit} Give a smaller image.", f"{limit} {advice}")
 
 
@@ -344,7 +344,7 @@ def _check_count(n: int, noun: str, limits: ServeLimits) -> None:
         raise RequestError(
             413,
             f"a request may have at most {count_of(limits.max_rows, noun)}, got {n:,}. Send fewer, or start the server "
-            "with a larger --max-rows.",
+            "with a larger max_rows (--max-rows).",
         )
 
 

@@ -203,7 +203,7 @@ class Guard:
             raise RequestError(
                 421,
                 f"the Host header names {name[:100]!r}, which is not a name of this server. If it is one, start the "
-                f"server with --allow-host {printable(name)[:100]}.",
+                f"server with allow_hosts (--allow-host) {printable(name)[:100]}.",
             )
         if len(self._known_hosts) < 64:
             self._known_hosts.add(host)

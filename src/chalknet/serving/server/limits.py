@@ -50,6 +50,6 @@ class ServeLimits:
             stop_seconds=self.stop_seconds,
             too_large=(
                 f"the body is larger than {self.max_body:g} MiB (JSON: {min(self.max_json, self.max_body):g} MiB). "
-                "Send fewer rows or images at a time, or start the server with a larger --max-body."
+                "Send fewer rows or images at a time, or start the server with a larger max_body (--max-body)."
             ),
         )

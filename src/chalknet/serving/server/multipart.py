@@ -120,7 +120,7 @@ class _Collector:
             raise RequestError(
                 413,
                 f"a request may have at most {count_of(self._max_parts, 'file')}. Send fewer, or start the server "
-                "with a larger --max-rows.",
+                "with a larger max_rows (--max-rows).",
             )
         file_name = printable(options[b"filename"].decode("utf-8", "replace"))[:MAX_FILE_NAME]
         media_type = self._headers.get(b"content-type", b"").split(b";")[0].strip().lower().decode("latin-1")
