@@ -143,7 +143,11 @@ def test_requests_are_checked_before_the_application_sees_them():
             (request(authorization=bearer.replace("Bearer", "bearer")), 200, "nothing"),
             (request(method="POST", body="hello", authorization=bearer), 200, "hello"),
             (request(host="evil.example:8000", authorization=bearer), 421, "'evil.example', which is not a name"),
-            (request(host="evil.example:8000", authorization=bearer), 421, "server with --allow-host evil.example."),
+            (
+                request(host="evil.example:8000", authorization=bearer),
+                421,
+                "server with allow_hosts (--allow-host) evil.example.",
+            ),
             (request(host=""), 400, "no Host header"),
             ("GET / HTTP/1.1\nHost: localhost\nHost: evil.example\nConnection: close\n\n", 400, "two headers host"),
             (request("/open", "POST", "x", origin="https://evil.example"), 403, "--cors-origin"),
