@@ -665,6 +665,18 @@ def conv2d_backward(grad_h, x, weight, stride, padding):
         "gradients of biases missing",
         _changed("l2_penalty", ("gradients[name] = np.zeros_like(value)", "pass")),
     ),
+    (
+        "max_pool_forward",
+        "maximum over the channels",
+        "def max_pool_forward(h, size):\n    return windows(h, size, size, 0).max(axis=1)\n",
+    ),
+    (
+        "max_pool_forward",
+        "one row for each window in the result",
+        "def max_pool_forward(h, size):\n    rows = windows(h, size, size, 0)\n"
+        "    return rows.reshape(len(rows), size * size, -1).max(axis=1)\n",
+    ),
+    ("l2_penalty", "penalty of the last weight only", _changed("l2_penalty", ("penalty += ", "penalty = "))),
     ("l2_penalty", "square of the sum", _changed("l2_penalty", ("np.sum(value**2)", "np.sum(value) ** 2"))),
     ("l2_penalty", "penalty on biases", _changed("l2_penalty", ('name.startswith("W")', "True"))),
     ("l2_penalty", "missing 1/2 in the penalty", _changed("l2_penalty", ("strength / 2", "strength"))),

@@ -614,6 +614,29 @@ def early_stopping(valid, test, patience):
         "stops one epoch too late",
         RIGHT["early_stopping"].replace("if waited == patience", "if waited > patience"),
     ),
+    (
+        "momentum_update",
+        "velocities of biases missing",
+        RIGHT["momentum_update"].replace("            new_velocities[name] = velocities[name]\n", ""),
+    ),
+    (
+        "cross_entropy",
+        "rows instead of elements",
+        "def cross_entropy(o, y):\n    p = softmax(o)\n    return -np.log(p[y]).mean()\n",
+    ),
+    (
+        "cross_entropy_gradient",
+        "missing parentheses",
+        "def cross_entropy_gradient(o, y):\n    return softmax(o) - np.eye(o.shape[1])[y] / len(y)\n",
+    ),
+    (
+        "cross_entropy_gradient",
+        "missing one-hot rows",
+        "def cross_entropy_gradient(o, y):\n    p = softmax(o)\n    p[np.arange(len(y)), y] - 1\n"
+        "    return p / len(y)\n",
+    ),
+    ("relu_backward", "elements selected instead of masked", "def relu_backward(d, h):\n    return d[h > 0]\n"),
+    ("early_stopping", "nothing returned", "def early_stopping(valid, test, patience):\n    valid.argmin()\n"),
     ("accuracy", "nothing returned", "def accuracy(p, y):\n    correct = p.argmax(1) == y\n    correct.mean()\n"),
     (
         "dense_forward",

@@ -15,7 +15,8 @@ from chalknet.exercises.courses import COURSES
 from chalknet.exercises.differences import own_cases
 from chalknet.exercises.expectations import expected
 from chalknet.exercises.grading import grade_execution
-from chalknet.exercises.naming import mistaken, named
+from chalknet.exercises.naming import likely_mistakes, mistaken, named
+from chalknet.exercises.parts import returned
 from chalknet.exercises.process import Execution
 
 WRITEUP = COURSES["writeup"]
@@ -137,6 +138,78 @@ def test_a_gradient_of_a_wrong_forward_function_is_explained():
     )
     messages = [check.message for check in graded("cross_entropy_gradient", code).checks]
     assert any("fits your own cross_entropy" in message for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("value", "received"),
+    [
+        ("d @ W", "an array of shape (2, 3)."),
+        ("(d @ W, d.T @ x)", "a tuple of 2."),
+        ("(d @ W, d.T @ x, d.sum(0), d)", "a tuple of 4."),
+        ("{'grad_x': d @ W}", "a dictionary with the keys grad_x."),
+    ],
+)
+def test_a_wrong_number_of_results_is_named(value, received):
+    result = graded("dense_backward", f"def dense_backward(d, x, W):\n    return {value}\n")
+    assert [one.name for one in result.mistakes] == ["wrong number of results"]
+    assert result.mistakes[0].hint == (
+        "The function must return grad_x, grad_weight and grad_bias, in this order: "
+        f"`return grad_x, grad_weight, grad_bias`. Yours returns {received}"
+    )
+    assert "second call" not in result.text()
+
+
+def test_velocities_of_biases_have_to_be_returned():
+    result = graded("momentum_update", next(code for _, name, code in WRONG if name == "velocities of biases missing"))
+    assert [check.points for check in result.checks] == [0, 2, 1, 1, 2, 1]
+    assert result.checks[0].message == (
+        "velocities[b_h] is missing; your dictionary has the keys W_h. Use the names of parameters."
+    )
+
+
+def test_wrong_names_of_a_dictionary_are_shown():
+    code = RIGHT["network_gradients"].replace('{"W_h": grad_w_h, "b_h"', '{"grad_W_h": grad_w_h, "grad_b_h"')
+    text = " ".join(graded("network_gradients", file_of({"network_gradients": code})).text().split())
+    keys = "grad_W_h, grad_b_h, W_o, b_o"
+    assert f"gradients[W_h] is missing; your dictionary has the keys {keys}. Use the names of parameters." in text
+    code = "def network_gradients(x, y, parameters):\n    return 1.0, {}\n"
+    messages = [check.message for check in graded("network_gradients", code).checks]
+    assert "gradients[W_h] is missing; your dictionary is empty." in messages
+    code = "def network_gradients(x, y, parameters):\n    return 1.0, 2.0\n"
+    messages = [check.message for check in graded("network_gradients", code).checks]
+    assert "gradients: expected a dictionary, received one number." in messages
+
+
+@pytest.mark.parametrize(
+    ("name", "expression", "line", "part", "is_keepdims"),
+    [
+        ("softmax", lambda o: o - (o * o).max(axis=1), "return o - (o * o).max(axis=1)", "keepdims", True),
+        ("softmax", lambda o: o - np.ones(7), "return o - np.ones(7)", "from the last axis on", False),
+        ("softmax", lambda o: o - np.ones((7, 7)), "return o - np.ones((7, 7))", "from the last axis on", False),
+        ("dense_backward", lambda d, _, weight: (d * weight,) * 3, "a = d * W", "A product of matrices is `@`.", False),
+        ("dense_backward", lambda d, _, weight: (d - weight,) * 3, "a = d - W", "from the last axis on", False),
+    ],
+)
+def test_the_hint_for_shapes_names_their_likely_cause(name, expression, line, part, is_keepdims):
+    task = TASKS[name]
+    found = [returned(run_case(expression, case, lambda _: (2, line)), task.outputs) for case in task.all_cases]
+    (mistake,) = likely_mistakes(task, found)
+    assert mistake.name == "shapes that do not fit"
+    assert part in mistake.hint
+    assert ("keepdims" in mistake.hint) == is_keepdims
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("counted", ["i - best", "count"])
+def test_a_choice_by_the_test_loss_is_named_with_epochs_from_0_too(first, counted):
+    code = (
+        "def early_stopping(valid, test, patience):\n    best = count = 0\n    for i in range(1, len(test)):\n"
+        "        if test[i] < test[best]:\n            best = i\n        else:\n            count += 1\n"
+        f"            if {counted} >= patience:\n                break\n"
+        f"    return best + {first}, test[best]\n"
+    )
+    names = [one.name for one in graded("early_stopping", code).mistakes]
+    assert names == ["test set used for choosing", *(["epochs counted from 0"] if first == 0 else [])]
 
 
 def test_constants_of_the_right_shape_earn_almost_nothing():

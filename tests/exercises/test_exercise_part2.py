@@ -133,6 +133,12 @@ def test_two_mistakes_of_a_convolution_are_both_named():
     assert names == ["mean over the samples in grad_weight", "mean instead of sum in grad_bias"]
 
 
+def test_a_gradient_that_fits_a_wrong_penalty_says_so():
+    code = next(code for _, name, code in WRONG if name == "missing 1/2")
+    messages = [check.message for check in graded("l2_penalty", part2_file() + code).checks]
+    assert any("Your gradient fits your own penalty, so correct the penalty first." in one for one in messages)
+
+
 def test_zeros_are_not_explained_by_a_factor():
     assert graded("dropout_backward", "def dropout_backward(d, mask):\n    return np.zeros_like(d)\n").mistakes == ()
 

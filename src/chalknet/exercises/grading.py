@@ -31,6 +31,7 @@ from chalknet.exercises.results import BLANK, FAILED, CheckResult, TaskResult
 from chalknet.exercises.task import AGAIN, CLEAN, GRADIENT, SHAPE, VALUES, Check, Course, Task
 
 GRADIENT_TOLERANCE, FLOAT32_GRADIENT_TOLERANCE = 1e-5, 1e-2
+MAX_KEYS, MAX_KEY = 4, 30  # keys of a dictionary that a message shows, and characters of each
 
 
 def grade_task(task: Task, code: str, file: str, folder: Path, limits: Limits) -> TaskResult:
@@ -169,14 +170,32 @@ class _Grader:
 
     def _shape_of(self, k: int) -> str:
         for name, right in expected(self.task)[k].parts.items():
-            if any(fits(name, one) for one in self.task.optional):
-                continue
             part = self.found[k].parts.get(name)
             if part is None:
-                return f"{name} is missing; received {described(self.found[k].outcome.value)}."
+                return self._missing(name, k)
+            if right.value is None:  # an optional part, whose value does not count
+                continue
             if message := _shape_message(part, right):
                 return f"{name}: {message}" if len(self.task.outputs) > 1 else message
         return ""
+
+    def _missing(self, name: str, k: int) -> str:
+        """Return the sentence about an output, or an entry of a dictionary, that a call did not return."""
+        outer, is_entry, _ = name.partition("[")
+        parts = self.found[k].parts
+        if not is_entry:
+            return f"{name} is missing; received {described(self.found[k].outcome.value)}."
+        if outer in parts:
+            value = parts[outer].value
+            kind = parts[outer].type.replace("NoneType", "None")
+            received = kind if value is None else f"shape {value.shape}" if value.shape else "one number"
+            return f"{outer}: expected a dictionary, received {received}."
+        keys = [one[len(outer) + 1 : -1][:MAX_KEY] for one in parts if one.startswith(f"{outer}[")]
+        if not keys:
+            return f"{name} is missing; your dictionary is empty."
+        more = ", ..." if len(keys) > MAX_KEYS else ""
+        advice = " Use the names of parameters." if "parameters" in self.task.all_cases[k].arguments else ""
+        return f"{name} is missing; your dictionary has the keys {', '.join(keys[:MAX_KEYS])}{more}.{advice}"
 
     def _values(self, check: Check) -> str:
         for k in self._indices(check.groups):
@@ -189,7 +208,7 @@ class _Grader:
                 if not fits(name, check.part) or any(fits(name, one) for one in self.task.optional):
                     continue
                 if part is None:
-                    return f"{name} is missing."
+                    return self._missing(name, k)
                 if not equal(part, right, tolerance(self.found[k], self.task, k)):
                     return _value_message(part, right)
         return ""
@@ -220,7 +239,10 @@ class _Grader:
             f"along a random direction {part} gives {analytic:.6g}, and central differences of the loss give "
             f"{numeric:.6g}."
         )
-        if fits_own and spec.own_function:
+        if fits_own and spec.own_function == self.task.name:
+            name = self.task.outputs[0]
+            text += f" Your gradient fits your own {name}, so correct the {name} first."
+        elif fits_own and spec.own_function:
             text += f" It fits your own {spec.own_function}, so look for the mistake there first."
         return text
 
@@ -265,7 +287,8 @@ class _Grader:
     def _example_of(self, k: int, pattern: str) -> str:
         right = expected(self.task)[k]
         names = [name for name in right.parts if fits(name, pattern)]
-        wrong = [name for name in names if not is_right(self.task, self.found, k, name)]
+        there = self.found[k].parts
+        wrong = [name for name in names if name not in there or not is_right(self.task, self.found, k, name)]
         return example_text(self.task.name, self.task.all_cases[k], right, self.found[k], wrong)
 
 

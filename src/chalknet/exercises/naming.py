@@ -8,9 +8,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from chalknet.exercises.calls import run_case
+from chalknet.exercises.calls import CallResult, run_case
 from chalknet.exercises.expectations import expected, is_right, tolerance
-from chalknet.exercises.parts import Returned, agree, returned, same_message
+from chalknet.exercises.parts import Returned, agree, described, returned, same_message
 from chalknet.exercises.results import NamedMistake
 from chalknet.exercises.task import VALUES, Mistake, Task
 
@@ -26,16 +26,23 @@ REMEMBERS = NamedMistake(
     "no global variables, and no random numbers.",
 )
 RETURNS_NOTHING = NamedMistake("nothing returned", "The function returns None. Is a return statement missing?")
-
+SHAPES = "shapes that do not fit"
+SHAPES_HINT = "NumPy cannot combine arrays of these shapes element by element. Print the shapes."
+LOST_AXIS = NamedMistake(
+    SHAPES,
+    f"{SHAPES_HINT} A sum or maximum over axis 1 has shape (B,). With keepdims=True it has shape (B, 1), and fits an "
+    "array of shape (B, K).",
+)
+ELEMENTWISE = NamedMistake(SHAPES, f"{SHAPES_HINT} `*` multiplies element by element. A product of matrices is `@`.")
 
 # Patterns of the messages of NumPy and Python, and what usually causes them.
 OF_MESSAGES = (
     (
         "could not be broadcast|shape mismatch",
         NamedMistake(
-            "shapes that do not fit",
-            "NumPy cannot combine arrays of these shapes element by element. Print the shapes. A sum or maximum over "
-            "axis 1 has shape (B,). With keepdims=True it has shape (B, 1), and fits an array of shape (B, K).",
+            SHAPES,
+            f"{SHAPES_HINT} Compare their lengths from the last axis on: two lengths fit if they are equal, or if one "
+            "of them is 1.",
         ),
     ),
     (
@@ -109,9 +116,12 @@ def likely_mistakes(task: Task, found: Sequence[Returned]) -> tuple[NamedMistake
         found: what the function returned for each of `task.all_cases`.
     """
     names = [NamedMistake(one.name, one.hint) for one in named(task, found)]
+    unread = next((one for one in found if one.problem), None)
+    if unread:
+        names.append(_wrong_results(task, unread))
     if any(one.outcome.changed for one in found):
         names.append(CHANGES_INPUT)
-    elif not agree(found[-1], found[0], "", (), 0.0):
+    elif not unread and not agree(found[-1], found[0], "", (), 0.0):
         names.append(REMEMBERS)
     if names:
         return tuple(names)
@@ -119,10 +129,38 @@ def likely_mistakes(task: Task, found: Sequence[Returned]) -> tuple[NamedMistake
     if parts and all(part.type == "NoneType" for part in parts):
         return (RETURNS_NOTHING,)
     for pattern, mistake in OF_MESSAGES:
-        if any(re.search(pattern, one.outcome.message) for one in found):
-            return (mistake,)
+        for one in found:
+            if re.search(pattern, one.outcome.message):
+                return (_of_shapes(one.outcome) if mistake.name == SHAPES else mistake,)
     factor = _factor(task, found)
     return (factor,) if factor else ()
+
+
+def _wrong_results(task: Task, found: Returned) -> NamedMistake:
+    """Return the mistake of a call that did not return a tuple with all outputs of the task."""
+    if found.outcome.value == {"other": "NoneType"}:
+        return RETURNS_NOTHING
+    *first, last = task.outputs
+    return NamedMistake(
+        "wrong number of results",
+        f"The function must return {', '.join(first)} and {last}, in this order: `return {', '.join(task.outputs)}`. "
+        f"Yours returns {described(found.outcome.value)}.",
+    )
+
+
+def _of_shapes(outcome: CallResult) -> NamedMistake:
+    """Return the hint for shapes that do not fit, by the shapes in NumPy's message and the line that raised it."""
+    found = re.findall(r"\((\d+(?:, ?\d+)*),?\)", outcome.message)
+    shapes = [tuple(map(int, text.split(","))) for text in found]
+    if len(shapes) == 2 and {len(shape) for shape in shapes} == {1, 2}:
+        row, matrix = sorted(shapes, key=len)
+        if row[0] == matrix[0]:
+            return LOST_AXIS
+    is_product = re.search(r"(?<!\*)\*(?![*=])", outcome.code) or "multiply(" in outcome.code
+    is_pair = len(shapes) == 2 and all(len(shape) == 2 for shape in shapes)
+    if is_product and is_pair and set(shapes[0]) & set(shapes[1]):
+        return ELEMENTWISE
+    return next(mistake for _, mistake in OF_MESSAGES if mistake.name == SHAPES)
 
 
 def _factor(task: Task, found: Sequence[Returned]) -> NamedMistake | None:

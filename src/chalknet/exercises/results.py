@@ -14,6 +14,7 @@ from chalknet.formatting import count_of, printable
 FORMAT = 1
 WIDTH = 80
 BLANK, FAILED, GRADED = "blank", "failed", "graded"
+NOT_GRADED = "Nothing could be graded."  # the end of a note about a file that is not Python
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,9 @@ class ExerciseResult:
             lines += _wrapped(f"Compare with chalknet's own code: {self.tasks[0].solution}.", "")
         elif self.is_full and self.tasks and self.tasks[-1].name == "train" and self.source.endswith(".py"):
             lines += [f"All functions work. Train the network with them: python {self.source}"]
-        lines += [line for note in self.notes for line in _wrapped(f"Note: {note}", "")]
+        is_said = bool(wrong) and len(wrong) == len(self.tasks) and all(failures)
+        notes = [note for note in self.notes if not (is_said and note.endswith(NOT_GRADED))]
+        lines += [line for note in notes for line in _wrapped(f"Note: {note}", "")]
         return "\n".join(lines).rstrip()
 
 

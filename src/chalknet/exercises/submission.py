@@ -15,6 +15,7 @@ import numpy as np
 from chalknet.errors import ConfigError
 from chalknet.exercises.courses import COURSES
 from chalknet.exercises.folder import CELLS, FILE, NOTEBOOK, function_sources
+from chalknet.exercises.results import NOT_GRADED
 from chalknet.exercises.task import Course
 from chalknet.files import read_bytes
 
@@ -281,7 +282,7 @@ def _syntax_notes(name: str, code: str) -> tuple[str, ...]:
     except UNREADABLE as error:
         line = getattr(error, "lineno", None)
         where = f", line {line}" if line else ""
-        return (f"{name}{where}: {type(error).__name__}: {getattr(error, 'msg', error)}. Nothing could be graded.",)
+        return (f"{name}{where}: {type(error).__name__}: {getattr(error, 'msg', error)}. {NOT_GRADED}",)
     return ()
 
 

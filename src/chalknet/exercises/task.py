@@ -98,7 +98,7 @@ class Task:
         helpers: other functions of the course that are replaced by reference solutions while this
             one is graded, so that mistakes in them cost no points here.
         solution: where the package computes the same, as "FUNCTION in FILE".
-        optional: patterns of outputs that may be missing or have any value.
+        optional: patterns of outputs that may have any value. They may not be missing.
         uses_others: whether there is nothing to write, and the task uses the other functions of the
             student.
     """

@@ -67,7 +67,8 @@ def main(job_path: str, result_path: str) -> None:
         exec(compile(job["code"], job["file"], "exec"), module.__dict__)
     except BaseException as error:
         line, text = locate(error)
-        failure = {"error": type(error).__name__, "message": message_of(error), "line": line, "code": text}
+        message = str(error.msg) if isinstance(error, SyntaxError) else message_of(error)  # str has the line again
+        failure = {"error": type(error).__name__, "message": message, "line": line, "code": text}
     if failure is not None:
         outcomes: list[Any] = []
     else:

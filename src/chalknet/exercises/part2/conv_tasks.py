@@ -426,7 +426,7 @@ CONV2D_BACKWARD = Task(
         ),
         Mistake(
             "reshape instead of transpose in grad_weight",
-            "The product is (size size C, O). reshape keeps the order of its numbers and does not exchange axes. "
+            "The product is (size * size * C, O). reshape keeps the order of its numbers and does not exchange axes. "
             "Transpose it first, or exchange the factors.",
             (_changed(1, lambda *a: np.ascontiguousarray(a[3][1].reshape(len(a[2]), -1).T).reshape(a[2].shape)),),
             part="grad_weight",

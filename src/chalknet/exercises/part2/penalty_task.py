@@ -70,6 +70,12 @@ def _square_of_sum(parameters: Parameters, strength: float) -> tuple[float, Arra
     return strength / 2 * sums, reference.l2_penalty(parameters, strength)[1]
 
 
+def _last_only(parameters: Parameters, strength: float) -> tuple[float, Arrays]:
+    """Forget the penalties of all weights but the last one."""
+    last = [one for name, one in parameters.items() if name.startswith("W")][-1]
+    return strength / 2 * float((last * last).sum()), reference.l2_penalty(parameters, strength)[1]
+
+
 def _has_no_biases(found: Sequence[Returned]) -> bool:
     """Return whether the gradients of the biases are missing in every call that returned others."""
     names = [name for one in found for name in one.parts]
@@ -164,6 +170,13 @@ L2_PENALTY = Task(
             "The gradients are right, but the penalty is twice as large as P1 says. Derive your penalty: it does not "
             "give your gradients.",
             (_penalty(value=lambda w: float((w * w).sum())),),
+            part="penalty",
+        ),
+        Mistake(
+            "penalty of the last weight only",
+            "The penalty is that of the last array of weights only. Add up those of all weights, with `+=` in place of "
+            "`=`.",
+            (_last_only,),
             part="penalty",
         ),
         Mistake(

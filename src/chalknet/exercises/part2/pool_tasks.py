@@ -88,9 +88,18 @@ MAX_POOL_FORWARD = Task(
             (
                 lambda h, size: _whole(h, size).max(axis=(2, 4, 5)),
                 lambda h, size: _whole(h, size).max(axis=(2, 4, 5))[..., None],
+                lambda h, size: _whole(h, size).max(axis=(2, 4, 5)).ravel(),
                 lambda h, size: np.broadcast_to(
                     _whole(h, size).max(axis=(2, 4, 5))[..., None], (*_whole(h, size)[:, :, 0, :, 0].shape,)
                 ),
+            ),
+        ),
+        Mistake(
+            "one row for each window in the result",
+            "The maxima are right, but they are rows of one matrix. The result is an image again: (B, H', W', C).",
+            (
+                lambda h, size: _whole(h, size).max(axis=(2, 4)).reshape(-1, h.shape[3]),
+                lambda h, size: _whole(h, size).max(axis=(2, 4)).ravel(),
             ),
         ),
         Mistake(

@@ -133,7 +133,7 @@ WINDOWS = Task(
         ),
         Mistake(
             "windows as columns",
-            "Each window is a column of your result. It has to be a row: (number of windows, size size C).",
+            "Each window is a column of your result. It has to be a row: (number of windows, size * size * C).",
             (lambda x, size, stride, padding: reference.windows(x, size, stride, padding).T,),
         ),
         Mistake(

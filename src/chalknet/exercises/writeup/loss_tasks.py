@@ -189,6 +189,15 @@ CROSS_ENTROPY = Task(
             ),
         ),
         Mistake(
+            "rows instead of elements",
+            "p[labels] selects whole rows of p, and not one element of each row. An index array for the rows and one "
+            "for the columns select one number per row.",
+            (
+                lambda logits, labels: -float(log_softmax(logits)[labels].mean()),
+                lambda logits, labels: -float(log_softmax(logits)[labels].sum() / len(labels)),
+            ),
+        ),
+        Mistake(
             "missing softmax",
             "The logits of the true classes are averaged, or their logarithms are. Logits are no probabilities: "
             "they can be negative. Use the logarithm of softmax.",
@@ -295,8 +304,14 @@ CROSS_ENTROPY_GRADIENT = Task(
         Mistake(
             "missing one-hot rows",
             "These are the probabilities. The gradient is their difference to the truth: what has to be subtracted "
-            "at the position of the true class?",
+            "at the position of the true class? `p[...] - 1` alone computes a number and forgets it. `p[...] -= 1` "
+            "changes p.",
             (lambda logits, labels: _stable(logits) / len(labels), lambda logits, _: _stable(logits)),
+        ),
+        Mistake(
+            "missing parentheses",
+            "Only Y is divided by B, because a division comes before a subtraction. Parentheses: (p - Y) / B.",
+            (lambda logits, labels: _stable(logits) - _one_hot(logits, labels) / len(labels),),
         ),
         Mistake(
             "labels instead of one-hot rows",

@@ -115,6 +115,11 @@ RELU_BACKWARD = Task(
             (lambda grad_g, h: grad_g,),
         ),
         Mistake(
+            "elements selected instead of masked",
+            "a[mask] keeps only these elements. Multiply by the mask to keep the shape.",
+            (lambda grad_g, h: grad_g[h > 0],),
+        ),
+        Mistake(
             "missing chain rule",
             "This is the slope of relu. The chain rule multiplies it by the gradient that arrives, grad_g.",
             (lambda grad_g, h: (h > 0).astype(float),),

@@ -265,6 +265,17 @@ def _count_in_total_from_first(valid: Curve, test: Curve, patience: int) -> tupl
     return best + 1, float(test[best])
 
 
+def _by_test(rule: Stopping, first: int) -> Stopping:
+    """Return a rule that chooses by the test loss, with epochs from 0 or 1."""
+
+    def stop(valid: Curve, test: Curve, patience: int) -> tuple[int, float]:
+        del valid
+        epoch, loss = rule(test, test, patience)
+        return epoch - 1 + first, loss
+
+    return stop
+
+
 def _lowest_test_loss(valid: Curve, test: Curve, patience: int) -> tuple[int, float]:
     return reference.early_stopping(valid, test, patience)[0], float(test.min())
 
@@ -311,13 +322,20 @@ EARLY_STOPPING = Task(
                 lambda valid, test, patience: (int(np.argmin(test)) + 1, float(test.min())),
                 _search(chosen="test", first=0),
                 lambda valid, test, patience: (int(np.argmin(test)), float(test.min())),
+                *(_search(chosen="test", first=first, too_late=late) for first in (0, 1) for late in (-1, 1)),
+                *(_search(chosen="test", first=first, reported="valid") for first in (0, 1)),
+                *(_by_test(rule, first) for first in (0, 1) for rule in (_count_in_total, _count_in_total_from_first)),
+                *(_by_test(rule, first) for first in (0, 1) for rule in (_first_rise, _against_previous, _last_epoch)),
             ),
         ),
         Mistake(
             "test set used for reporting the lowest loss",
             "The epoch is right, but the lowest test loss of all epochs is reported. That chooses an epoch by the "
             "test set. Report the test loss of the epoch that the validation loss has chosen.",
-            (_lowest_test_loss,),
+            (
+                _lowest_test_loss,
+                lambda *arguments: (_lowest_test_loss(*arguments)[0] - 1, _lowest_test_loss(*arguments)[1]),
+            ),
         ),
         Mistake(
             "epochs counted from 0",
@@ -368,7 +386,7 @@ EARLY_STOPPING = Task(
             "validation loss reported",
             "The validation loss of the chosen epoch is returned. It is too good, because it was used for the choice. "
             "Return the test loss of this epoch.",
-            (_search(reported="valid"),),
+            (_search(reported="valid"), _search(reported="valid", first=0)),
         ),
         Mistake(
             "highest instead of lowest loss",

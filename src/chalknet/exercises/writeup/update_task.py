@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from chalknet.exercises import reference
 from chalknet.exercises.calls import Case
+from chalknet.exercises.parts import Returned
 from chalknet.exercises.reference import Arrays
 from chalknet.exercises.task import CLEAN, SHAPE, VALUES, Check, Mistake, Task
 from chalknet.network.arrays import FloatArray
@@ -98,6 +99,14 @@ def _rule(velocity: Callable[..., Any], step: Callable[..., Any]) -> Rule:
         return step(w, grad, v, new, r, m), new
 
     return rule
+
+
+def _has_no_biases(found: Sequence[Returned]) -> bool:
+    """Return whether the velocities of the biases are missing in every call that returned others."""
+    names = [name for one in found for name in one.parts]
+    return any(name.startswith("velocities[W") for name in names) and not any(
+        name.startswith("velocities[b") for name in names
+    )
 
 
 MOMENTUM_UPDATE = Task(
@@ -208,6 +217,13 @@ MOMENTUM_UPDATE = Task(
             "The velocities are returned unchanged, so the next step starts again from the old ones.",
             (_by(lambda w, grad, v, r, m: (w - m * v - r * grad, v)),),
             part="velocities[W*]",
+        ),
+        Mistake(
+            "velocities of biases missing",
+            "The dictionary has no velocities of the biases. It needs all names of the parameters. Return those of "
+            "the biases as they are.",
+            (),
+            symptom=_has_no_biases,
         ),
     ),
 )
