@@ -48,7 +48,9 @@ def checks():
     for estimator in (chalknet.ChalkClassifier(), chalknet.ChalkClassifier(hidden=16)):
         for made, check in estimator_checks_generator(estimator):
             name = getattr(check, "func", check).__name__.removeprefix("check_")
-            yield pytest.param(made, check, id=f"{made}-{name}")
+            # The default trains five networks each time, which takes minutes in all.
+            marks = pytest.mark.slow if made.hidden is None else ()
+            yield pytest.param(made, check, id=f"{made}-{name}", marks=marks)
 
 
 @pytest.mark.parametrize(("estimator", "check"), list(checks()))
