@@ -351,6 +351,7 @@ def test_facts_are_public_and_paths_are_not(client, folder):
     first, second = client.get("/v1/models").json()["models"]
     assert (first["name"], first["reads"], first["image_shape"]) == ("letters", "images", [6, 5])
     assert (second["name"], second["classes"], second["values_per_row"]) == ("rows", list(LETTERS), 3)
+    ask(client, json={"rows": [[1, 2, 3]]})
     assert 'chalknet_requests_total{model="rows",status="200"}' in client.get("/metrics").text
     for path in ("/v1/models/other", "/nothing", "/assets/../registry.py", "/assets/%2e%2e/registry.py", "/docs/x"):
         assert client.get(path).status_code == 404, path
