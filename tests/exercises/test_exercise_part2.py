@@ -40,6 +40,8 @@ from chalknet.exercises.process import Execution
 from chalknet.exercises.submission import course_of
 from chalknet.workflows.exercise import check_exercise, check_exercises, new_exercise
 
+pytestmark = pytest.mark.slow  # one grading for each planted mistake
+
 PART2 = COURSES["part2"]
 TASKS = {task.name: task for task in PART2.tasks}
 DERIVATION = (Path(__file__).resolve().parents[2] / "docs" / "derivation.md").read_text(encoding="utf-8")

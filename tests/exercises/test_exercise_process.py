@@ -13,6 +13,8 @@ from chalknet.exercises.courses import COURSES
 from chalknet.exercises.grading import grade, grade_task
 from chalknet.exercises.process import MAX_OUTPUT, Limits, run_cases
 
+pytestmark = pytest.mark.slow  # a process for each grading
+
 TASKS = {task.name: task for task in COURSES["writeup"].tasks}
 
 

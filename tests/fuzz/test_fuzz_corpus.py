@@ -8,6 +8,8 @@ from pathlib import Path
 import fuzz_files
 import pytest
 
+pytestmark = pytest.mark.slow  # some hundred files, and their plain inputs
+
 HERE = Path(__file__).parent
 CORPUS = sorted((HERE / "corpus").iterdir())
 

@@ -235,6 +235,7 @@ def test_the_report_of_a_table_says_what_its_columns_are(tmp_path):
     assert "Weights of the first layer" not in [section.title for section in document.sections]
 
 
+@pytest.mark.slow
 def test_the_report_of_a_bag_names_its_folds_and_scaling(tmp_path):
     (tmp_path / "t.csv").write_text(TABLE, encoding="utf-8")
     run = chalknet.train(tmp_path / "t.csv", label_column="bought", out=tmp_path / "run", epochs=2)

@@ -176,6 +176,7 @@ def test_equal_names_of_columns_of_a_sheet_are_refused_at_once(tmp_path):
     check_refused(tmp_path / "t.xlsx", "two columns are named 'y'. Rename one of them")
 
 
+@pytest.mark.slow
 def test_an_excel_file_that_unpacks_to_gigabytes_is_refused(tmp_path):
     with (
         zipfile.ZipFile(tmp_path / "t.xlsx", "w", zipfile.ZIP_DEFLATED) as archive,
@@ -186,6 +187,7 @@ def test_an_excel_file_that_unpacks_to_gigabytes_is_refused(tmp_path):
     check_refused(tmp_path / "t.xlsx", "may take")
 
 
+@pytest.mark.slow
 def test_a_million_equal_rows_in_a_small_arrow_file_are_counted(tmp_path):
     frame = pl.DataFrame({"x": np.zeros(30_000_000), "label": np.zeros(30_000_000, np.int8)})
     frame.write_ipc(tmp_path / "t.arrow", compression="zstd")
