@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from chalknet.exercises.part2.window_tasks import (
     placed,
 )
 from chalknet.exercises.task import CLEAN, GRADIENT, SHAPE, VALUES, Check, GradientCheck, Mistake, Task
+from chalknet.exercises.variants import in_order, scaled, with_output
 from chalknet.network.arrays import FloatArray
 
 _RNG = np.random.default_rng(22)
@@ -213,34 +215,12 @@ CONV2D_FORWARD = Task(
 )
 
 
-def _changed(part: int, change: Callable[..., Any]) -> Backward:
-    """Return conv2d_backward with one output replaced by change(grad_h, x, weight, right, stride, padding)."""
-
-    def backward(grad_h: FloatArray, x: FloatArray, weight: FloatArray, stride: int, padding: int) -> Any:
-        right = reference.conv2d_backward(grad_h, x, weight, stride, padding)
-        outputs: list[Any] = list(right)
-        outputs[part] = change(grad_h, x, weight, right, stride, padding)
-        return tuple(outputs)
-
-    return backward
+_changed = partial(with_output, reference.conv2d_backward)
+_scaled = partial(scaled, reference.conv2d_backward)
+_in_order = partial(in_order, reference.conv2d_backward)
 
 
-def _scaled(factor: Callable[[FloatArray], float]) -> Backward:
-    def backward(grad_h: FloatArray, *others: Any) -> Any:
-        return tuple(factor(grad_h) * one for one in reference.conv2d_backward(grad_h, *others))
-
-    return backward
-
-
-def _in_order(*order: int) -> Backward:
-    def backward(*arguments: Any) -> Any:
-        right = reference.conv2d_backward(*arguments)
-        return tuple(right[k] for k in order)
-
-    return backward
-
-
-def _turned(grad_h: FloatArray, x: FloatArray, weight: FloatArray, right: Gradients, stride: int, padding: int) -> Any:
+def _turned(grad_h: FloatArray, x: FloatArray, weight: FloatArray, stride: int, padding: int, _: Gradients) -> Any:
     return reference.conv2d_backward(grad_h, x, weight[:, ::-1, ::-1], stride, padding)[0]
 
 
@@ -251,7 +231,7 @@ def _grad_rows(grad_h: FloatArray, weight: FloatArray) -> Any:
 def _padded_grad_x(is_added: bool = True, step: int = 0) -> Callable[..., Any]:
     """Return a function of `_changed` for grad_x with the padding."""
 
-    def change(grad_h: FloatArray, x: FloatArray, weight: FloatArray, right: Any, stride: int, padding: int) -> Any:
+    def change(grad_h: FloatArray, x: FloatArray, weight: FloatArray, stride: int, padding: int, _: Gradients) -> Any:
         rows = _grad_rows(grad_h, weight)
         return placed(rows, x.shape, weight.shape[1], stride, padding, is_added=is_added, step=step)
 
@@ -262,8 +242,8 @@ def _cut(part: Callable[[FloatArray, tuple[int, ...], int], Any], **how: Any) ->
     whole = _padded_grad_x(**how)
     return _changed(
         0,
-        lambda grad_h, x, weight, right, stride, padding: part(
-            whole(grad_h, x, weight, right, stride, padding), x.shape, padding
+        lambda grad_h, x, weight, stride, padding, right: part(
+            whole(grad_h, x, weight, stride, padding, right), x.shape, padding
         ),
     )
 
@@ -387,22 +367,22 @@ CONV2D_BACKWARD = Task(
             "kernel turned around in grad_weight",
             "grad_weight is turned by 180 degrees. The weight at position k meets the pixel at position k of each "
             "window (K3).",
-            (_changed(1, lambda *a: a[3][1][:, ::-1, ::-1]),),
+            (_changed(1, lambda *a: a[-1][1][:, ::-1, ::-1]),),
             part="grad_weight",
         ),
         Mistake(
             "mean over the samples in grad_weight",
             "The mean over the samples is already a part of grad_h. grad_weight is a sum over samples and windows "
             "(K3).",
-            (_changed(1, lambda *a: a[3][1] / len(a[1])),),
+            (_changed(1, lambda *a: a[-1][1] / len(a[1])),),
             part="grad_weight",
         ),
         Mistake(
             "mean over the windows in grad_weight",
             "A weight is used in every window of every sample, so its gradient is a sum over all of them (K3).",
             (
-                _changed(1, lambda *a: a[3][1] / (a[0].shape[1] * a[0].shape[2])),
-                _changed(1, lambda *a: a[3][1] / (a[0].size / len(a[2]))),
+                _changed(1, lambda *a: a[-1][1] / (a[0].shape[1] * a[0].shape[2])),
+                _changed(1, lambda *a: a[-1][1] / (a[0].size / len(a[2]))),
             ),
             part="grad_weight",
         ),
@@ -410,8 +390,8 @@ CONV2D_BACKWARD = Task(
             "grad_weight as a matrix",
             "The numbers are right, but grad_weight needs the shape of the weight, (O, size, size, C).",
             (
-                _changed(1, lambda *a: a[3][1].reshape(len(a[2]), -1)),
-                _changed(1, lambda *a: a[3][1].reshape(len(a[2]), -1).T),
+                _changed(1, lambda *a: a[-1][1].reshape(len(a[2]), -1)),
+                _changed(1, lambda *a: a[-1][1].reshape(len(a[2]), -1).T),
             ),
             part="grad_weight",
         ),
@@ -419,8 +399,8 @@ CONV2D_BACKWARD = Task(
             "channels before pixels in grad_weight",
             "The numbers of a row of windows are in the order (size, size, C). grad_weight has another order.",
             (
-                _changed(1, lambda *a: a[3][1].transpose(0, 3, 1, 2)),
-                _changed(1, lambda *a: a[3][1].transpose(0, 3, 1, 2).reshape(a[2].shape)),
+                _changed(1, lambda *a: a[-1][1].transpose(0, 3, 1, 2)),
+                _changed(1, lambda *a: a[-1][1].transpose(0, 3, 1, 2).reshape(a[2].shape)),
             ),
             part="grad_weight",
         ),
@@ -428,7 +408,7 @@ CONV2D_BACKWARD = Task(
             "reshape instead of transpose in grad_weight",
             "The product is (size * size * C, O). reshape keeps the order of its numbers and does not exchange axes. "
             "Transpose it first, or exchange the factors.",
-            (_changed(1, lambda *a: np.ascontiguousarray(a[3][1].reshape(len(a[2]), -1).T).reshape(a[2].shape)),),
+            (_changed(1, lambda *a: np.ascontiguousarray(a[-1][1].reshape(len(a[2]), -1).T).reshape(a[2].shape)),),
             part="grad_weight",
         ),
         Mistake(

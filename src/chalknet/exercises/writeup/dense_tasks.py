@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from chalknet.exercises import reference
 from chalknet.exercises.calls import Case
 from chalknet.exercises.task import CLEAN, GRADIENT, SHAPE, VALUES, Check, GradientCheck, Mistake, Task
+from chalknet.exercises.variants import in_order, scaled, with_output
 from chalknet.exercises.writeup.softmax_task import FLOAT32, ONE
 from chalknet.network.arrays import FloatArray
 
@@ -97,31 +99,9 @@ DENSE_FORWARD = Task(
 )
 
 
-def _changed(part: int, change: Callable[[FloatArray, FloatArray, FloatArray, Gradients], Any]) -> Callable[..., Any]:
-    """Return dense_backward with one output replaced."""
-
-    def backward(grad_h: FloatArray, x: FloatArray, weight: FloatArray) -> tuple[Any, ...]:
-        right = reference.dense_backward(grad_h, x, weight)
-        outputs: list[Any] = list(right)
-        outputs[part] = change(grad_h, x, weight, right)
-        return tuple(outputs)
-
-    return backward
-
-
-def _scaled(factor: Callable[[FloatArray], float]) -> Callable[..., Any]:
-    def backward(grad_h: FloatArray, x: FloatArray, weight: FloatArray) -> tuple[Any, ...]:
-        return tuple(factor(grad_h) * one for one in reference.dense_backward(grad_h, x, weight))
-
-    return backward
-
-
-def _reordered(*order: int) -> Callable[..., Any]:
-    def backward(grad_h: FloatArray, x: FloatArray, weight: FloatArray) -> tuple[Any, ...]:
-        right = reference.dense_backward(grad_h, x, weight)
-        return tuple(right[k] for k in order)
-
-    return backward
+_changed = partial(with_output, reference.dense_backward)
+_scaled = partial(scaled, reference.dense_backward)
+_in_order = partial(in_order, reference.dense_backward)
 
 
 def _loss(arguments: Mapping[str, Any]) -> float:
@@ -181,7 +161,7 @@ DENSE_BACKWARD = Task(
         Mistake(
             "wrong order of the results",
             "The right arrays are returned, in another order. Return grad_x, grad_weight, grad_bias.",
-            (_reordered(1, 2, 0), _reordered(1, 0, 2), _reordered(2, 1, 0), _reordered(0, 2, 1), _reordered(2, 0, 1)),
+            (_in_order(1, 2, 0), _in_order(1, 0, 2), _in_order(2, 1, 0), _in_order(0, 2, 1), _in_order(2, 0, 1)),
         ),
         Mistake(
             "transposed product in grad_x",
