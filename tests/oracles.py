@@ -258,3 +258,13 @@ def loop_pool(x, grad_value, size, stride, kind):
             for place in places:
                 grad_x[place] += grad / len(found)
     return value, grad_x
+
+
+def loop_residual(x, shortcut, grad_value, stride):
+    """Return x plus every stride-th pixel of the shortcut, and the gradient of the shortcut, one value at a time."""
+    value, grad_shortcut = np.array(x), np.zeros_like(shortcut)
+    for n, row, column, i in np.ndindex(*x.shape):
+        if i < shortcut.shape[3]:
+            value[n, row, column, i] += shortcut[n, stride * row, stride * column, i]
+            grad_shortcut[n, stride * row, stride * column, i] += grad_value[n, row, column, i]
+    return value, grad_shortcut

@@ -34,7 +34,7 @@ def test_every_cited_formula_exists(file):
 
 def test_every_function_of_network_cites_its_formula():
     for name in (
-        *LAYER_NAMES,
+        *(name for name in LAYER_NAMES if name != "flatten"),  # it computes nothing
         "softmax",
         "losses",
         "metrics",

@@ -43,6 +43,7 @@ LAYER_NAMES = (
     "dropout",
     "scale",
     "periodic_embedding",
+    *("conv2d", "max_pool2d", "average_pool2d", "global_average_pool", "flatten", "residual"),
 )
 PARAMETRIZATIONS = ("standard", "ntk")
 INITIALIZERS = ("writeup", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform")
@@ -52,6 +53,8 @@ REGULARIZATION_SCHEDULES = ("constant", "flat_cos")
 SCALINGS = ("pixels", "standard", "robust", "auto")
 CLASS_WEIGHTS = ("equal", "balanced")
 FULL = "full"
+MAX_KERNEL = 1_000  # height and width of a kernel or window, and its stride
+SAME = "same"  # the padding with which a convolution of stride 1 keeps the size of an image
 SAME_AS_SEED = "seed"  # the value of batch_seed that stands for the value of seed
 
 
@@ -87,6 +90,23 @@ def one_of(*names: str) -> Constraint:
     return Constraint(f"one of {', '.join(names)}", lambda v: isinstance(v, str) and v in names, choices=names)
 
 
+def _is_kernel_size(value: Any) -> bool:
+    """Return whether a value is one size of a kernel, or two."""
+    one = integer(1, MAX_KERNEL).accepts
+    return one(value) or (isinstance(value, (list, tuple)) and len(value) == 2 and all(map(one, value)))
+
+
+KERNEL_SIZE = Constraint(
+    f"an integer from 1 to {MAX_KERNEL}, or two of them for height and width",
+    _is_kernel_size,
+    lambda v: v if is_integer(v) else v[0] if v[0] == v[1] else tuple(v),
+)
+PADDING = Constraint(
+    f'"{SAME}", or an integer from 0 to {MAX_KERNEL}', lambda v: v == SAME or integer(0, MAX_KERNEL).accepts(v)
+)
+OPTIONAL_STRIDE = Constraint(
+    f"an integer from 1 to {MAX_KERNEL}", lambda v: v is None or integer(1, MAX_KERNEL).accepts(v)
+)
 POSITIVE = Constraint("a number > 0", lambda v: is_number(v) and v > 0, float)
 NON_NEGATIVE = Constraint("a number >= 0", lambda v: is_number(v) and v >= 0, float)
 FRACTION = up_to(1)
@@ -131,8 +151,16 @@ def _as_layer_table(value: Any) -> LayerTable | None:
     if isinstance(value, str):
         value = {"type": value}
     is_layer = isinstance(value, Mapping) and isinstance(value.get("type"), str)
-    plain = is_layer and all(isinstance(one, (str, int, float)) for one in value.values())
-    return LayerTable(value) if plain else None
+    if not is_layer or not all(_is_plain(one) for one in value.values()):
+        return None
+    return LayerTable({key: tuple(one) if isinstance(one, (list, tuple)) else one for key, one in value.items()})
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value is a text, a number or a short list of numbers."""
+    if isinstance(value, (list, tuple)):
+        return len(value) <= 2 and all(is_number(one) for one in value)
+    return isinstance(value, (str, int, float))
 
 
 def _are_layers(value: Any) -> bool:
@@ -273,8 +301,8 @@ class NetworkConfig(Checked):
                     )
             hidden = self.layers_below_output
             units = tuple(layer.get("units", 0) for layer in hidden if layer["type"] == "dense")
-            if not units:
-                raise ConfigError(f"layers must have at least one of type dense, got {', '.join(types)}.")
+            if not units and "conv2d" not in types:
+                raise ConfigError(f"layers must have at least one of type dense or conv2d, got {', '.join(types)}.")
             names = tuple(name for name in types if name in ACTIVATION_NAMES)
             for key, value in zip(SHORT_FORM, (units, names, "batch_norm" in types), strict=False):
                 object.__setattr__(self, key, value)

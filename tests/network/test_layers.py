@@ -8,13 +8,19 @@ import pytest
 from chalknet.config import LAYER_NAMES, DataConfig, Recipe, config_from_tables, config_tables
 from chalknet.errors import ConfigError
 from chalknet.network.architecture import Architecture, architecture_for, forward
+from chalknet.network.average_pool2d import AveragePool2d
+from chalknet.network.conv2d import Conv2d
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
+from chalknet.network.flatten import Flatten
+from chalknet.network.global_average_pool import GlobalAveragePool
 from chalknet.network.initializers import initial_parameters
 from chalknet.network.layer_types import LAYER_TYPES, layer_from_table
+from chalknet.network.max_pool2d import MaxPool2d
 from chalknet.network.parametric_activation import ParametricActivation
 from chalknet.network.periodic_embedding import PeriodicEmbedding
 from chalknet.network.relu import Relu
+from chalknet.network.residual import Residual
 from chalknet.network.scale import Scale
 
 DENSE = {"type": "dense", "units": 5}
@@ -36,6 +42,14 @@ def test_every_layer_name_has_a_layer_type():
         ParametricActivation("mish", 0.1),
         Dense(3, parametrization="ntk"),
         PeriodicEmbedding(4, 8, 2, 0.2, 0.1),
+        Conv2d(8),
+        Conv2d(8, (3, 5), 2, 1, 4, False, 0.1),
+        MaxPool2d(),
+        MaxPool2d(3, 2),
+        AveragePool2d(2, 1),
+        GlobalAveragePool(),
+        Flatten(),
+        Residual(4),
     ],
     ids=repr,
 )
@@ -55,7 +69,7 @@ def test_the_output_layer_is_the_last_dense_layer_without_units():
     architecture = architecture_for(recipe, 4, 3)
     assert architecture.layers == (Dense(5), Relu(), Dense(3, True, 1.0, 0.1, "ntk"))
     assert recipe.network.hidden == (5,)
-    with pytest.raises(ConfigError, match="layers must have at least one of type dense, got relu, dense"):
+    with pytest.raises(ConfigError, match="layers must have at least one of type dense or conv2d, got relu, dense"):
         Recipe().with_settings(layers=["relu", output])
     with pytest.raises(ConfigError, match="layers, entry 1: layer dense: units is missing"):
         architecture_for(Recipe().with_settings(layers=[output, DENSE]), 4, 3)
@@ -152,10 +166,10 @@ def test_a_configuration_with_layers_reads_back():
     ("layers", "message"),
     [
         (["relu", "dens"], "layers, entry 2: unknown layer type 'dens'. Did you mean 'dense'?"),
-        (["relu", "tanh"], "layers must have at least one of type dense, got relu, tanh."),
+        (["relu", "tanh"], "layers must have at least one of type dense or conv2d, got relu, tanh."),
         ("relu", 'layers must be a list of layers, each a name such as "relu" or a table'),
         ([{"units": 4}], "layers must be a list of layers"),
-        ([{"type": "dense", "units": [4]}], "layers must be a list of layers"),
+        ([{"type": "dense", "units": ["4"]}], "layers must be a list of layers"),
     ],
 )
 def test_a_recipe_refuses_invalid_layers(layers, message):

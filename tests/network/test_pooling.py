@@ -8,7 +8,9 @@ from oracles import loop_pool
 from strategies import seeds
 
 from chalknet.errors import ShapeError
-from chalknet.network.pooling import average_pool2d, global_average_pool, max_pool2d
+from chalknet.network.average_pool2d import average_pool2d
+from chalknet.network.global_average_pool import global_average_pool
+from chalknet.network.max_pool2d import max_pool2d
 
 KINDS = {"max": max_pool2d, "average": average_pool2d}
 

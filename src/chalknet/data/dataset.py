@@ -113,6 +113,11 @@ class Dataset:
         return int(np.prod(self.inputs.shape[1:]))
 
     @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Return the shape of one sample: (H, W) of an image, (I,) of a row."""
+        return tuple(self.inputs.shape[1:])
+
+    @property
     def is_images(self) -> bool:
         """Return whether the samples are images and not rows."""
         return len(self.inputs.shape) == 3

@@ -11,11 +11,15 @@ from typing import Any, NamedTuple
 from chalknet.config import ACTIVATION_NAMES, Recipe
 from chalknet.errors import ConfigError, ShapeError
 from chalknet.network.arrays import FloatArray
+from chalknet.network.average_pool2d import AveragePool2d
 from chalknet.network.batch_norm import BatchNorm
+from chalknet.network.conv2d import Conv2d
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
-from chalknet.network.layer import PREDICTION, Layer, Mode, Parameter, Parameters, Shape
+from chalknet.network.layer import Layer, LayerPass, Mode, Parameter, Parameters, Shape
 from chalknet.network.layer_types import ACTIVATIONS, layers_from_tables
+from chalknet.network.max_pool2d import MaxPool2d
+from chalknet.network.residual import Residual
 
 OUTPUT = "output"  # name of the last dense layer
 # Random streams of dropout layers are unique for fewer than this many dense layers, with fewer than
@@ -32,12 +36,14 @@ class NamedLayer(NamedTuple):
         names: local name -> name in the network for each parameter, such as "weight" ->
             "hidden1.weight".
         stream: number of the random stream of the layer's dropout masks, unique in a network.
+        shortcut: for a residual connection, the position of the layer whose input is added, else None.
     """
 
     layer: Layer
     input_shape: Shape
     names: dict[str, str]
     stream: int
+    shortcut: int | None = None
 
     @property
     def parameters(self) -> dict[str, Parameter]:
@@ -58,12 +64,13 @@ class Architecture:
     """The layers of a network; the last one is dense and returns the K logits.
 
     Attributes:
-        input_shape: shape of one sample, such as (784,).
+        input_shape: shape of one sample, such as (784,), or (28, 28, 1) for height, width and channels
+            of an image.
         layers: the layers, from the input on.
 
     Parameter names: dense layers are named hidden1, hidden2, ... and output, so their parameters
-    are "hidden1.weight", "hidden1.bias" and so on. Other layers use the name of the dense layer
-    before them ("input" before the first), so batch normalization after hidden1 has
+    are "hidden1.weight", "hidden1.bias" and so on. Convolutions are named conv1, conv2 and so on.
+    Other layers use the name of the dense layer or convolution before them ("input" before the first), so batch normalization after hidden1 has
     "hidden1.gamma". If that name is taken, the layer type is added, as in
     "hidden1.batch_norm.gamma", and a number from the second layer of the type on, as in
     "hidden1.batch_norm2.gamma".
@@ -86,7 +93,7 @@ class Architecture:
         """Create an architecture from a list of layers, or from the widths of its hidden layers.
 
         Args:
-            n_inputs: number of values per sample, or the shape of a sample.
+            n_inputs: number of values per sample, or the shape of a sample: (I,) or (H, W, C).
             hidden: units of each hidden dense layer.
             n_classes: K, at least 2. With `layers`, 0 means that the last layer returns the logits.
             activations: one name per hidden layer; empty for relu everywhere.
@@ -113,7 +120,9 @@ class Architecture:
         object.__setattr__(self, "input_shape", shape)
         object.__setattr__(self, "layers", whole)
         _check_output(self.layers)
-        _ = self.shapes  # raises ConfigError if a layer does not accept the shape before it
+        # Both raise ConfigError if a layer does not accept the shape before it.
+        _ = self.shapes
+        _check_shortcuts(self.named_layers)
 
     @cached_property
     def named_layers(self) -> tuple[NamedLayer, ...]:
@@ -178,11 +187,31 @@ class Architecture:
     @property
     def prediction(self) -> Architecture:
         """The same network without layers that do nothing in prediction, such as dropout."""
-        return Architecture(self.input_shape, layers=[layer for layer in self.layers if layer.acts_in_prediction])
+        kept: list[Layer] = []
+        for position, layer in enumerate(self.layers):
+            if isinstance(layer, Residual):  # counts only the layers that are kept
+                skipped = self.layers[position - layer.layers : position]
+                layer = Residual(sum(one.acts_in_prediction for one in skipped))
+            if layer.acts_in_prediction:
+                kept.append(layer)
+        return Architecture(self.input_shape, layers=kept)
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether samples are images (H, W, C) and not rows (I,)."""
+        return len(self.input_shape) == 3
 
     def __str__(self) -> str:
-        """Return the sizes of the layers, such as "784-100-10"."""
-        return "-".join(str(width) for width in (self.n_inputs, *self.dense_units))
+        """Return the sizes of the layers, such as "784-100-10" or "28x28x1-conv32-pool2-784-10"."""
+        parts = ["x".join(map(str, self.input_shape))]
+        for layer in self.layers:
+            if isinstance(layer, Dense):
+                parts.append(str(layer.units))
+            elif isinstance(layer, Conv2d):
+                parts.append(f"conv{layer.filters}")
+            elif isinstance(layer, (MaxPool2d, AveragePool2d)):
+                parts.append(f"pool{layer.size}")
+        return "-".join(parts)
 
 
 def layer_kinds(architecture: Architecture) -> Hashable:
@@ -214,17 +243,31 @@ def short_form(
     return tuple(layers)
 
 
-def architecture_for(recipe: Recipe, n_inputs: int, n_classes: int) -> Architecture:
+def architecture_for(recipe: Recipe, sample_shape: int | Sequence[int], n_classes: int) -> Architecture:
     """Return the architecture of a recipe, from its `layers` or else from its hidden widths.
 
+    Args:
+        recipe: its sections [network] and [regularization].
+        sample_shape: shape of one sample: I or (I,) for rows, (H, W) or (H, W, C) for images.
+        n_classes: K.
+
     Raises:
-        ConfigError: layers are unknown or do not fit together.
+        ConfigError: layers are unknown or do not fit together, or they need images and samples are
+            rows.
     """
+    shape = (sample_shape,) if isinstance(sample_shape, int) else tuple(sample_shape)
+    n_inputs = math.prod(shape)
     network, regularization = recipe.network, recipe.regularization
     first: list[Layer] = [Dropout(regularization.input_dropout)] if regularization.input_dropout else []
     if network.layers:
         whole = layers_from_tables([*network.layers_below_output, {**network.output_layer, "units": n_classes}])
-        return Architecture(n_inputs, layers=[*first, *whole])
+        reader = next((layer for layer in whole if layer.reads_images), None)
+        if reader is not None and len(shape) == 1:
+            raise ConfigError(
+                f"layer {reader.type} needs images, but the samples are rows of {n_inputs} values. "
+                "Give images (N, H, W)."
+            )
+        return Architecture((*shape, 1)[:3] if reader is not None else n_inputs, layers=[*first, *whole])
     hidden = short_form(network.hidden, network.activations(), network.batch_norm, regularization.dropout)
     return Architecture(n_inputs, layers=[*first, *hidden, Dense(n_classes)])
 
@@ -251,10 +294,14 @@ def _named_layers(shape: Shape, layers: Sequence[Layer]) -> Iterator[NamedLayer]
     block, taken, n_dense, n_dense_total = "input", set[str](), 0, sum(isinstance(layer, Dense) for layer in layers)
     n_masks: dict[int, int] = {}
     n_same: dict[str, int] = {}
-    for layer in layers:
+    n_blocks: dict[str, int] = {}
+    for position, layer in enumerate(layers):
         if isinstance(layer, Dense):
             n_dense += 1
             block = OUTPUT if n_dense == n_dense_total else f"hidden{n_dense}"
+        elif layer.block_name:
+            n_blocks[layer.block_name] = n_blocks.get(layer.block_name, 0) + 1
+            block = f"{layer.block_name}{n_blocks[layer.block_name]}"
         local = list(layer.parameters(shape))
         prefix = block
         if any(f"{block}.{key}" in taken for key in local):
@@ -266,8 +313,21 @@ def _named_layers(shape: Shape, layers: Sequence[Layer]) -> Iterator[NamedLayer]
         stream = n_dense + STREAM_STRIDE * n_masks.get(n_dense, 0)
         if isinstance(layer, Dropout):
             n_masks[n_dense] = n_masks.get(n_dense, 0) + 1
-        yield NamedLayer(layer, shape, names, stream)
+        shortcut = position - layer.skipped_layers if layer.skipped_layers else None
+        yield NamedLayer(layer, shape, names, stream, shortcut)
         shape = layer.output_shape(shape)
+
+
+def _check_shortcuts(named_layers: Sequence[NamedLayer]) -> None:
+    """Raise ConfigError unless every residual connection fits the shapes of the layers."""
+    for position, named in enumerate(named_layers):
+        if isinstance(named.layer, Residual):
+            if named.layer.layers > position:
+                raise ConfigError(
+                    f"layers, entry {position + 1}: layer residual skips the {named.layer.layers} layers before it, "
+                    f"and only {position} come before it."
+                )
+            named.layer.check_shortcut(named.input_shape, named_layers[position - named.layer.layers].input_shape)
 
 
 def check_parameters(architecture: Architecture, parameters: Mapping[str, FloatArray]) -> None:
@@ -286,13 +346,13 @@ class ForwardPass(NamedTuple):
     Attributes:
         logits: (B, K).
         backward: grad_logits (B, K) -> gradients of all learned parameters, by name.
-        kink_inputs: the input of every layer with a kink at 0, for the gradient check.
+        kinks: every layer that is not smooth, with its input, for the gradient check.
         statistics: running statistics after this batch, by name; empty in prediction.
     """
 
     logits: FloatArray
     backward: Callable[[FloatArray], Parameters]
-    kink_inputs: tuple[FloatArray, ...]
+    kinks: tuple[tuple[Layer, FloatArray], ...]
     statistics: Parameters
 
 
@@ -313,7 +373,7 @@ def forward(
     Args:
         architecture: the layers.
         parameters: arrays by name, as `Architecture.shapes` lists them.
-        x: (B, I) scaled inputs, dtype of the parameters.
+        x: (B, I) scaled inputs, dtype of the parameters; images as (B, H, W, C) or as rows.
         masks: in training, dropout masks (docs/derivation.md, D1) by the position of their layer in
             `Architecture.layers`.
         training: whether batch normalization uses the statistics of the batch (B1) instead of the
@@ -322,28 +382,39 @@ def forward(
     Raises:
         ShapeError: x does not fit the first layer, or a parameter does not fit its layer.
     """
-    if x.shape[1:] != architecture.input_shape:
+    if x.shape[1:] not in (architecture.input_shape, (architecture.n_inputs,)):
         wanted = ", ".join(map(str, ("B", *architecture.input_shape)))
         raise ShapeError(f"network {architecture} expects x of shape ({wanted}), got {x.shape}.")
-    value, masks = x, masks or {}
-    backwards, kink_inputs = [], []
+    value, masks = x.reshape(len(x), *architecture.input_shape), masks or {}
+    passes: list[tuple[NamedLayer, LayerPass]] = []
+    inputs: list[FloatArray] = []
+    kinks: list[tuple[Layer, FloatArray]] = []
     statistics: Parameters = {}
     for position, named in enumerate(architecture.named_layers):
+        inputs.append(value)
         if not named.layer.is_smooth:
-            kink_inputs.append(value)
-        local = named.local(parameters)
-        mode = Mode(training, masks.get(position)) if training else PREDICTION
-        value, backward_of_layer, new = named.layer.forward(local, value, mode)
-        if new:
-            statistics |= named.named(new)
-        backwards.append((named, backward_of_layer))
+            kinks.append((named.layer, value))
+        shortcut = None if named.shortcut is None else inputs[named.shortcut]
+        mode = Mode(training, masks.get(position) if training else None, shortcut)
+        done = named.layer.forward(named.local(parameters), value, mode)
+        value = done.value
+        if done.statistics:
+            statistics |= named.named(done.statistics)
+        passes.append((named, done))
 
     def backward(grad_logits: FloatArray) -> Parameters:
         grad = grad_logits
         gradients: Parameters = {}
-        for named, backward_of_layer in reversed(backwards):
-            grad, local = backward_of_layer(grad)
+        of_shortcuts: dict[int, FloatArray] = {}  # by the position of the layer whose input was added
+        for position, (named, done) in reversed(list(enumerate(passes))):
+            if named.shortcut is not None and done.shortcut_backward is not None:
+                grad_shortcut = done.shortcut_backward(grad)
+                known = of_shortcuts.get(named.shortcut)
+                of_shortcuts[named.shortcut] = grad_shortcut if known is None else known + grad_shortcut
+            grad, local = done.backward(grad)
+            if position in of_shortcuts:
+                grad = grad + of_shortcuts.pop(position)
             gradients |= named.named(local)
         return {name: gradients[name] for name in architecture.shapes if name not in architecture.statistics}
 
-    return ForwardPass(value, backward, tuple(kink_inputs), statistics)
+    return ForwardPass(value, backward, tuple(kinks), statistics)

@@ -19,7 +19,6 @@ from chalknet.network.layer import (
     Parameter,
     Parameters,
     Shape,
-    flat_size,
 )
 
 EPSILON = 1e-5  # added to variances, so that a unit with constant values is not divided by 0
@@ -47,7 +46,8 @@ def batch_norm(
     dL/dh     = gamma / sqrt(s^2 + epsilon) (dL/dvalue - (1/B) dL/dbias - (1/B) z dL/dgamma)  (B5)
 
     Args:
-        h: (B, F) float32 or float64. Adding a constant to a column does not change the value.
+        h: (B, F) float32 or float64. Adding a constant to a column does not change the value. For
+            images, rows are pixels and columns are channels.
         gamma: (F,) scale.
         bias: (F,) mean of the normalized values.
 
@@ -143,7 +143,7 @@ def check_statistics(h: FloatArray, *columns: FloatArray) -> None:
 
 @dataclass(frozen=True)
 class BatchNorm(Layer):
-    """Batch normalization of every unit.
+    """Batch normalization of every unit, or of every channel of images over all pixels.
 
     Training uses the statistics of the batch, prediction the running statistics.
     """
@@ -159,23 +159,24 @@ def batch_norm(x, p):
 
     def parameters(self, input_shape: Shape) -> dict[str, Parameter]:
         """Return gamma, bias and the running statistics; see `Layer.parameters`."""
-        units = (flat_size(self, input_shape),)
+        units = input_shape[-1:]
         learned = {"gamma": Parameter(units, 1.0), "bias": Parameter(units, 0.0)}
         return learned | {"mean": Parameter(units, 0.0, False), "variance": Parameter(units, 1.0, False)}
 
     def forward(self, parameters: Mapping[str, FloatArray], x: FloatArray, mode: Mode = PREDICTION) -> LayerPass:
         """Normalize x by the batch or the running statistics; see `Layer.forward`."""
         gamma, bias, mean, variance = (parameters[name] for name in ("gamma", "bias", "mean", "variance"))
-        value, through = batch_norm(x, gamma, bias) if mode.training else normalize(x, mean, variance, gamma, bias)
+        h = x.reshape(-1, x.shape[-1])  # every pixel is a row
+        value, through = batch_norm(h, gamma, bias) if mode.training else normalize(h, mean, variance, gamma, bias)
 
         def backward(grad_value: FloatArray) -> tuple[FloatArray, Parameters]:
-            grad_x, grad_gamma, grad_bias = through(grad_value)
-            return grad_x, {"gamma": grad_gamma, "bias": grad_bias}
+            grad_h, grad_gamma, grad_bias = through(grad_value.reshape(h.shape))
+            return grad_h.reshape(x.shape), {"gamma": grad_gamma, "bias": grad_bias}
 
         if not mode.training:
-            return LayerPass(value, backward)
-        new_mean, new_variance = update_running_statistics(mean, variance, x)
-        return LayerPass(value, backward, {"mean": new_mean, "variance": new_variance})
+            return LayerPass(value.reshape(x.shape), backward)
+        new_mean, new_variance = update_running_statistics(mean, variance, h)
+        return LayerPass(value.reshape(x.shape), backward, {"mean": new_mean, "variance": new_variance})
 
     def __str__(self) -> str:
         """Return the layer in words; see `Layer`."""

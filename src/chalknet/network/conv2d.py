@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from chalknet.errors import ShapeError
+from chalknet.config import BOOLEAN, KERNEL_SIZE, MAX_KERNEL, MAX_UNITS, PADDING, SAME, integer, setting
+from chalknet.errors import ConfigError, ShapeError
 from chalknet.network.arrays import FloatArray
+from chalknet.network.layer import (
+    BIAS,
+    PREDICTION,
+    WEIGHT,
+    Layer,
+    LayerPass,
+    Mode,
+    OnnxGraph,
+    Parameter,
+    Parameters,
+    Shape,
+    image_size,
+    l2_setting,
+)
 from chalknet.network.windows import add_windows, n_windows, windows
 
 
@@ -21,7 +37,12 @@ class Conv2dGradients(NamedTuple):
 
 
 def conv2d(
-    x: FloatArray, weight: FloatArray, bias: FloatArray, stride: int = 1, padding: int = 0, groups: int = 1
+    x: FloatArray,
+    weight: FloatArray,
+    bias: FloatArray,
+    stride: int = 1,
+    padding: tuple[int, int] | int = 0,
+    groups: int = 1,
 ) -> tuple[FloatArray, Callable[[FloatArray], Conv2dGradients]]:
     """Return the products of a kernel with every window of images, plus a bias.
 
@@ -42,7 +63,7 @@ def conv2d(
         weight: (O, R, S, C / groups), one kernel of R x S pixels per output channel.
         bias: (O,).
         stride: pixels between two windows, >= 1, in both directions.
-        padding: rows and columns of zeros on each side of an image, >= 0.
+        padding: rows and columns of zeros on each side of an image, >= 0; one number for both.
         groups: number of groups of channels, which divides C and O. Output channels of a group see the
             input channels of the same group only. With C groups, the convolution is depthwise.
 
@@ -60,8 +81,9 @@ def conv2d(
     if groups > 1:
         return _grouped(x, weight, bias, stride, padding, groups)
     n_outputs, *kernel, n_channels = weight.shape
-    rows, columns = n_windows(x.shape[1:3], (kernel[0], kernel[1]), stride, padding)
-    padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    above, left = (padding, padding) if isinstance(padding, int) else padding
+    rows, columns = n_windows(x.shape[1:3], (kernel[0], kernel[1]), stride, (above, left))
+    padded = np.pad(x, ((0, 0), (above, above), (left, left), (0, 0)))
     size = kernel[0] * kernel[1] * n_channels
     patches = windows(padded, (kernel[0], kernel[1]), stride).reshape(-1, size)
     flat = weight.reshape(n_outputs, size)
@@ -70,9 +92,8 @@ def conv2d(
         grad = grad_h.reshape(-1, n_outputs)
         grad_patches = (grad @ flat).reshape(len(x), rows, columns, *kernel, n_channels)
         grad_padded = add_windows(grad_patches, padded.shape, stride)
-        inside = slice(padding, -padding or None)
         return Conv2dGradients(
-            grad_x=grad_padded[:, inside, inside],
+            grad_x=grad_padded[:, above : above + x.shape[1], left : left + x.shape[2]],
             grad_weight=(grad.T @ patches).reshape(weight.shape),
             grad_bias=grad.sum(axis=0),
         )
@@ -81,7 +102,7 @@ def conv2d(
 
 
 def _grouped(
-    x: FloatArray, weight: FloatArray, bias: FloatArray, stride: int, padding: int, groups: int
+    x: FloatArray, weight: FloatArray, bias: FloatArray, stride: int, padding: tuple[int, int] | int, groups: int
 ) -> tuple[FloatArray, Callable[[FloatArray], Conv2dGradients]]:
     """Return the convolution of each group of channels."""
     parts = [
@@ -113,3 +134,113 @@ def _check_shapes(x: FloatArray, weight: FloatArray, bias: FloatArray, groups: i
             f"x has {x.shape[3]} channels, but weight {weight.shape} with {groups} groups needs "
             f"{weight.shape[3] * groups}."
         )
+
+
+@dataclass(frozen=True)
+class Conv2d(Layer):
+    """A two-dimensional convolution: the same small kernels at every position of an image.
+
+    Attributes:
+        filters: O, the number of output channels.
+        kernel_size: height and width of a kernel, or one number for both.
+        stride: pixels between two windows, in both directions.
+        padding: rows and columns of zeros on each side; "same" for (kernel_size - 1) / 2, with which a
+            convolution of stride 1 does not change height and width.
+        groups: number of groups of channels, which divides the channels of input and output. With as
+            many groups as input channels the convolution is depthwise.
+        bias: whether a bias is added. It has no effect before batch normalization.
+        l2: strength of an L2 penalty on the weight of this layer (docs/derivation.md, P1), >= 0.
+    """
+
+    type = "conv2d"
+    reads_images = True
+    block_name = "conv"
+    filters: int = setting(MISSING, integer(1, MAX_UNITS), "number of output channels")
+    kernel_size: int | tuple[int, int] = setting(3, KERNEL_SIZE, "height and width of a kernel, or one number for both")
+    stride: int = setting(1, integer(1, MAX_KERNEL), "pixels between two windows")
+    padding: int | str = setting(SAME, PADDING, "rows and columns of zeros on each side; same: (kernel_size - 1) / 2")
+    groups: int = setting(1, integer(1, MAX_UNITS), "number of groups of channels; as many as channels: depthwise")
+    bias: bool = setting(True, BOOLEAN, "whether a bias is added")
+    l2: float = l2_setting()
+    predictor_source = '''
+def conv2d(x, p):
+    """The products of every kernel with every window of the images x, (N, H, W, C), plus a bias."""
+    weight, stride, groups = p["weight"], p.get("stride", 1), p.get("groups", 1)
+    high, wide = weight.shape[1:3]
+    above, left = ((high - 1) // 2, (wide - 1) // 2) if p.get("padding", "same") == "same" else (p["padding"],) * 2
+    x = np.pad(x, ((0, 0), (above, above), (left, left), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (high, wide), (1, 2))[:, ::stride, ::stride]
+    parts = []
+    for image, kernels in zip(np.split(windows, groups, 3), np.split(weight, groups), strict=True):
+        flat = image.transpose(0, 1, 2, 4, 5, 3).reshape(*image.shape[:3], -1)
+        parts.append(flat @ kernels.reshape(len(kernels), -1).T)
+    h = np.concatenate(parts, axis=3)
+    return h + p["bias"] if "bias" in p else h
+'''
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Height and width of a kernel."""
+        return (self.kernel_size, self.kernel_size) if isinstance(self.kernel_size, int) else self.kernel_size
+
+    @property
+    def zeros(self) -> tuple[int, int]:
+        """Rows of zeros above and below an image, and columns of zeros to the left and to the right."""
+        if isinstance(self.padding, int):
+            return self.padding, self.padding
+        return (self.kernel[0] - 1) // 2, (self.kernel[1] - 1) // 2
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return (H', W', filters); see `Layer.output_shape`."""
+        height, width, channels = image_size(self, input_shape)
+        if self.padding == SAME and not all(size % 2 for size in self.kernel):
+            raise ConfigError(f'layer conv2d: padding "same" needs kernels of odd size, got {self.kernel_size}.')
+        for name, count in (("channels of its input", channels), ("filters", self.filters)):
+            if count % self.groups:
+                raise ConfigError(f"layer conv2d: groups must divide the {count} {name}, got {self.groups}.")
+        try:
+            rows, columns = n_windows((height, width), self.kernel, self.stride, self.zeros)
+        except ShapeError as error:
+            raise ConfigError(f"layer conv2d: {error}") from None
+        return rows, columns, self.filters
+
+    def parameters(self, input_shape: Shape) -> dict[str, Parameter]:
+        """Return weight and bias; see `Layer.parameters`."""
+        *_, channels = image_size(self, input_shape)
+        weight = Parameter((self.filters, *self.kernel, channels // self.groups), WEIGHT, l2=self.l2)
+        return {"weight": weight} | ({"bias": Parameter((self.filters,), BIAS)} if self.bias else {})
+
+    def fans(self, input_shape: Shape) -> tuple[int, int]:
+        """Return the values of a window and the outputs of a value; see `Layer.fans`."""
+        *_, channels = image_size(self, input_shape)
+        n_pixels = self.kernel[0] * self.kernel[1]
+        return n_pixels * channels // self.groups, n_pixels * self.filters // self.groups
+
+    def forward(self, parameters: Mapping[str, FloatArray], x: FloatArray, mode: Mode = PREDICTION) -> LayerPass:
+        """Apply `conv2d` to x; see `Layer.forward`."""
+        del mode
+        weight = parameters["weight"]
+        bias = parameters["bias"] if self.bias else np.zeros(len(weight), weight.dtype)
+        value, through = conv2d(x, weight, bias, self.stride, self.zeros, self.groups)
+
+        def backward(grad_value: FloatArray) -> tuple[FloatArray, Parameters]:
+            grad_x, grad_weight, grad_bias = through(grad_value)
+            return grad_x, {"weight": grad_weight} | ({"bias": grad_bias} if self.bias else {})
+
+        return LayerPass(value, backward)
+
+    def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
+        """Add ONNX's Conv; see `Layer.to_onnx`."""
+        weight = graph.add("Transpose", [parameters["weight"]], perm=[0, 3, 1, 2])
+        bias = [parameters["bias"]] if self.bias else []
+        settings = {"strides": [self.stride] * 2, "pads": [*self.zeros, *self.zeros], "group": self.groups}
+        return graph.add("Conv", [x, weight, *bias], kernel_shape=list(self.kernel), **settings)
+
+    def __str__(self) -> str:
+        """Return the layer in words; see `Layer`."""
+        return f"convolution with {self.filters:,} filters of {self.kernel[0]} x {self.kernel[1]} pixels"
+
+    def settings(self) -> dict[str, Any]:
+        """Return filters, and other settings where they are not the default."""
+        changed = {item.name: value for item in fields(self) if (value := getattr(self, item.name)) != item.default}
+        return {"filters": self.filters} | changed

@@ -24,6 +24,7 @@ from chalknet.network.layer import (
     Parameter,
     Shape,
     flat_size,
+    l2_setting,
     learning_rate_multiplier_setting,
 )
 
@@ -129,6 +130,7 @@ class Dense(Layer):
             the initializer (docs/derivation.md, I5).
         zero_start: whether weight and bias start from 0. In the output layer, the first prediction is
             then the same probability for every class.
+        l2: strength of an L2 penalty on the weight of this layer (docs/derivation.md, P1), >= 0.
     """
 
     type = "dense"
@@ -142,6 +144,7 @@ class Dense(Layer):
         "ntk: products are divided by the root of the number of inputs, and weight and bias start from N(0, 1)",
     )
     zero_start: bool = setting(False, BOOLEAN, "whether weight and bias start from 0, for the output layer")
+    l2: float = l2_setting()
     predictor_source = '''
 def dense(x, p):
     """x W^T + b, or x W^T / sqrt(I) + b in NTK parametrization."""
@@ -163,7 +166,7 @@ def dense(x, p):
         bias_start: str | float | Normal = Normal(1.0) if self.is_ntk else BIAS
         if self.zero_start:
             start = bias_start = 0.0
-        weight = {"weight": Parameter(shape, start, learning_rate_multiplier=multiplier)}
+        weight = {"weight": Parameter(shape, start, learning_rate_multiplier=multiplier, l2=self.l2)}
         multiplier *= self.bias_learning_rate_multiplier
         bias = Parameter((self.units,), bias_start, learning_rate_multiplier=multiplier)
         return weight | ({"bias": bias} if self.bias else {})

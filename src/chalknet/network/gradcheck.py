@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -140,7 +140,7 @@ def check_objective(
     def evaluate(changed: Parameters) -> Evaluation:
         found = loss_and_gradients(architecture, changed, samples, objective, masks)
         size = max(1.0, abs(found.value), float(np.abs(found.logits).max()))
-        return Evaluation(found.value, [h > 0 for h in found.kink_inputs], size)
+        return Evaluation(found.value, [layer.pieces(x) for layer, x in found.kinks], size)
 
     rng = np.random.default_rng(seed)
     checks = []
@@ -157,12 +157,12 @@ class Evaluation(NamedTuple):
 
     Attributes:
         value: the objective.
-        sides: for each layer with a kink, whether each element of its input is > 0.
+        sides: for each layer with a kink, which smooth piece each element of its input is on.
         size: the largest of |value|, |logits| and 1, which determines the rounding error.
     """
 
     value: float
-    sides: list[NDArray[np.bool_]]
+    sides: list[NDArray[Any]]
     size: float
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from chalknet.config import INITIALIZERS
 from chalknet.errors import ConfigError
-from chalknet.network.architecture import Architecture, NamedLayer
+from chalknet.network.architecture import Architecture
 from chalknet.network.layer import BIAS, WEIGHT, Normal, Parameters, Uniform
 
 
@@ -65,7 +65,7 @@ def initial_parameters(architecture: Architecture, seed: int, initializer: str =
     rng = np.random.RandomState(seed)
     values: Parameters = {}
     for layer in architecture.named_layers:
-        fan_in, fan_out = _fans(layer)
+        fan_in, fan_out = layer.layer.fans(layer.input_shape)
         for name, parameter in layer.parameters.items():
             initial = parameter.initial
             if isinstance(initial, Normal):
@@ -79,15 +79,6 @@ def initial_parameters(architecture: Architecture, seed: int, initializer: str =
             else:
                 values[name] = np.full(parameter.shape, 0.0 if initial == BIAS else initial)
     return values
-
-
-def _fans(layer: NamedLayer) -> tuple[int, int]:
-    """Return the numbers of inputs and outputs of a layer's weight, or (1, 1) without a weight."""
-    shapes = [one.shape for one in layer.parameters.values() if one.initial == WEIGHT]
-    if not shapes:
-        return 1, 1
-    fan_out, *rest = shapes[0]
-    return math.prod(rest), fan_out
 
 
 def _draw_weight(

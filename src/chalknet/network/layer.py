@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple, Protocol
+
+from numpy.typing import NDArray
 
 from chalknet.config import NON_NEGATIVE, Checked, setting
 from chalknet.errors import ConfigError
@@ -40,6 +43,8 @@ class Parameter:
         shape: shape of the array. A weight has its outputs along the first axis.
         initial: WEIGHT or BIAS if the recipe's initializer draws the values, a distribution of its
             own, or the number that fills the array.
+        l2: strength of an L2 penalty on this parameter alone, in addition to that of the objective
+            (docs/derivation.md, P1); only of weights.
         is_learned: False for a running statistic, which the forward pass of training updates.
         learning_rate_multiplier: factor of the learning rate in the updates of this parameter
             (docs/derivation.md, U9).
@@ -49,6 +54,7 @@ class Parameter:
     initial: str | float | Normal | Uniform
     is_learned: bool = True
     learning_rate_multiplier: float = 1.0
+    l2: float = 0.0
 
 
 class Mode(NamedTuple):
@@ -57,10 +63,12 @@ class Mode(NamedTuple):
     Attributes:
         training: True to use batch statistics and to return updated running statistics.
         mask: the dropout mask of this layer and batch, shape of x; None for no dropout.
+        shortcut: for a layer with `skipped_layers`, the input of the first layer that it skips.
     """
 
     training: bool = False
     mask: FloatArray | None = None
+    shortcut: FloatArray | None = None
 
 
 PREDICTION = Mode()
@@ -74,11 +82,13 @@ class LayerPass(NamedTuple):
         backward: grad_value (B, ...) -> (grad_x (B, ...), gradients of the learned parameters by
             local name).
         statistics: running statistics after this batch, by local name; empty in prediction.
+        shortcut_backward: for a layer with `skipped_layers`, grad_value -> gradient of the shortcut.
     """
 
     value: FloatArray
     backward: Callable[[FloatArray], tuple[FloatArray, Parameters]]
     statistics: Parameters = {}  # noqa: RUF012 (never written to)
+    shortcut_backward: Callable[[FloatArray], FloatArray] | None = None
 
 
 class OnnxGraph(Protocol):
@@ -109,15 +119,20 @@ class Layer(Checked, ABC):
             The gradient check does not take differences across kinks.
         acts_in_prediction: False if the layer is the identity in prediction.
         uses_batch_statistics: whether training needs all samples of a batch at once.
+        reads_images: whether samples must be images (H, W, C).
+        block_name: the name that the layer gives to itself and to the layers after it, with a
+            number, in the names of parameters; "" if it has none of its own.
         predictor_source: Python source of `def TYPE(x, p)`, for `chalknet export --numpy-only`. It
-            returns the output for x (N, I), may use `np` and `DTYPE`, and gets parameters and
-            settings by name in the dictionary p.
+            returns the output for x, (N, I) or (N, H, W, C), may use `np` and `DTYPE`, and gets
+            parameters and settings by name in the dictionary p.
     """
 
     type: ClassVar[str]
     is_smooth: ClassVar[bool] = True
     acts_in_prediction: ClassVar[bool] = True
     uses_batch_statistics: ClassVar[bool] = False
+    reads_images: ClassVar[bool] = False
+    block_name: ClassVar[str] = ""
     predictor_source: ClassVar[str] = ""
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -133,13 +148,32 @@ class Layer(Checked, ABC):
         del input_shape
         return {}
 
+    @property
+    def skipped_layers(self) -> int:
+        """The number of layers before this one whose input is added to its output; 0 for no shortcut."""
+        return 0
+
+    def fans(self, input_shape: Shape) -> tuple[int, int]:
+        """Return the inputs of one output and the outputs of one input, for the initial weights."""
+        for one in self.parameters(input_shape).values():
+            if one.initial == WEIGHT:
+                return math.prod(one.shape[1:]), one.shape[0]
+        return 1, 1
+
+    def pieces(self, x: FloatArray) -> NDArray[Any]:
+        """Return which smooth piece each element of x is on, for a layer with `is_smooth = False`.
+
+        The gradient check compares these arrays. By default a piece is a side of 0.
+        """
+        return x > 0
+
     @abstractmethod
     def forward(self, parameters: Mapping[str, FloatArray], x: FloatArray, mode: Mode = PREDICTION) -> LayerPass:
         """Return the output, the backward function and the new running statistics.
 
         Args:
             parameters: arrays by local name, such as "weight".
-            x: (B, ...) float32 or float64.
+            x: (B, I) or (B, H, W, C), float32 or float64.
             mode: training or prediction, with the dropout mask.
 
         Raises:
@@ -153,7 +187,7 @@ class Layer(Checked, ABC):
         Args:
             graph: the builder that nodes are added to.
             parameters: names of the parameters in the graph, by local name.
-            x: name of the input value, (N, I) float32.
+            x: name of the input value, float32: (N, I), or images (N, C, H, W), as ONNX has them.
         """
 
     def predictor_functions(self) -> dict[str, str]:
@@ -185,5 +219,23 @@ def flat_size(layer: Layer, input_shape: Shape) -> int:
         ConfigError: the samples have more than one axis.
     """
     if len(input_shape) != 1:
-        raise ConfigError(f"layer {layer.type} expects flat samples of shape (I,), got {input_shape}.")
+        hint = " Add a layer flatten before it." if len(input_shape) == 3 else ""
+        raise ConfigError(f"layer {layer.type} expects flat samples of shape (I,), got {input_shape}.{hint}")
     return input_shape[0]
+
+
+def image_size(layer: Layer, input_shape: Shape) -> tuple[int, int, int]:
+    """Return height, width and channels of an image.
+
+    Raises:
+        ConfigError: the samples are no images.
+    """
+    if len(input_shape) != 3:
+        raise ConfigError(f"layer {layer.type} expects images of shape (H, W, C), got samples of shape {input_shape}.")
+    height, width, channels = input_shape
+    return height, width, channels
+
+
+def l2_setting() -> Any:
+    """Return a dataclass field for an L2 penalty on the weight of one layer."""
+    return setting(0.0, NON_NEGATIVE, "L2 penalty on the weight of this layer, in addition to that of all weights")

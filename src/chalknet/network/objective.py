@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from chalknet.network.architecture import Architecture, forward
 from chalknet.network.arrays import FloatArray, LabelArray
-from chalknet.network.layer import Parameters
+from chalknet.network.layer import Layer, Parameters
 from chalknet.network.losses import l2_penalty, mixup, smoothed_targets, soft_cross_entropy, softmax_cross_entropy
 
 
@@ -54,14 +54,14 @@ class LossAndGradients(NamedTuple):
         logits: (B, K).
         gradients: the gradient of every learned parameter, by name.
         statistics: running statistics after this batch, as in `ForwardPass`.
-        kink_inputs: inputs of layers with a kink, as in `ForwardPass`.
+        kinks: layers with a kink and their inputs, as in `ForwardPass`.
     """
 
     value: float
     logits: FloatArray
     gradients: Parameters
     statistics: Parameters
-    kink_inputs: tuple[FloatArray, ...]
+    kinks: tuple[tuple[Layer, FloatArray], ...]
 
 
 def loss_and_gradients(
@@ -92,13 +92,24 @@ def loss_and_gradients(
         targets = _targets(samples, network_pass.logits, objective.label_smoothing)
         value, through_loss = soft_cross_entropy(network_pass.logits, targets, samples.weights, objective.reduction)
     gradients = network_pass.backward(through_loss())
-    if objective.l2:
-        times = len(samples.labels) if objective.reduction == "sum" else 1
-        penalty, through_penalty = l2_penalty(parameters, objective.l2 * times)
+    times = len(samples.labels) if objective.reduction == "sum" else 1
+    for strength, weights in _penalized(architecture, parameters, objective.l2).items():
+        penalty, through_penalty = l2_penalty(weights, strength * times)
         value += penalty
         for name, gradient in through_penalty().items():
             gradients[name] = gradients[name] + gradient
-    return LossAndGradients(value, network_pass.logits, gradients, network_pass.statistics, network_pass.kink_inputs)
+    return LossAndGradients(value, network_pass.logits, gradients, network_pass.statistics, network_pass.kinks)
+
+
+def _penalized(
+    architecture: Architecture, parameters: Mapping[str, FloatArray], l2: float
+) -> dict[float, dict[str, FloatArray]]:
+    """Return the weights by the strength of their penalty: that of the objective plus that of their layer."""
+    found: dict[float, dict[str, FloatArray]] = {}
+    for name, one in architecture.parameters.items():
+        if name.endswith(".weight") and l2 + one.l2:
+            found.setdefault(l2 + one.l2, {})[name] = parameters[name]
+    return found
 
 
 def _targets(samples: LabeledBatch, logits: FloatArray, smoothing: float) -> FloatArray:

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import numpy as np
 
-from chalknet.errors import ShapeError
+from chalknet.errors import ConfigError, ShapeError
 from chalknet.network.arrays import FloatArray
+from chalknet.network.layer import Layer, Shape, image_size
 
 
-def n_windows(image: tuple[int, ...], window: tuple[int, int], stride: int, padding: int = 0) -> tuple[int, int]:
+def n_windows(
+    image: tuple[int, ...], window: tuple[int, int], stride: int, padding: tuple[int, int] = (0, 0)
+) -> tuple[int, int]:
     """Return the numbers of rows and columns of windows in an image.
 
     Args:
         image: (H, W).
         window: height and width of a window.
         stride: pixels between two windows.
-        padding: rows and columns of zeros on each side of the image.
+        padding: rows of zeros above and below the image, and columns of zeros to its left and right.
 
     Raises:
         ShapeError: stride or padding is out of range, or the window is larger than the padded image.
     """
-    if stride < 1 or padding < 0:
-        raise ShapeError(f"stride must be at least 1 and padding at least 0, got {stride} and {padding}.")
-    high, wide = ((side + 2 * padding - size) // stride + 1 for side, size in zip(image, window, strict=True))
+    if stride < 1 or min(padding) < 0:
+        raise ShapeError(f"stride must be at least 1 and padding at least 0, got {stride} and {min(padding)}.")
+    high, wide = (
+        (side + 2 * zeros - size) // stride + 1 for side, size, zeros in zip(image, window, padding, strict=True)
+    )
     if min(window) < 1 or min(high, wide) < 1:
         raise ShapeError(
             f"a window of {window[0]} x {window[1]} pixels does not fit in an image of {image[0]} x {image[1]} with "
-            f"{padding} pixels of padding."
+            f"{max(padding)} pixels of padding."
         )
     return high, wide
 
@@ -63,3 +68,35 @@ def add_windows(grad_windows: FloatArray, shape: tuple[int, ...], stride: int) -
                 :, :, :, row, column
             ]
     return grad_x
+
+
+def windows_of(x: FloatArray, size: int, stride: int | None) -> tuple[FloatArray, int]:
+    """Return the windows (B, H', W', size, size, C) of images, and the stride, by default the size.
+
+    Raises:
+        ShapeError: x is not (B, H, W, C), or a window is larger than the images.
+    """
+    check_images(x)
+    step = size if stride is None else stride
+    n_windows(x.shape[1:3], (size, size), step)
+    return windows(x, (size, size), step), step
+
+
+def check_images(x: FloatArray) -> None:
+    """Raise ShapeError unless x is (B, H, W, C) with at least one pixel."""
+    if x.ndim != 4 or not (x.shape[1] and x.shape[2]):
+        raise ShapeError(f"pooling expects images (B, H, W, C), with the channels last, got {x.shape}.")
+
+
+def pooled_shape(layer: Layer, input_shape: Shape, size: int, stride: int | None) -> Shape:
+    """Return the shape (H', W', C) of an image after pooling.
+
+    Raises:
+        ConfigError: the samples are no images, or a window is larger than the images.
+    """
+    height, width, channels = image_size(layer, input_shape)
+    try:
+        rows, columns = n_windows((height, width), (size, size), stride or size)
+    except ShapeError as error:
+        raise ConfigError(f"layer {layer.type}: {error}") from None
+    return rows, columns, channels

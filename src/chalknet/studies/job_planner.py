@@ -129,7 +129,7 @@ class Planner:
         and of the best one, and the score of each sample. With batch normalization it also holds
         the values of a whole batch, and what their derivative needs.
         """
-        architecture = architecture_for(recipe, self._data.n_inputs, self._data.n_classes)
+        architecture = architecture_for(recipe, self._data.sample_shape, self._data.n_classes)
         copies = 6 + 4 * len(optimizer_for(recipe.optimizer).state_names)
         n_values = copies * architecture.n_parameters + 2 * sum(splits.sizes.values())
         if architecture.uses_batch_statistics:
@@ -149,7 +149,7 @@ class Planner:
 
     def _n_parameters(self, recipe: Recipe) -> int:
         """Return the number of parameters of a recipe's network."""
-        return architecture_for(recipe, self._data.n_inputs, self._data.n_classes).n_parameters
+        return architecture_for(recipe, self._data.sample_shape, self._data.n_classes).n_parameters
 
     def _job_bytes(self, job: Job, splits: Splits) -> int:
         """Return the memory of a worker process that trains this job."""

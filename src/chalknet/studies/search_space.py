@@ -68,7 +68,7 @@ def check_specification(spec: StudySpec, data: Dataset) -> Splits:
         )
     for config in (base, *_extreme_configurations(spec)) if spec.search is not None else grid_configurations(spec):
         configuration_splits(data, config, splits)
-        architecture_for(config.recipe, data.n_inputs, data.n_classes)
+        architecture_for(config.recipe, data.sample_shape, data.n_classes)
         augmenter_for(config.recipe.augmentation, data.inputs.shape[1:] if data.is_images else None)
     return splits
 
@@ -161,7 +161,7 @@ def cost(config: Configuration, data: Dataset, sizes: Mapping[str, int]) -> floa
     It is good enough to start the longest runs first and to estimate the time left.
     """
     training, n_train = config.recipe.training, sizes["train"]
-    n_parameters = architecture_for(config.recipe, data.n_inputs, data.n_classes).n_parameters
+    n_parameters = architecture_for(config.recipe, data.sample_shape, data.n_classes).n_parameters
     batch = n_train if training.batch_size == FULL else min(int(training.batch_size), n_train)
     passes = TRAINING_PASSES * n_train + UPDATE_PASSES * -(-n_train // batch)
     passes += SCORING_PASSES * (2 * sizes["valid"] + sizes["test"])

@@ -42,7 +42,7 @@ def stack_key(recipe: Recipe, data: Dataset) -> Hashable | None:
         training.device,
         training.precision,
         _optimizer_key(optimizer_for(recipe.optimizer)),
-        layer_kinds(architecture_for(recipe, data.n_inputs, data.n_classes)),
+        layer_kinds(architecture_for(recipe, data.sample_shape, data.n_classes)),
         network.input_scaling,
         training.batch_size,
         training.shuffle_window,

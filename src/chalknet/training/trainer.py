@@ -260,7 +260,7 @@ class Trainer:
         if workers is not None and not 1 <= workers <= MAX_WORKERS:
             raise ConfigError(f"workers (--workers) must be an integer from 1 to {MAX_WORKERS}, got {workers}.")
         self.data, self.splits, self.recipe = data, splits, recipe
-        self.architecture = architecture_for(recipe, data.n_inputs, data.n_classes)
+        self.architecture = architecture_for(recipe, data.sample_shape, data.n_classes)
         if share_data_with is not None:
             scaling = share_data_with.scaling
         self.scaling: Scaling = input_scaling(data, splits.train, recipe) if scaling is None else scaling

@@ -37,7 +37,7 @@ def start_shards(shards: int | None, on: str | None, data: Dataset, recipe: Reci
     if shards is None:
         yield None
         return
-    architecture = architecture_for(recipe, data.n_inputs, data.n_classes)
+    architecture = architecture_for(recipe, data.sample_shape, data.n_classes)
     check_shards(recipe, architecture)
     of_network = (shards + PARAMETER_SETS) * architecture.n_parameters * FLOAT_BYTES
     held = of_network if data.is_on_disk else of_network + data.inputs.nbytes

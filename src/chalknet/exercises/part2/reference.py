@@ -24,7 +24,7 @@ from chalknet.network.arrays import FloatArray, LabelArray
 from chalknet.network.conv2d import Conv2dGradients, conv2d
 from chalknet.network.dense import dense
 from chalknet.network.dropout import dropout
-from chalknet.network.pooling import max_pool2d
+from chalknet.network.max_pool2d import max_pool2d
 from chalknet.network.relu import relu
 
 PADDING = 1  # of the network's convolution
@@ -43,7 +43,7 @@ def windows(x: FloatArray, size: int, stride: int, padding: int) -> FloatArray:
     Returns:
         (B H' W', R R C), with H' = (H + 2 padding - R) // stride + 1, and W' likewise.
     """
-    images.n_windows(x.shape[1:3], (size, size), stride, padding)
+    images.n_windows(x.shape[1:3], (size, size), stride, (padding, padding))
     padded = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     return images.windows(padded, (size, size), stride).reshape(-1, size * size * x.shape[3])
 
@@ -59,7 +59,7 @@ def add_windows(grad_rows: FloatArray, shape: tuple[int, ...], size: int, stride
         padding: as for `windows`.
     """
     n_samples, height, width, n_channels = shape
-    n_rows, n_columns = images.n_windows((height, width), (size, size), stride, padding)
+    n_rows, n_columns = images.n_windows((height, width), (size, size), stride, (padding, padding))
     every = grad_rows.reshape(n_samples, n_rows, n_columns, size, size, n_channels)
     padded = (n_samples, height + 2 * padding, width + 2 * padding, n_channels)
     inside = slice(padding, -padding or None)

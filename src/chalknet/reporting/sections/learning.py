@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 from chalknet.config import FULL, Recipe
 from chalknet.formatting import capitalized, count_of, duration, listed, percent
@@ -115,7 +114,7 @@ def training_scores_text(recipe: Recipe, splits: Sequence[str] = ("valid", "test
 
 def _introduction(report_data: ReportData, runs: ConfigurationRuns, splits: tuple[str, ...]) -> str:
     recipe, facts = runs.configuration.recipe, report_data.results.data
-    shape = architecture_for(recipe, prod(facts.sample_shape), len(facts.class_names))
+    shape = architecture_for(recipe, facts.sample_shape, len(facts.class_names))
     text = (
         f"This section shows one run: {_run(runs)}. The network has {count_of(shape.n_parameters, 'parameter')}. "
         f"{count_of(len(runs.histories[0]), 'epoch')} took {duration(runs.seconds[0])} ({escape(runs.trained[0])}), "

@@ -1,0 +1,118 @@
+"""Max pooling of images and its derivative."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chalknet.config import MAX_KERNEL, OPTIONAL_STRIDE, integer, setting
+from chalknet.network.arrays import FloatArray
+from chalknet.network.layer import PREDICTION, Layer, LayerPass, Mode, OnnxGraph, Shape
+from chalknet.network.windows import add_windows, pooled_shape, windows_of
+
+Backward = Callable[[FloatArray], FloatArray]
+
+
+def max_pool2d(x: FloatArray, size: int = 2, stride: int | None = None) -> tuple[FloatArray, Backward]:
+    """Return the largest value of each window and channel.
+
+    g_nai     = max over k of h_n,Sa+k,i                             (docs/derivation.md, Q1)
+    dL/dh_nti = sum of dL/dg_nai over all windows a whose first
+                largest value is at t                                (Q2)
+
+    Here S is the stride, a and t are positions of pixels, k is a position in a window, and i a channel.
+    Where several values of a window are equal, the first one in rows from the top left gets the
+    gradient.
+
+    Args:
+        x: (B, H, W, C) float32 or float64, images with the channels last.
+        size: height and width of a window, >= 1.
+        stride: pixels between two windows, by default `size`. Rows and columns that fill no window
+            are left out.
+
+    Returns:
+        g: (B, H', W', C), with H' = (H - size) // stride + 1, and W' likewise.
+        backward: grad_g (B, H', W', C) -> grad_x (B, H, W, C).
+
+    Raises:
+        ShapeError: x is not (B, H, W, C), or a window is larger than the images.
+
+    Source: Goodfellow, Bengio and Courville, Deep Learning (2016), section 9.3.
+    """
+    every, step = windows_of(x, size, stride)
+    flat = every.reshape(*every.shape[:3], size * size, x.shape[3])
+    first = first_largest(every)
+
+    def backward(grad_g: FloatArray) -> FloatArray:
+        is_first = np.arange(size * size)[:, None] == first[:, :, :, None]
+        grad_windows = np.where(is_first, grad_g[:, :, :, None], grad_g.dtype.type(0))
+        return add_windows(grad_windows.reshape(every.shape), x.shape, step)
+
+    return np.take_along_axis(flat, first[:, :, :, None], axis=3)[:, :, :, 0], backward
+
+
+def first_largest(every: FloatArray) -> NDArray[np.intp]:
+    """Return the position of the largest value in each window, of equal values the first one.
+
+    Args:
+        every: (B, H', W', R, S, C) windows.
+
+    Returns:
+        (B, H', W', C) positions, counted in rows.
+    """
+    first: NDArray[np.intp] = every.reshape(*every.shape[:3], -1, every.shape[-1]).argmax(axis=3)
+    return first
+
+
+@dataclass(frozen=True)
+class MaxPool2d(Layer):
+    """The largest value of each window and channel of images.
+
+    Attributes:
+        size: height and width of a window.
+        stride: pixels between two windows; None for `size`, so that windows do not overlap.
+    """
+
+    type = "max_pool2d"
+    reads_images = True
+    is_smooth = False
+    size: int = setting(2, integer(1, MAX_KERNEL), "height and width of a window")
+    stride: int | None = setting(None, OPTIONAL_STRIDE, "pixels between two windows, by default `size`")
+    predictor_source = '''
+def max_pool2d(x, p):
+    """The largest value of each window of the images x, (N, H, W, C)."""
+    size = p.get("size", 2)
+    step = p.get("stride", size)
+    return np.lib.stride_tricks.sliding_window_view(x, (size, size), (1, 2))[:, ::step, ::step].max(axis=(4, 5))
+'''
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Return (H', W', C); see `Layer.output_shape`."""
+        return pooled_shape(self, input_shape, self.size, self.stride)
+
+    def forward(self, parameters: Mapping[str, FloatArray], x: FloatArray, mode: Mode = PREDICTION) -> LayerPass:
+        """Apply `max_pool2d` to x; see `Layer.forward`."""
+        del parameters, mode
+        value, backward = max_pool2d(x, self.size, self.stride)
+        return LayerPass(value, lambda grad_value: (backward(grad_value), {}))
+
+    def pieces(self, x: FloatArray) -> NDArray[Any]:
+        """Return which value of each window is the first largest; see `Layer.pieces`."""
+        return first_largest(windows_of(x, self.size, self.stride)[0])
+
+    def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
+        """Add ONNX's MaxPool; see `Layer.to_onnx`."""
+        del parameters
+        return graph.add("MaxPool", [x], kernel_shape=[self.size] * 2, strides=[self.stride or self.size] * 2)
+
+    def __str__(self) -> str:
+        """Return the layer in words; see `Layer`."""
+        return f"max pooling of {self.size} x {self.size} pixels"
+
+    def settings(self) -> dict[str, Any]:
+        """Return the size, and the stride if it is another number."""
+        return {"size": self.size} | ({} if self.stride in (None, self.size) else {"stride": self.stride})
