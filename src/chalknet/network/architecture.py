@@ -70,10 +70,10 @@ class Architecture:
 
     Parameter names: dense layers are named hidden1, hidden2, ... and output, so their parameters
     are "hidden1.weight", "hidden1.bias" and so on. Convolutions are named conv1, conv2 and so on.
-    Other layers use the name of the dense layer or convolution before them ("input" before the first), so batch normalization after hidden1 has
-    "hidden1.gamma". If that name is taken, the layer type is added, as in
-    "hidden1.batch_norm.gamma", and a number from the second layer of the type on, as in
-    "hidden1.batch_norm2.gamma".
+    Other layers use the name of the dense layer or convolution before them ("input" before the
+    first), so batch normalization after hidden1 has "hidden1.gamma". If that name is taken, the
+    layer type is added, as in "hidden1.batch_norm.gamma", and a number from the second layer of the
+    type on, as in "hidden1.batch_norm2.gamma".
     """
 
     input_shape: Shape
