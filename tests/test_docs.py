@@ -81,7 +81,9 @@ def python_blocks(path):
     return re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guide/exercises.md", "docs/guide/python.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/guide/compare.md", "docs/guide/exercises.md", "docs/guide/python.md"]
+)
 def test_the_python_of_a_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = python_blocks(ROOT / page)

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from chalknet.training.recipes import recipe
     from chalknet.training.trainer import Run, Trainer
     from chalknet.workflows.classifier import ChalkClassifier
+    from chalknet.workflows.compare import ModelComparison, compare
     from chalknet.workflows.evaluate import evaluate
     from chalknet.workflows.exercise import check_exercise, new_exercise
     from chalknet.workflows.export import export_model
@@ -75,6 +76,7 @@ _MODULE_OF_NAME = {
     "EpochRecord": "records",
     "MissingExtraError": "errors",
     "MlflowWriter": "artifacts.mlflow_writer",
+    "ModelComparison": "workflows.compare",
     "ModelFileError": "errors",
     "Network": "network.model",
     "OutputError": "errors",
@@ -91,6 +93,7 @@ _MODULE_OF_NAME = {
     "accuracy": "network.metrics",
     "audit": "data.audit",
     "check_exercise": "workflows.exercise",
+    "compare": "workflows.compare",
     "dataset_from_arrays": "data.dataset",
     "evaluate": "workflows.evaluate",
     "export_model": "workflows.export",
@@ -131,6 +134,7 @@ __all__ = [
     "EpochRecord",
     "MissingExtraError",
     "MlflowWriter",
+    "ModelComparison",
     "ModelFileError",
     "Network",
     "OutputError",
@@ -147,6 +151,7 @@ __all__ = [
     "accuracy",
     "audit",
     "check_exercise",
+    "compare",
     "dataset_from_arrays",
     "evaluate",
     "export_model",

@@ -109,7 +109,7 @@ def test_outputs_have_one_name_in_all_commands():
         name: [flag for parameter in command.params for flag in parameter.opts] for name, command in all_commands()
     }
     assert not [name for name, of in flags.items() if "--output" in of or ("-o" in of) != ("--out" in of)]
-    assert sum("--out" in of for of in flags.values()) == 12
+    assert sum("--out" in of for of in flags.values()) == 13
 
 
 def test_named_values_are_shown_as_choices(capsys):

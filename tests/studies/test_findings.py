@@ -59,7 +59,7 @@ def test_more_than_six_pairs_say_only_those_of_the_best():
 
 def test_one_seed_is_said_to_carry_no_seeds():
     (said,) = sentences(compare_configurations(configurations((0.85, 0.91), n_seeds=1)))
-    assert "the interval covers the images but not the seeds" in said
+    assert "the interval covers the samples but not the seeds" in said
 
 
 def test_only_significant_differences_get_a_winner():
@@ -149,5 +149,5 @@ def test_words_and_figures():
 def test_sentences_name_the_split_that_was_compared():
     noisy = compare_configurations(configurations((0.90, 0.905), n_seeds=3))
     said = [one.sentence for one in comparison_findings(noisy, split="validation")]
-    assert any("validation images are needed" in one or "seeds per configuration" in one for one in said)
+    assert any("validation samples are needed" in one or "seeds per configuration" in one for one in said)
     assert not any("test" in one for one in said)

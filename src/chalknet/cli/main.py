@@ -30,6 +30,9 @@ COMMANDS = {
     "study": LazyCommand(
         "chalknet.cli.study", "study", "Compare configurations, each trained with several seeds.", STUDY
     ),
+    "compare": LazyCommand(
+        "chalknet.cli.compare", "compare", "Compare models of any library by their predictions.", STUDY
+    ),
     "report": LazyCommand("chalknet.cli.report", "report", "Write a report about a study or a run.", STUDY),
     "stopping": LazyCommand(
         "chalknet.cli.stopping", "stopping", "Find the epoch at which training should have stopped.", STUDY

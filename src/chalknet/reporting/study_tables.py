@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from chalknet.records import SPLITS
 from chalknet.reporting.configuration_text import field_name
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData
 from chalknet.reporting.tables import MONITOR_NAMES, SPLIT_NAMES, Table
-from chalknet.studies.compare import PairwiseDifference
+from chalknet.studies.compare import Comparison, PairwiseDifference
 from chalknet.studies.configurations import value_text
 from chalknet.studies.results import LabeledPredictions
 from chalknet.studies.stopping_point import StoppingPoint
@@ -95,7 +95,7 @@ def configurations_table(report_data: ReportData) -> Table:
         configuration_head(report_data),
         f"{name} accuracy",
         "95 % interval",
-        *((_seeds_head(report_data),) if several else ()),
+        *((seeds_head(report_data.n_seeds),) if several else ()),
         "loss",
         "training accuracy",
         "seconds",
@@ -124,14 +124,26 @@ def grid_table(report_data: ReportData) -> Table:
 
 
 def pairs_table(report_data: ReportData) -> Table:
-    """Return the differences between complete configurations, with intervals and p-values.
+    """Return the differences between complete configurations; see `differences_table`."""
+    assert report_data.comparison is not None, "callers check it"
+    names = {runs.name: configuration_text(report_data, runs) for runs in report_data.complete}
+    pair = f"pair ({configuration_head(report_data)})" if len(report_data.varied) == 1 else "pair"
+    return differences_table(report_data.comparison, names, pair, "Differences between configurations")
+
+
+def differences_table(comparison: Comparison, names: Mapping[str, str], head: str, title: str) -> Table:
+    """Return the differences of the pairs of a comparison, with intervals and p-values.
 
     Where there are several pairs, a second p-value is corrected by Holm's method over all pairs, also over those that
     are not shown.
+
+    Args:
+        comparison: the pairs.
+        names: label -> how the table names it; other labels stay as they are.
+        head: head of the column of pairs.
+        title: title of the table.
     """
-    pairs = shown_pairs(report_data)
-    names = {runs.name: configuration_text(report_data, runs) for runs in report_data.complete}
-    corrected = report_data.comparison is not None and len(report_data.comparison.pairs) > 1
+    corrected = len(comparison.pairs) > 1
     rows = [
         (
             " vs. ".join(names.get(name, name) for name in (one.difference.first, one.difference.second)),
@@ -141,18 +153,14 @@ def pairs_table(report_data: ReportData) -> Table:
             p_value(one.holm_p),
             "yes" if one.significantly_different else "no",
         )
-        for one in pairs
+        for one in shown_pairs(comparison)
     ]
-    pair = f"pair ({configuration_head(report_data)})" if len(report_data.varied) == 1 else "pair"
-    columns = (pair, "difference (points)", "95 % interval", "p", *(("p (Holm)",) if corrected else ()), "significant")
-    return Table("Differences between configurations", columns, tuple(rows))
+    columns = (head, "difference (points)", "95 % interval", "p", *(("p (Holm)",) if corrected else ()), "significant")
+    return Table(title, columns, tuple(rows))
 
 
-def shown_pairs(report_data: ReportData) -> tuple[PairwiseDifference, ...]:
+def shown_pairs(comparison: Comparison) -> tuple[PairwiseDifference, ...]:
     """Return all pairs, or of many pairs those with the best configuration."""
-    comparison = report_data.comparison
-    if comparison is None:
-        return ()
     if len(comparison.pairs) <= MAX_PAIRS:
         return comparison.pairs
     return tuple(one for one in comparison.pairs if comparison.configurations[0].label in _labels(one))[:MAX_PAIRS]
@@ -287,18 +295,20 @@ def _configuration_row(report_data: ReportData, runs: ConfigurationRuns, split: 
         configuration_text(report_data, runs),
         percent(runs.mean(split, "accuracy")),
         DASH if found is None else percent_interval(found.low, found.high),
-        *((_seed_values(runs.values(split, "accuracy")),) if several else ()),
+        *((seed_values(runs.values(split, "accuracy")),) if several else ()),
         fixed(runs.mean(split, "loss"), 3),
         percent(runs.mean("train", "accuracy")),
         seconds_text(float(np.mean(runs.seconds))).removesuffix(" s"),
     )
 
 
-def _seeds_head(report_data: ReportData) -> str:
-    return "each seed" if report_data.n_seeds <= MAX_SEED_COLUMNS else "least to largest seed"
+def seeds_head(n_seeds: int) -> str:
+    """Return the head of a column of `seed_values`."""
+    return "each seed" if n_seeds <= MAX_SEED_COLUMNS else "least to largest seed"
 
 
-def _seed_values(values: Sequence[float]) -> str:
+def seed_values(values: Sequence[float]) -> str:
+    """Return accuracies in percent, or the smallest and the largest of many."""
     if len(values) <= MAX_SEED_COLUMNS:
         return ", ".join(fixed(100 * value, 1) for value in values)
     return f"{fixed(100 * min(values), 1)} to {fixed(100 * max(values), 1)}"

@@ -49,18 +49,32 @@ class Finding:
     figures: dict[str, float | int | None] = field(default_factory=dict)
 
 
-def comparison_findings(comparison: Comparison, *, split: str = "test", join: Join = listed) -> tuple[Finding, ...]:
+@dataclass(frozen=True)
+class _Words:
+    """How sentences name what is compared: "test accuracy", "test samples", "configuration", and several labels."""
+
+    accuracy: str
+    samples: str
+    noun: str
+    join: Join
+
+
+def comparison_findings(
+    comparison: Comparison, *, split: str = "test", join: Join = listed, noun: str = "configuration"
+) -> tuple[Finding, ...]:
     """State what a comparison shows: first what differs significantly, then what does not.
 
     Args:
         comparison: from `compare_configurations`. Its labels are put into the sentences as they are, after "with".
-        split: what the accuracies were measured on: "validation" or "test".
+        split: what the accuracies were measured on: "validation" or "test"; "" leaves it open.
         join: makes one phrase of several labels, "a, b and c" by default.
+        noun: what is compared, "configuration" or "model".
     """
-    return (*_significant(comparison, split, join), *_not_significant(comparison, split, join))
+    words = _Words(f"{split} accuracy".lstrip(), f"{split} samples".lstrip(), noun, join)
+    return (*_significant(comparison, words), *_not_significant(comparison, words))
 
 
-def _significant(comparison: Comparison, split: str, join: Join) -> list[Finding]:
+def _significant(comparison: Comparison, words: _Words) -> list[Finding]:
     """State the significant differences, one sentence for all configurations that the same others exceed."""
     pairs = [pair for pair in comparison.pairs if pair.significantly_different]
     if len(comparison.pairs) > MAX_PAIRS_STATED:
@@ -72,7 +86,7 @@ def _significant(comparison: Comparison, split: str, join: Join) -> list[Finding
     for higher in dict.fromkeys(better.values()):
         lower = tuple(label for label, labels in better.items() if labels == higher)
         inside = [pair for pair in pairs if pair.difference.first in higher and pair.difference.second in lower]
-        found.append(_higher(higher, lower, inside, comparison, split, join))
+        found.append(_higher(higher, lower, inside, comparison, words))
     return found
 
 
@@ -81,16 +95,14 @@ def _higher(
     lower: tuple[str, ...],
     pairs: list[PairwiseDifference],
     comparison: Comparison,
-    split: str,
-    join: Join,
+    words: _Words,
 ) -> Finding:
     """State that accuracy is higher with some configurations than with some others."""
     sizes = [pair.difference.difference for pair in pairs]
     least, most = points(min(sizes)), points(max(sizes))
     by = least if least == most else f"{least} to {most}"
-    sentence = (
-        f"{capitalized(split)} accuracy is {by} percentage points higher with {join(higher)} than with {join(lower)}"
-    )
+    than = f"{words.join(higher)} than with {words.join(lower)}"
+    sentence = f"{capitalized(words.accuracy)} is {by} percentage points higher with {than}"
     n_pairs = len(comparison.pairs)
     significant = f"significant after {comparison.correction}'s correction for {n_pairs} pairs"
     if len(pairs) > 1:
@@ -105,19 +117,19 @@ def _higher(
     return Finding("significant_difference", (*higher, *lower), f"{sentence} ({'; '.join(details)}).", figures)
 
 
-def _not_significant(comparison: Comparison, split: str, join: Join) -> list[Finding]:
+def _not_significant(comparison: Comparison, words: _Words) -> list[Finding]:
     pairs = {(pair.difference.first, pair.difference.second): pair for pair in comparison.pairs}
     found = []
     for group in comparison.groups:
         inside = [pair for labels, pair in pairs.items() if set(labels) <= set(group)]
         if inside:
             widest = max(inside, key=lambda pair: pair.difference.difference)
-            found.append(_no_difference(group, widest, comparison, split, join))
+            found.append(_no_difference(group, widest, comparison, words))
     return found
 
 
 def _no_difference(
-    group: tuple[str, ...], widest: PairwiseDifference, comparison: Comparison, split: str, join: Join
+    group: tuple[str, ...], widest: PairwiseDifference, comparison: Comparison, words: _Words
 ) -> Finding:
     """State that no two of a group differ significantly, and what it would take to detect their largest difference."""
     one, n_pairs = widest.difference, len(comparison.pairs)
@@ -127,15 +139,15 @@ def _no_difference(
         details.append(f"p = {one.p_value:.2g} for this pair alone, {corrected}")
     details += _missing_seeds(one)
     if 2 < len(group) == len(comparison.configurations):
-        sentence = f"No two configurations differ significantly in {split} accuracy."
+        sentence = f"No two {words.noun}s differ significantly in {words.accuracy}."
     else:
-        sentence = f"No significant difference in {split} accuracy was found between {join(group)}."
-    between = f"largest difference, between {join((one.first, one.second))}," if len(group) > 2 else "difference"
+        sentence = f"No significant difference in {words.accuracy} was found between {words.join(group)}."
+    between = f"largest difference, between {words.join((one.first, one.second))}," if len(group) > 2 else "difference"
     sentence += f" The {between} is {points(one.difference)} percentage points ({'; '.join(details)})."
     figures = _figures(one) | {"holm_p": widest.holm_p}
     required = required_sample_size(one, alpha=pair_alpha(comparison))
     if required is not None:
-        sentence += f" {_advice(required, split)}"
+        sentence += f" {_advice(required, words)}"
         figures |= {"required_seeds": required.seeds, "required_images": required.images}
     return Finding("no_significant_difference", group, sentence, figures)
 
@@ -217,19 +229,19 @@ def _detectable(difference: Difference, n_seeds: FloatArray, alpha: float, power
     return found
 
 
-def _advice(required: RequiredSampleSize, split: str) -> str:
+def _advice(required: RequiredSampleSize, words: _Words) -> str:
     chance = f"{100 * POWER:.0f} % probability"
-    seeds = "" if required.seeds is None else f"about {count_of_rounded(required.seeds, 'seed')} per configuration"
+    seeds = "" if required.seeds is None else f"about {count_of_rounded(required.seeds, 'seed')} per {words.noun}"
     if required.images is None:
         return f"To detect a difference of this size with {chance}, a study needs {seeds}."
-    images = f"about {rounded(required.images)} {split} images"
+    samples = f"about {rounded(required.images)} {words.samples}"
     if required.seeds is None:
-        return f"More seeds alone cannot detect a difference of this size with {chance}: {images} are needed."
-    return f"To detect a difference of this size with {chance}, a study needs {seeds} and {images}."
+        return f"More seeds alone cannot detect a difference of this size with {chance}: {samples} are needed."
+    return f"To detect a difference of this size with {chance}, a study needs {seeds} and {samples}."
 
 
 def _missing_seeds(one: Difference) -> list[str]:
-    return ["the interval covers the images but not the seeds"] if one.variance_sources == IMAGES_ALONE else []
+    return ["the interval covers the samples but not the seeds"] if one.variance_sources == IMAGES_ALONE else []
 
 
 def _interval(one: Difference) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from chalknet.formatting import capitalized, count_of, listed
 from chalknet.reporting.configuration_text import field_name
 from chalknet.reporting.document import Block, FigureBlock, Findings, Note, Paragraph, Section, TableBlock
@@ -28,6 +30,7 @@ from chalknet.reporting.study_tables import (
     shown_pairs,
 )
 from chalknet.reporting.tables import SPLIT_NAMES
+from chalknet.studies.compare import Comparison
 
 MAX_TABLES = 12  # one table per configuration for at most so many configurations
 MAX_CURVE_ROWS = 12  # rows of the table about the learning curves
@@ -93,16 +96,27 @@ def _text(report_data: ReportData) -> str:
             f"{text} Each seed has its own split, so the {split} samples of the seeds differ and overlap. The usual "
             "intervals and tests assume the same samples or independent ones. Neither holds here, so none is given."
         )
-    if report_data.n_seeds > 1:
-        return (
-            f"{text} The 95 % intervals account for both the random seeds and the finite number of samples: they "
-            "contain the accuracy expected over all seeds and samples in about 95 of 100 studies like this one "
-            "(two-way random effects)."
-        )
-    return (
-        f"{text} The 95 % intervals (Wilson) account for the finite number of samples. They do not account for the "
-        "random seed, since each configuration has one."
+    return f"{text} {interval_text([report_data.n_seeds], 'configuration')}"
+
+
+def interval_text(n_seeds: Collection[int], noun: str) -> str:
+    """Return what the intervals of accuracies account for.
+
+    Args:
+        n_seeds: the numbers of seeds of what is compared.
+        noun: what is compared, "configuration" or "model".
+    """
+    of_one = "Wilson's intervals, of a single seed," if max(n_seeds) > 1 else "The 95 % intervals (Wilson)"
+    single = (
+        f"{of_one} account for the finite number of samples. They do not account for the random seed, since "
+        f"{'such a' if max(n_seeds) > 1 else 'each'} {noun} has one."
     )
+    several = (
+        "The 95 % intervals account for both the random seeds and the finite number of samples: they contain the "
+        "accuracy expected over all seeds and samples in about 95 of 100 studies like this one (two-way random "
+        "effects)."
+    )
+    return " ".join(([several] if max(n_seeds) > 1 else []) + ([single] if min(n_seeds) == 1 else []))
 
 
 def _configurations(report_data: ReportData) -> TableBlock:
@@ -147,22 +161,9 @@ def _accuracy_blocks(report_data: ReportData) -> list[Block]:
 def _findings(report_data: ReportData) -> list[Block]:
     if report_data.comparison is None or len(report_data.complete) < 2:
         return []
-    pairs, shown = len(report_data.comparison.pairs), len(shown_pairs(report_data))
-    which = "" if shown == pairs else f" of the best configuration from {shown} others"
-    each = "each" if pairs > 1 else "the"
-    test = f"the t test that belongs to {each} interval" if report_data.n_seeds > 1 else "McNemar's exact test"
-    if pairs > 1:
-        text = (
-            f"*Which differences are significant?* [table:pairs] lists the differences{which}, with p-values from "
-            f"{test}. Among {pairs} pairs, some would look different by chance. Holm's rule therefore corrects the "
-            "p-values, and it can give several pairs the same one. A difference is significant if its corrected "
-            "p-value is below 0.05. Each interval is that of its own pair, without correction."
-        )
-    else:
-        text = (
-            f"*Is the difference significant?* The p-value is from {test}. The difference is significant if p < 0.05 "
-            "([table:pairs])."
-        )
+    text = significance_text(
+        report_data.comparison, "configuration", len(report_data.complete) * (report_data.n_seeds == 1)
+    )
     if sum("seeds per configuration" in finding for finding in report_data.findings) > 1:
         text += " The pairs need different numbers of seeds, because their accuracies vary differently over the seeds."
     caption = (
@@ -174,6 +175,34 @@ def _findings(report_data: ReportData) -> list[Block]:
         TableBlock("pairs", pairs_table(report_data), caption),
         Findings(report_data.findings),
     ]
+
+
+def significance_text(comparison: Comparison, noun: str, n_single: int) -> str:
+    """Return how [table:pairs] decides which differences are significant.
+
+    Args:
+        comparison: the pairs.
+        noun: what is compared, "configuration" or "model".
+        n_single: how many of them are a single run whose predictions are right or wrong.
+    """
+    pairs, shown = len(comparison.pairs), len(shown_pairs(comparison))
+    which = "" if shown == pairs else f" of the best {noun} from {shown} others"
+    test = f"the t test that belongs to {'each' if pairs > 1 else 'the'} interval"
+    if n_single == len(comparison.configurations):
+        test = "McNemar's exact test"
+    elif n_single > 1:
+        test += f", or from McNemar's exact test where both {noun}s are single runs"
+    if pairs == 1:
+        return (
+            f"*Is the difference significant?* The p-value is from {test}. The difference is significant if p < 0.05 "
+            "([table:pairs])."
+        )
+    return (
+        f"*Which differences are significant?* [table:pairs] lists the differences{which}, with p-values from "
+        f"{test}. Among {pairs} pairs, some would look different by chance. Holm's rule therefore corrects the "
+        "p-values, and it can give several pairs the same one. A difference is significant if its corrected "
+        "p-value is below 0.05. Each interval is that of its own pair, without correction."
+    )
 
 
 def _curves(report_data: ReportData) -> list[Block]:
