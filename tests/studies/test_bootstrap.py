@@ -106,7 +106,7 @@ def test_bad_input_is_named():
     rng = np.random.default_rng(0)
     with pytest.raises(ShapeError, match="at least one configuration"):
         multi_bootstrap([], rng)
-    with pytest.raises(ShapeError, match="same images"):
+    with pytest.raises(ShapeError, match="same samples"):
         multi_bootstrap([np.ones((2, 5)), np.ones((2, 6))], rng)
     with pytest.raises(DataError, match=r"numbers in \[0, 1\]"):
         multi_bootstrap([np.full((2, 5), np.nan)], rng)
