@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+SITE ?= build/site
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # One pytest worker per core that this process may use.
 ALL_CORES := -n logical --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick page test test-slow test-extras test-ray test-pythons format lint types docs docs-check benchmark-docs wheel clean
+.PHONY: help run quick page test test-slow test-extras test-ray test-pythons format lint types docs docs-check site site-check benchmark-docs wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  make \1 | /' | column -t -s '|'
@@ -74,6 +75,18 @@ docs: $(INSTALLED) ## write docs/cli.md anew from --help, docs/recipes/fields.md
 
 docs-check: $(INSTALLED) ## compare every generated page with its generator
 	$(BIN)/python tools/check_docs.py
+
+site: .venv-site/.installed ## build the documentation site into build/site, which needs no server; open build/site/index.html
+	@NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --strict --quiet --site-dir $(SITE)
+	@echo "written to $(SITE)/index.html"
+
+site-check: site ## build the site, and find broken links in it and in the Markdown of the repository
+	.venv-site/bin/python tools/check_links.py $(SITE)
+
+.venv-site/.installed: pyproject.toml constraints.txt
+	@test -x .venv-site/bin/python || $(PYTHON) -m venv .venv-site
+	.venv-site/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[site]'
+	@touch $@
 
 benchmark-docs: $(INSTALLED) ## write docs/benchmarks.md and the tables of docs/statistics.md anew from the stored results
 	$(BIN)/python benchmarks/write_docs.py
