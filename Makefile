@@ -43,7 +43,7 @@ test-ray: .venv-extras/.installed ## the tests that start a Ray cluster of two n
 
 .venv-extras/.installed: pyproject.toml constraints.txt
 	@test -x .venv-extras/bin/python || $(PYTHON) -m venv .venv-extras
-	.venv-extras/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,witness,ray,serve,browser]'
+	.venv-extras/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,witness,ray,serve,browser,fast]'
 	@touch $@
 
 # What benchmarks/tables.py runs in. The packages with data pin other packages, and only their data are needed.
@@ -90,7 +90,7 @@ site-check: site ## build the site, and find broken links in it and in the Markd
 
 benchmark-docs: $(INSTALLED) ## write docs/benchmarks.md and the tables of docs/statistics.md anew from the stored results
 	$(BIN)/python benchmarks/write_docs.py
-	$(BIN)/python benchmarks/coverage.py --docs
+	$(BIN)/python benchmarks/interval_coverage.py --docs
 	$(BIN)/python benchmarks/recipes.py --docs
 	$(BIN)/python benchmarks/width_study.py --docs
 	$(BIN)/python benchmarks/precision.py --docs

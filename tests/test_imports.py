@@ -14,15 +14,16 @@ from chalknet.workflows.study import study
 HEAVY = {
     *("PIL", "jax", "jinja2", "joblib", "markupsafe", "matplotlib", "mlflow", "onnx", "onnxruntime", "optuna"),
     *("fastapi", "httptools", "prometheus_client", "python_multipart", "swagger_ui_bundle", "uvicorn", "uvloop"),
-    *("orjson", "starlette"),
+    *("numba", "orjson", "starlette"),
     *("ray", "rich", "safetensors", "scipy.stats", "sklearn", "tensorboardX", "threadpoolctl", "torch", "typst"),
 }
-# These modules subclass what their extra defines: the scikit-learn estimator, the torch engine, the HTTP protocol of
-# uvicorn. Contracts say who loads them.
+# These modules need their extra when they are loaded: the scikit-learn estimator, the torch engine, the loops that Numba
+# compiles, the HTTP protocol of uvicorn. Contracts say who loads them.
 APART = (
     "chalknet.__main__",
     "chalknet.workflows.classifier",
     "chalknet.engines.torch_",
+    "chalknet.engines.compiled_loops",
     "chalknet.serving.server.protocol",
 )
 IMPORT_EVERYTHING = f"""

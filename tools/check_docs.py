@@ -13,7 +13,7 @@ PAGES = (
     ("docs/cli.md", "tools/write_cli_docs.py", "make docs"),
     ("docs/recipes/fields.md", "tools/write_recipe_docs.py", "make docs"),
     ("docs/benchmarks.md", "benchmarks/write_docs.py", "make benchmark-docs"),
-    ("docs/statistics.md", "benchmarks/coverage.py", "make benchmark-docs"),
+    ("docs/statistics.md", "benchmarks/interval_coverage.py", "make benchmark-docs"),
     ("docs/statistics.md", "benchmarks/over_fitting.py", "make benchmark-docs"),
     ("docs/recipes/strong.md", "benchmarks/recipes.py", "make benchmark-docs"),
     ("docs/studies/widths.md", "benchmarks/width_study.py", "make benchmark-docs"),

@@ -158,8 +158,8 @@ def test_bad_input_is_named():
         configuration_accuracy(np.ones((3, 2, 2)))
 
 
-# Calibration: shares of simulated studies whose interval holds the truth. benchmarks/coverage.py measures all settings;
-# here few, with fixed seeds, and the check is seen to fail on three faults.
+# Calibration: shares of simulated studies whose interval holds the truth. benchmarks/interval_coverage.py measures all
+# settings; here few, with fixed seeds, and the check is seen to fail on three faults.
 
 
 def studies(n_seeds, n_images, spread, trials, accuracy=0.92, seed=0):

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from chalknet.data.preprocess import Scaling
 from chalknet.engines.batches import BatchBuilder, TrainingBatch, even_slices, slice_batch
+from chalknet.engines.compiled import OptimizerSteps
 from chalknet.engines.engine import Batch, EngineSpec, SampleScores, Snapshot, SplitData, Update
 from chalknet.engines.numpy_kernels import ALL, Group, InPlaceKernel, Workspace
 from chalknet.engines.parameter_layout import (
@@ -100,6 +101,7 @@ class NumpyEngine:
         # With one block per group, a small batch is too little work to share among threads.
         self._is_narrow = all(group.width <= BLOCK_UNITS for group in groups[:-1])
         self._bands = self._make_bands()
+        self._steps = OptimizerSteps(self._optimizer, spec.architecture.n_parameters)
         self._whole_bands = self._band_views(self._gradients)
         self._accumulators: list[NetworkArrays] = []
         self._scratch: list[NetworkArrays] = []
@@ -126,10 +128,11 @@ class NumpyEngine:
         return bands
 
     def _scalars(self, step: Step) -> dict[float, list[NDArray[Any]]]:
-        """Return the scalars of the optimizer for each multiplier of the learning rate.
+        """Return the scalars of the optimizer for each multiplier of the learning rate, once an update.
 
         They are arrays without axes, which NumPy uses faster than Python floats.
         """
+        self._steps.count_update()
         found = {}
         for one in self._layout.multipliers:
             scalars = self._optimizer.step_scalars(step if one == 1 else step.multiplied(one))
@@ -341,7 +344,7 @@ class NumpyEngine:
             # Too little work to share among threads, or to make the views of `_band_views` anew.
             scalars = self._scalars(batch.step)
             for matrix, gradient, optimizer_state, bias_rows, multiplier in self._whole_bands:
-                self._optimizer.step_in_place(matrix, gradient, optimizer_state, bias_rows, scalars[multiplier])
+                self._steps.in_place(matrix, gradient, optimizer_state, bias_rows, scalars[multiplier])
         else:
             self._update_parameters([self._gradients], len(batch.labels), batch.step, not self._is_narrow)
 
@@ -445,7 +448,7 @@ class NumpyEngine:
             matrix, gradient, optimizer_state, bias_rows, multiplier = bands[number]
             if factor < 1:
                 np.multiply(gradient, factor, out=gradient)
-            self._optimizer.step_in_place(matrix, gradient, optimizer_state, bias_rows, scalars[multiplier])
+            self._steps.in_place(matrix, gradient, optimizer_state, bias_rows, scalars[multiplier])
 
         self._pool.run([partial(finish, number) for number in range(len(self._bands))], shared)
         if self._spec.clip_norm:

@@ -24,6 +24,7 @@ from chalknet.machine.torch_facts import ask_torch
 # For each extra: the module that it installs, and the distributions that may contain it.
 EXTRAS = {
     "excel": ("fastexcel", "fastexcel"),
+    "fast": ("numba", "numba"),
     "mlflow": ("mlflow", "mlflow-skinny", "mlflow"),
     "onnx": ("onnx", "onnx"),
     "ray": ("ray", "ray"),

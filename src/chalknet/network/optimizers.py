@@ -291,10 +291,15 @@ class DecoupledWeightDecay(Optimizer):
         self, matrix: Any, gradient: Any, state: Sequence[Any], bias_rows: int, scalars: Sequence[Any], xp: Any = np
     ) -> None:
         """Shrink the weights by U6, then make the inner step; see `Optimizer.step_in_place`."""
+        self.shrink(matrix, bias_rows, scalars[-1], xp)
+        self.optimizer.step_in_place(matrix, gradient, state, bias_rows, scalars[:-1], xp)
+
+    @staticmethod
+    def shrink(matrix: Any, bias_rows: int, factor: Any, xp: Any = np) -> None:
+        """Multiply the weights among some rows of a matrix by a factor (U6)."""
         if bias_rows < len(matrix):
             weights = matrix[: len(matrix) - bias_rows]
-            xp.multiply(weights, scalars[-1], out=weights)
-        self.optimizer.step_in_place(matrix, gradient, state, bias_rows, scalars[:-1], xp)
+            xp.multiply(weights, factor, out=weights)
 
 
 @dataclass(frozen=True)

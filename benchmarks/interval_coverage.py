@@ -1,4 +1,6 @@
-"""Measure the coverage of the intervals of studies: `python benchmarks/coverage.py [--quick] [-o FILE] [--docs]`.
+"""Measure the coverage of the intervals of studies.
+
+Usage: `python benchmarks/interval_coverage.py [--quick] [-o FILE] [--docs]`
 
 The benchmark simulates classifiers with known accuracy (`chalknet.studies.simulation`). In each
 setting it draws 1,000 studies of three configurations: two with equal accuracy and a worse one. It
@@ -45,7 +47,7 @@ from chalknet.studies.simulation import DIFFICULTIES, population, simulate
 ROOT = Path(__file__).resolve().parents[1]
 STORED = ROOT / "benchmarks" / "results" / "coverage.json"
 PAGE = ROOT / "docs" / "statistics.md"
-BEGIN, END = "<!-- coverage: written by benchmarks/coverage.py --docs -->", "<!-- coverage: end -->"
+BEGIN, END = "<!-- coverage: written by benchmarks/interval_coverage.py --docs -->", "<!-- coverage: end -->"
 
 LEVEL = 0.95
 BAND = (93.0, 97.0)  # coverage outside this band, in percent, is printed in bold

@@ -1,0 +1,111 @@
+"""Optimizer steps of the numpy engine, by NumPy or by compiled loops; both give the same bits."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from chalknet.engines.parameter_layout import Matrix
+from chalknet.network.optimizers import Adam, DecoupledWeightDecay, Momentum, Nesterov, Optimizer, ParameterAverage
+
+StepInPlace = Callable[[Matrix, Matrix, Sequence[Matrix], int, Sequence[Any]], None]
+# Values that NumPy updates before Numba is loaded, about a second of work. Loading takes about half a
+# second, and several seconds if the loops are not in Numba's cache yet, so short trainings do without.
+VALUES_BEFORE_LOADING = 500_000_000
+
+
+class OptimizerSteps:
+    """The steps of an optimizer: by NumPy at first, and by compiled loops in long trainings.
+
+    Args:
+        optimizer: whose steps they are.
+        n_values: number of values that one update changes.
+        values_before_loading: values to update before Numba is loaded, if it is installed.
+
+    Attributes:
+        in_place: makes one step, as `Optimizer.step_in_place`. It may be called in several threads.
+    """
+
+    def __init__(self, optimizer: Optimizer, n_values: int, values_before_loading: int = VALUES_BEFORE_LOADING) -> None:
+        """Start with NumPy."""
+        self._optimizer, self._n_values, self._left = optimizer, n_values, values_before_loading
+        self.in_place: StepInPlace = optimizer.step_in_place
+
+    def count_update(self) -> None:
+        """Note that an update begins; call it before the steps of the update."""
+        if self._left > 0:
+            self._left -= self._n_values
+            if self._left <= 0 and find_spec("numba") is not None:
+                self._load()
+
+    def _load(self) -> None:
+        """Change to compiled loops, unless Numba cannot be loaded."""
+        try:
+            self.in_place = compiled_step(self._optimizer)
+        except Exception as error:  # of an installation that does not fit NumPy or this processor
+            warnings.warn(
+                f"Numba is installed but cannot be loaded ({error}). Training goes on without it, and is slower.",
+                stacklevel=2,
+            )
+
+
+def compiled_step(optimizer: Optimizer) -> StepInPlace:
+    """Return a function that makes the same steps as an optimizer, with the same bits.
+
+    Numba must be installed. An optimizer without a loop keeps its own function.
+    """
+    from chalknet.engines import compiled_loops as loops
+
+    if isinstance(optimizer, DecoupledWeightDecay):
+        inner, decay = compiled_step(optimizer.optimizer), optimizer
+
+        def step(
+            matrix: Matrix, gradient: Matrix, state: Sequence[Matrix], bias_rows: int, scalars: Sequence[Any]
+        ) -> None:
+            decay.shrink(matrix, bias_rows, scalars[-1])
+            inner(matrix, gradient, state, bias_rows, scalars[:-1])
+
+    elif isinstance(optimizer, ParameterAverage):
+        inner = compiled_step(optimizer.optimizer)
+
+        def step(
+            matrix: Matrix, gradient: Matrix, state: Sequence[Matrix], bias_rows: int, scalars: Sequence[Any]
+        ) -> None:
+            inner(matrix, gradient, state[:-1], bias_rows, scalars[:-1])
+            loops.average_loop(*_flat(matrix, state[-1]), scalars[-1][()])
+
+    elif isinstance(optimizer, Adam):
+        constants = (optimizer.beta1, 1 - optimizer.beta1, optimizer.beta2, 1 - optimizer.beta2)
+
+        def step(
+            matrix: Matrix, gradient: Matrix, state: Sequence[Matrix], bias_rows: int, scalars: Sequence[Any]
+        ) -> None:
+            del bias_rows
+            numbers = [matrix.dtype.type(one) for one in constants]
+            loops.adam_loop(*_flat(matrix, gradient, *state), *numbers, *(one[()] for one in scalars))
+
+    elif isinstance(optimizer, (Momentum, Nesterov)):
+        loop = loops.momentum_loop if isinstance(optimizer, Momentum) else loops.nesterov_loop
+        momentum = optimizer.momentum
+        plain_biases = isinstance(optimizer, Momentum) and not optimizer.bias_momentum
+
+        def step(
+            matrix: Matrix, gradient: Matrix, state: Sequence[Matrix], bias_rows: int, scalars: Sequence[Any]
+        ) -> None:
+            loop(*_flat(matrix, gradient, *state), matrix.dtype.type(momentum), scalars[0][()])
+            if bias_rows and plain_biases:
+                state[0][-bias_rows:] = 0  # see `Momentum.step_in_place`
+
+    else:
+        return optimizer.step_in_place
+    return step
+
+
+def _flat(*matrices: Matrix) -> list[Matrix]:
+    """Return views of contiguous matrices as vectors."""
+    assert all(one.flags.c_contiguous for one in matrices)  # otherwise reshape would copy, and the step be lost
+    return [np.reshape(one, -1) for one in matrices]

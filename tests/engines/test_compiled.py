@@ -1,0 +1,96 @@
+"""Compiled loops: the same bits as NumPy, for every optimizer."""
+
+import numpy as np
+import pytest
+from conftest import needs
+
+import chalknet
+from chalknet.engines.compiled import OptimizerSteps, compiled_step
+from chalknet.network.optimizers import Adam, DecoupledWeightDecay, Momentum, Nesterov, ParameterAverage, Step
+
+OPTIMIZERS = {
+    "gradient descent": Momentum(0.0),
+    "momentum": Momentum(0.9),
+    "momentum of biases": Momentum(0.9, bias_momentum=True),
+    "nesterov": Nesterov(0.9),
+    "adam": Adam(),
+    "adamw": DecoupledWeightDecay(Adam(0.8, 0.95), 0.3),
+    "averaged": ParameterAverage(DecoupledWeightDecay(Nesterov(0.5), 0.1), 0.99),
+    "averaged adam": ParameterAverage(Adam(), 0.9),
+}
+
+
+def after_steps(optimizer, in_place, dtype, bias_rows):
+    """Return parameters and state after three steps of 12 rows, of which the last ones are biases."""
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(12, 37)).astype(dtype)
+    state = [np.abs(rng.normal(size=matrix.shape)).astype(dtype) for _ in optimizer.state_names]
+    for number in range(1, 4):
+        gradient = (rng.normal(size=matrix.shape) * 10.0 ** rng.integers(-30, 3, matrix.shape)).astype(dtype)
+        scalars = [np.array(value, dtype) for value in optimizer.step_scalars(Step(number, 0.01 * number))]
+        in_place(matrix, gradient, state, bias_rows, scalars)
+    return [matrix, *state]
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize("bias_rows", [0, 2, 12])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_a_compiled_step_has_the_bits_of_numpy(optimizer, dtype, bias_rows):
+    needs("numba")
+    want = after_steps(optimizer, optimizer.step_in_place, dtype, bias_rows)
+    found = after_steps(optimizer, compiled_step(optimizer), dtype, bias_rows)
+    for mine, theirs in zip(found, want, strict=True):
+        assert mine.tobytes() == theirs.tobytes()
+
+
+@pytest.mark.extras
+def test_loops_are_compiled_only_after_many_updates():
+    needs("numba")
+    adam, chosen = Adam(), []
+    steps = OptimizerSteps(adam, 1_000, values_before_loading=2_500)
+    for _ in range(4):
+        steps.count_update()
+        chosen.append(steps.in_place == adam.step_in_place)
+    assert chosen == [True, True, False, False]
+
+
+def test_steps_are_those_of_numpy_without_numba(monkeypatch):
+    monkeypatch.setattr("chalknet.engines.compiled.find_spec", lambda _: None)
+    adam = Adam()
+    steps = OptimizerSteps(adam, 1_000, values_before_loading=1)
+    steps.count_update()
+    assert steps.in_place == adam.step_in_place
+
+
+def test_training_goes_on_if_numba_cannot_be_loaded(monkeypatch):
+    def broken(_):
+        raise ImportError("built for another NumPy")
+
+    monkeypatch.setattr("chalknet.engines.compiled.find_spec", lambda _: "numba")
+    monkeypatch.setattr("chalknet.engines.compiled.compiled_step", broken)
+    adam = Adam()
+    steps = OptimizerSteps(adam, 1_000, values_before_loading=1)
+    with pytest.warns(UserWarning, match="built for another NumPy"):
+        steps.count_update()
+    assert steps.in_place == adam.step_in_place
+
+
+@pytest.mark.extras
+def test_a_training_that_changes_to_compiled_loops_has_the_same_parameters(monkeypatch):
+    needs("numba")
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(60, 5)), rng.integers(0, 3, 60)
+    settings = {"hidden": [600], "optimizer": "adamw", "weight_decay": 0.1, "weight_average": 0.9, "batch_size": 20}
+    found = []
+    for values in (10**12, 10_000):
+        monkeypatch.setattr("chalknet.engines.compiled.OptimizerSteps.__init__.__defaults__", (values,))
+        found.append(chalknet.train(data, recipe="strong-rows", epochs=3, workers=2, **settings).network.parameters)
+    assert all(found[0][name].tobytes() == value.tobytes() for name, value in found[1].items())
+
+
+def test_a_matrix_that_is_not_contiguous_is_refused_instead_of_copied():
+    from chalknet.engines.compiled import _flat
+
+    with pytest.raises(AssertionError):
+        _flat(np.zeros((4, 6))[:, :3])
