@@ -17,8 +17,8 @@ HEAVY = {
     *("numba", "orjson", "starlette"),
     *("ray", "rich", "safetensors", "scipy.stats", "sklearn", "tensorboardX", "threadpoolctl", "torch", "typst"),
 }
-# These modules need their extra when they are loaded: the scikit-learn estimator, the torch engine, the loops that Numba
-# compiles, the HTTP protocol of uvicorn. Contracts say who loads them.
+# These modules need their extra when they are loaded: the scikit-learn estimator, the torch engine, the loops that
+# Numba compiles, the HTTP protocol of uvicorn. Contracts say who loads them.
 APART = (
     "chalknet.__main__",
     "chalknet.workflows.classifier",
