@@ -77,7 +77,7 @@ docs-check: $(INSTALLED) ## compare every generated page with its generator
 	$(BIN)/python tools/check_docs.py
 
 site: .venv-site/.installed ## build the documentation site into build/site, which needs no server; open build/site/index.html
-	@NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --strict --quiet --site-dir $(SITE)
+	@NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --strict --site-dir $(SITE)
 	@echo "written to $(SITE)/index.html"
 
 site-check: site ## build the site, and find broken links in it and in the Markdown of the repository

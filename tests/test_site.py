@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -54,8 +55,32 @@ def test_the_reference_has_every_public_name_once():
 
 def test_links_out_of_docs_lead_to_pages_of_the_site():
     page = type("Page", (), {"file": type("File", (), {"src_uri": "recipes/rows.md"})})
-    shown = site_hooks.on_page_markdown("[a](../../benchmarks/README.md#b) [c](strong.md) [d](#e)\n", page)
-    assert shown == "[a](../benchmark_scripts.md#b) [c](strong.md) [d](#e)\n"
+    text = (
+        "[a](../../benchmarks/README.md#b) [c](strong.md) [d](#e) [f](../../examples/g.py) [h](../../examples/i.ipynb)"
+    )
+    shown = site_hooks.on_page_markdown(text, page)
+    assert (
+        shown == "[a](../benchmark_scripts.md#b) [c](strong.md) [d](#e) [f](../examples/g.md) [h](../notebooks/i.md)\n"
+    )
+
+
+def test_a_notebook_page_has_texts_code_and_stored_outputs(tmp_path):
+    outputs = [
+        {"output_type": "stream", "text": ["epoch 1\n"]},
+        {"output_type": "display_data", "data": {"image/png": "AAAA", "text/plain": ["<Figure>"]}},
+        {"output_type": "execute_result", "data": {"text/html": ["<b>x</b>"], "text/plain": ["x"]}},
+    ]
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n"]},
+        {"cell_type": "code", "source": ["1 + 1"], "outputs": outputs},
+    ]
+    (tmp_path / "n.ipynb").write_text(json.dumps({"cells": cells}))
+    page = site_hooks.notebook_page(tmp_path / "n.ipynb")
+    places = [
+        page.index(one) for one in ("# Title", "```python\n1 + 1", "```\nepoch 1\n```", "base64,AAAA", "<b>x</b>")
+    ]
+    assert places == sorted(places)
+    assert "<Figure>" not in page
 
 
 def test_a_broken_link_of_the_site_is_found(tmp_path):

@@ -5,7 +5,9 @@ MkDocs calls the functions whose names begin with `on_`. Pandoc converts all for
 
 from __future__ import annotations
 
+import ast
 import html
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -21,10 +23,12 @@ OUTSIDE = {
     "CONTRIBUTING.md": "contributing.md",
     "benchmarks/README.md": "benchmark_scripts.md",
 }
+EXAMPLES = ROOT / "examples"
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
 FORMULA = re.compile(
     r'<(?P<tag>div|span) class="arithmatex">(?:\\\[(?P<block>.*?)\\\]|\\\((?P<inline>.*?)\\\))</(?P=tag)>', re.DOTALL
 )
+EXAMPLE = re.compile(r"^examples/(\w+)\.(py|ipynb)$")
 LABEL = re.compile(r"\\tag\{(\w+)\}")
 DESCRIBED_NAME = re.compile(r"`(\w+)(?:\([^`]*)?`(?=\s+[(|])")
 SPACED = r'\g<0><mspace width="0.17em"></mspace>'
@@ -39,7 +43,72 @@ def on_files(files: Files, config: Any) -> Files:
     for source, page in OUTSIDE.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text(encoding="utf-8")))
     files.append(File.generated(config, "reference/python.md", content=python_reference()))
+    for source in sorted(EXAMPLES.glob("*.py")):
+        files.append(File.generated(config, f"examples/{source.stem}.md", content=example_page(source)))
+    for source in sorted(EXAMPLES.glob("*.ipynb")):
+        files.append(File.generated(config, f"notebooks/{source.stem}.md", content=notebook_page(source)))
+    files.append(File.generated(config, "examples/index.md", content=gallery()))
     return files
+
+
+def gallery() -> str:
+    """Return the page that lists all examples with their pictures, and all notebooks."""
+    lines = ["# Examples", "", "Short scripts, each for one task. Tests run all of them.", ""]
+    lines += ['<div class="gallery" markdown>', ""]
+    for source in sorted(EXAMPLES.glob("*.py"), key=lambda path: not _picture(path).exists()):
+        lines += [f"-   [{_picture_markdown(source)}{_docstring(source)[0]}]({source.stem}.md)", ""]
+    lines += ["</div>", "", "## Notebooks", ""]
+    lines += [f"- [{_title(path)}](../notebooks/{path.stem}.md)" for path in sorted(EXAMPLES.glob("*.ipynb"))]
+    return "\n".join(lines) + "\n"
+
+
+def example_page(source: Path) -> str:
+    """Return the page of a script: its docstring, its picture and its code."""
+    title, text = _docstring(source)
+    code = source.read_text(encoding="utf-8").partition('"""\n')[2].partition('"""\n')[2] or source.read_text("utf-8")
+    command = f"```\npython examples/{source.name}\n```"
+    return "\n\n".join([f"# {title}", command, text, _picture_markdown(source), f"```python\n{code.strip()}\n```\n"])
+
+
+def notebook_page(source: Path) -> str:
+    """Return the page of a notebook: texts, code and stored outputs."""
+    parts = []
+    for cell in json.loads(source.read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        parts.append(f"```python\n{text}\n```" if cell["cell_type"] == "code" else text)
+        parts += [_output(one) for one in cell.get("outputs", ())]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _output(output: dict[str, Any]) -> str:
+    """Return a stored output of a notebook as Markdown: a picture, a table, or text."""
+    data = output.get("data", {"text/plain": output.get("text", "")})
+    if "image/png" in data:
+        return f'<img alt="output" src="data:image/png;base64,{"".join(data["image/png"]).strip()}">'
+    if "text/html" in data:
+        return f'<div class="output">{" ".join("".join(data["text/html"]).split())}</div>'
+    return "```\n" + "".join(data["text/plain"]).rstrip() + "\n```" if data.get("text/plain") else ""
+
+
+def _docstring(source: Path) -> tuple[str, str]:
+    """Return the title and the text of a script's docstring."""
+    text = ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or source.stem
+    first, _, rest = text.partition("\n")
+    return first.partition(": `python")[0].rstrip("."), rest.strip()
+
+
+def _title(notebook: Path) -> str:
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return "".join(cells[0]["source"]).splitlines()[0].lstrip("# ")
+
+
+def _picture(source: Path) -> Path:
+    return ROOT / "docs" / "pictures" / "examples" / f"{source.stem}.png"
+
+
+def _picture_markdown(source: Path) -> str:
+    picture = _picture(source)
+    return f"![{_docstring(source)[0]}](../pictures/examples/{picture.name})" if picture.exists() else ""
 
 
 def python_reference() -> str:
@@ -110,14 +179,20 @@ def mathml_of(sources: list[str], is_block: list[bool]) -> list[str]:
 def _with_site_links(markdown: str, page: str) -> str:
     """Return a page whose links to files outside docs/ lead to pages of the site."""
     source = {site: outside for outside, site in OUTSIDE.items()}.get(page, f"docs/{page}")
+    if page.startswith("notebooks/"):
+        source = page.replace("notebooks/", "examples/")
     folder = posixpath.dirname(source)
 
     def link(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(folder, match[1]))
-        target = OUTSIDE.get(target, target.removeprefix("docs/"))
+        target = OUTSIDE.get(target, EXAMPLE.sub(_example_page, target.removeprefix("docs/")))
         return posixpath.relpath(target, posixpath.dirname(page) or ".") + (match[2] or "")
 
     return LINK.sub(link, markdown)
+
+
+def _example_page(match: re.Match[str]) -> str:
+    return f"{'examples' if match[2] == 'py' else 'notebooks'}/{match[1]}.md"
 
 
 def reindented(markdown: str) -> str:
