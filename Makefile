@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ALL_CORES := -n logical --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick page test test-slow test-extras test-ray test-pythons format lint types docs docs-check site site-check benchmark-docs wheel clean
+.PHONY: help run quick page test test-slow test-extras test-ray test-pythons format lint types typed docs docs-check site site-check benchmark-docs wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  make \1 | /' | column -t -s '|'
@@ -67,6 +67,9 @@ lint: $(INSTALLED) ## lint, terms and import contracts only
 
 types: $(INSTALLED) ## types only
 	$(BIN)/mypy
+
+typed: .venv-extras/.installed ## check that the types of all public names are known, in the environment of test-extras
+	.venv-extras/bin/python tools/check_typed.py
 
 docs: $(INSTALLED) ## write docs/cli.md anew from --help, docs/recipes/fields.md from the recipes, and the documents' formulas from docs/derivation.md
 	$(BIN)/python tools/write_cli_docs.py

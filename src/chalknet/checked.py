@@ -21,7 +21,7 @@ MAX_TOML_BYTES = 2**20  # parsing a file of this size can take 600 MB of memory
 # Dots in one key. Time and memory of the parser grow with the square of their number.
 MAX_TOML_DOTS = 64
 MAX_MESSAGE = 300  # characters of a message that quotes a file
-KINDS = {int: "an integer", float: "a finite number", str: "text", bool: "true or false"}
+KINDS: dict[type, str] = {int: "an integer", float: "a finite number", str: "text", bool: "true or false"}
 
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = 60

@@ -134,10 +134,12 @@ class Budget:
         counts_thread: bool = True,
     ) -> None:
         """Create a budget, and start its clock."""
-        self.source, self._advice, self._error = source, advice, error
+        self.source: str = source
+        self._advice, self._error = advice, error
         self._size = size
-        self.max_seconds = BASE_SECONDS + SECONDS_PER_MB * size / 1e6
-        self.n_bytes, self._seconds = 0, 0.0
+        self.max_seconds: float = BASE_SECONDS + SECONDS_PER_MB * size / 1e6
+        self.n_bytes: int = 0
+        self._seconds = 0.0
         self._thread, self._start = threading.get_ident() if counts_thread else None, time.thread_time()
 
     @cached_property

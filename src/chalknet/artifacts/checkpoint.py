@@ -75,7 +75,7 @@ class CheckpointSchedule:
     def __init__(self, seconds: float | None = None, epochs: int | None = None, n_networks: int = 1) -> None:
         """Start the first interval now."""
         self._fixed, self._epochs, self._n_networks = seconds, epochs, n_networks
-        self.seconds = FIRST_INTERVAL_SECONDS if seconds is None else seconds
+        self.seconds: float = FIRST_INTERVAL_SECONDS if seconds is None else seconds
         self._last, self._since = time.monotonic(), 0
 
     def is_due(self) -> bool:

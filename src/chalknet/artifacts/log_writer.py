@@ -37,12 +37,14 @@ class LogWriter(Callback):
         failures: the exceptions that end the log.
     """
 
-    view_command = ""  # the command that shows the log
+    view_command: str = ""  # the command that shows the log
     failures: tuple[type[Exception], ...] = (OSError,)  # that end the log
 
     def __init__(self, destination: str, on_failure: Callable[[str], None] = warn) -> None:
         """Create a log that has not failed."""
-        self.destination, self.on_failure, self.has_failed = destination, on_failure, False
+        self.destination: str = destination
+        self.on_failure: Callable[[str], None] = on_failure
+        self.has_failed: bool = False
         self._writer = self  # for an ensemble, the writer of the network that is being trained
 
     def __enter__(self) -> Self:

@@ -49,7 +49,9 @@ class MlflowWriter(LogWriter):
         OutputError: the store cannot be opened.
     """
 
-    failures = (Exception,)  # a store may be a database or a server, each with its own exceptions
+    failures: tuple[type[Exception], ...] = (
+        Exception,
+    )  # a store may be a database or a server, each with its own exceptions
 
     def __init__(
         self,
@@ -70,7 +72,7 @@ class MlflowWriter(LogWriter):
         except ImportError as error:
             raise MissingExtraError('an MLflow log needs MLflow: pip install "chalknet[mlflow]".') from error
         self._metric, self._param = Metric, Param
-        self.view_command = "mlflow ui" if uri is None else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+        self.view_command: str = "mlflow ui" if uri is None else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
         self._uri, self._experiment, self._name, self._recipe = uri, experiment, run_name, recipe
         try:
             with _short_timeouts():

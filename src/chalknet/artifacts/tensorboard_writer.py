@@ -44,7 +44,8 @@ class TensorBoardWriter(LogWriter):
                 'a TensorBoard log needs the package tensorboardX: pip install "chalknet[tensorboard]".'
             ) from error
         self._new_file, self._event, self._session, self._scalar = RecordWriter, Event, SessionLog, scalar
-        self._folder, self.view_command = Path(folder), f"tensorboard --logdir {shlex.quote(str(folder))}"
+        self.view_command: str = f"tensorboard --logdir {shlex.quote(str(folder))}"
+        self._folder = Path(folder)
         self._file: Any = None  # the open event file
         try:
             self._folder.mkdir(parents=True, exist_ok=True)

@@ -50,18 +50,18 @@ def _unbroken(text: Any) -> Any:
 class HelpContext(cloup.Context):
     """The context of all commands, which makes their help with `HelpFormatter`."""
 
-    formatter_class = HelpFormatter
+    formatter_class: type[cloup.HelpFormatter] = HelpFormatter
 
 
 class Command(cloup.Command):
     """A command whose help does not wrap indented lines, such as the examples in its docstring."""
 
-    context_class = HelpContext
+    context_class: type[cloup.Context] = HelpContext
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Create the command with the arguments of `cloup.Command`."""
         super().__init__(*args, **kwargs)
-        self.help = keep_indented_lines(self.help or "")
+        self.help: str | None = keep_indented_lines(self.help or "")
 
 
 def command(name: str | None = None) -> Callable[[Callable[..., Any]], Command]:

@@ -39,8 +39,8 @@ class LazyGroup(cloup.Group):
     is called without arguments shows its help.
     """
 
-    command_class = Command
-    context_class = HelpContext
+    command_class: type[click.Command] | None = Command
+    context_class: type[cloup.Context] = HelpContext
 
     def __init__(self, *args: Any, lazy: Mapping[str, LazyCommand], **kwargs: Any) -> None:
         """Create the group.
@@ -52,7 +52,7 @@ class LazyGroup(cloup.Group):
         """
         super().__init__(*args, **kwargs)
         self._lazy = dict(lazy)
-        self.help = keep_indented_lines(self.help or "")
+        self.help: str | None = keep_indented_lines(self.help or "")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments, or show the help if there are none."""

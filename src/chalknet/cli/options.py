@@ -211,7 +211,7 @@ def reading_options(default: str = "") -> Decorator:
     return decorate
 
 
-data_options = reading_options()
+data_options: Decorator = reading_options()
 
 
 def split_options(command: Command) -> Command:

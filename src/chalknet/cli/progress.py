@@ -34,7 +34,7 @@ class EpochProgress(Callback):
         has_begun: whether a training has begun.
     """
 
-    has_begun = False
+    has_begun: bool = False
 
     def __init__(self, notes: Sequence[str] = (), *, quiet: bool) -> None:
         """Create the callback.

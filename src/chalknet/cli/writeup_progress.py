@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from chalknet.cli.output import echo
 from chalknet.cli.progress import BAR_WIDTH, TerminalBar, format_clock
@@ -29,7 +29,7 @@ class WriteupBar(TerminalBar):
     """A receiver of `WriteupProgress`: a bar on a terminal, lines elsewhere, nothing if quiet."""
 
     first_column = "{task.percentage:>3.0f} %"
-    total = 100.0
+    total: ClassVar[float | None] = 100.0
 
     def __init__(self, *, quiet: bool) -> None:
         """Create the bar, which is not shown if quiet."""

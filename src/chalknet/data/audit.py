@@ -68,6 +68,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chalknet.data.dataset import Dataset, IntArray
 from chalknet.data.near_duplicates import BoolArray, Duplicates, Progress, find_duplicates, full_scale
@@ -276,7 +277,7 @@ class AuditContext:
         """Create a context from index arrays by split that cover all samples."""
         self.data = data
         self.splits = splits
-        self.split_of_sample = np.empty(len(data), dtype=np.int64)
+        self.split_of_sample: NDArray[np.int64] = np.empty(len(data), dtype=np.int64)
         for number, members in enumerate(splits.values()):
             self.split_of_sample[members] = number
 

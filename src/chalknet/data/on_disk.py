@@ -69,13 +69,13 @@ class OnDiskSamples:
 
     def __init__(self, arrays: Sequence[OnDiskArray]) -> None:
         """Create samples from arrays in files; nothing is read."""
-        self.arrays = tuple(arrays)
+        self.arrays: tuple[OnDiskArray, ...] = tuple(arrays)
         self._starts = np.cumsum([0, *(array.shape[0] for array in arrays)])
-        self.dtype = arrays[0].dtype
+        self.dtype: np.dtype[Any] = arrays[0].dtype
         self.shape: tuple[int, ...] = (int(self._starts[-1]), *arrays[0].shape[1:])
-        self.ndim = len(self.shape)
-        self.size = int(np.prod(self.shape))
-        self.nbytes = self.size * self.dtype.itemsize
+        self.ndim: int = len(self.shape)
+        self.size: int = int(np.prod(self.shape))
+        self.nbytes: int = self.size * self.dtype.itemsize
 
     def __len__(self) -> int:
         """Return the number of samples, N."""
@@ -165,9 +165,9 @@ class OnDiskSplit:
         """Create a split; nothing is read."""
         self._samples, self._index, self._window = samples, index, window
         self._windows: dict[int, NDArray[Any]] = {}
-        self.dtype = samples.dtype
-        self.shape = (len(index), samples.size // len(samples))
-        self.size = self.shape[0] * self.shape[1]
+        self.dtype: np.dtype[Any] = samples.dtype
+        self.shape: tuple[int, int] = (len(index), samples.size // len(samples))
+        self.size: int = self.shape[0] * self.shape[1]
 
     def __len__(self) -> int:
         """Return the number of samples, n."""

@@ -76,8 +76,8 @@ class BatchBuilder:
         self._train, self._transforms, self._scaling = spec.splits["train"], spec.transforms, spec.scaling
         self._dtype, self._floats = np.dtype(spec.dtype), floats
         first = spec.architecture.layers[0]
-        self.input_dropout = first if isinstance(first, Dropout) and first.rate else None
-        self.changes_samples = bool(
+        self.input_dropout: Dropout | None = first if isinstance(first, Dropout) and first.rate else None
+        self.changes_samples: bool = bool(
             self._transforms.augmenter is not None or self._transforms.mixup or self.input_dropout
         )
         # Whether a batch is more than its samples and labels.

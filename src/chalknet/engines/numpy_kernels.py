@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.engines.kernels import PIECEWISE_LINEAR, function_for, kernel_for, registered
+from chalknet.engines.kernels import PIECEWISE_LINEAR, T, function_for, kernel_for, registered
 from chalknet.engines.parameter_layout import LayerArrays, Matrix, NetworkArrays, ParameterLayout
 from chalknet.engines.scores import SoftmaxTerms, Targets
 from chalknet.network.activation import Activation
@@ -102,7 +101,7 @@ class CopyKernel(SourceKernel):
 
     def __init__(self, n_inputs: int, rows: int, dtype: Any) -> None:
         """Create a buffer for this many samples."""
-        self.values = np.empty((rows, n_inputs), dtype)
+        self.values: Matrix = np.empty((rows, n_inputs), dtype)
 
     def forward(self, arrays: NetworkArrays, n: int, columns: slice) -> None:
         """Copy some columns of the first n samples."""
@@ -129,10 +128,11 @@ class DenseKernel(SourceKernel):
         self._index, self._n_weights, self._has_bias = place.learned, place.n_weights, layer.bias
         self._factor = layer.factor(place.n_weights)
         # In NTK parametrization the bias has another factor than the weights, so it is added.
-        self.takes_ones = self._reads_samples = x is None and not layer.is_ntk
+        self.takes_ones: bool = x is None and not layer.is_ntk
+        self._reads_samples = self.takes_ones
         if x is not None:
             self.x = x
-        self.values = np.empty((rows, layer.units), dtype)
+        self.values: Matrix = np.empty((rows, layer.units), dtype)
         self._scale = np.array(self._factor, dtype)
         self._parameters, self._gradients = _DenseViews(), _DenseViews()
 
@@ -240,7 +240,7 @@ class PeriodicEmbeddingKernel(SourceKernel):
         self._n_frequencies = layer.frequencies
         if x is not None:
             self.x = x
-        self.values = np.empty((rows, *layer.output_shape(input_shape)), dtype)
+        self.values: Matrix = np.empty((rows, *layer.output_shape(input_shape)), dtype)
         # For each embedded column, its values and a row of ones.
         self._x_and_ones = np.empty(2 * self._n_columns * rows, dtype)
         # The angles; in the backward pass first their sines, then the gradient of the angles.
@@ -336,7 +336,9 @@ class InPlaceKernel:
         """Create a kernel that works on this buffer."""
         del layer, place
         self.values = values
-        self.rate, self.stream, self.mask = 0.0, 0, None  # type: tuple[float, int, Matrix | None]
+        self.rate: float = 0.0  # type: tuple[float, int, Matrix | None]
+        self.stream: int = 0
+        self.mask: Matrix | None = None
 
     def forward(self, arrays: NetworkArrays, n: int, columns: slice, training: bool) -> None:
         """Replace some columns of the values of the first n samples by the outputs."""
@@ -351,7 +353,11 @@ class InPlaceKernel:
 
 
 KERNELS: dict[type[Layer], type[InPlaceKernel]] = {}
-kernel_of = partial(registered, KERNELS)
+
+
+def kernel_of(layer: type[Layer]) -> Callable[[T], T]:
+    """Return a decorator that registers a kernel for a layer type."""
+    return registered(KERNELS, layer)
 
 
 @kernel_of(Dropout)
@@ -521,7 +527,13 @@ class ParametricActivationKernel(InPlaceKernel):
 # times as long as a product. exp may overflow, and the functions are then at their limits.
 ActivationFunction = Callable[[Matrix, Matrix, Matrix, NDArray[np.bool_]], None]
 ACTIVATION_FUNCTIONS: dict[str, ActivationFunction] = {}
-activation_of = partial(registered, ACTIVATION_FUNCTIONS)
+
+
+def activation_of(name: str) -> Callable[[T], T]:
+    """Return a decorator that registers the function of an activation."""
+    return registered(ACTIVATION_FUNCTIONS, name)
+
+
 # From here on tanh(log(1 + e^x)) rounds to 1 in float64 and in float32.
 MISH_LIMIT = 20.0
 
@@ -757,9 +769,11 @@ class Workspace:
     def __init__(self, architecture: Architecture, layout: ParameterLayout, rows: int, dtype: Any) -> None:
         """Allocate all buffers."""
         self.rows = rows
-        self.samples = np.ones((rows, architecture.n_inputs + 1), dtype)
-        self.groups = build_groups(architecture, layout, rows, dtype)
-        self.dropout_kernels = [kernel for group in self.groups for kernel in group.kernels if kernel.rate]
+        self.samples: Matrix = np.ones((rows, architecture.n_inputs + 1), dtype)
+        self.groups: list[Group] = build_groups(architecture, layout, rows, dtype)
+        self.dropout_kernels: list[InPlaceKernel] = [
+            kernel for group in self.groups for kernel in group.kernels if kernel.rate
+        ]
         self._logits = self.groups[-1].source.values
         # Logits with classes along the first axis: NumPy reduces over it by adding whole rows of
         # samples, which is faster than many reductions over a few classes each.
@@ -767,7 +781,7 @@ class Workspace:
         self._largest = np.empty(rows, dtype)
         self._positions = np.arange(rows)
         self._true = np.empty(rows, np.intp)
-        self.terms = SoftmaxTerms(rows, dtype)
+        self.terms: SoftmaxTerms = SoftmaxTerms(rows, dtype)
 
     def set_inputs(self, x: Matrix) -> None:
         """Use these samples, (n, I+1) with a last column of ones, as inputs of the first layer."""

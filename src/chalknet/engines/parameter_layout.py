@@ -96,11 +96,13 @@ class ParameterLayout:
                 self._places[name] = kind, index, rows
             n_weights = 0 if weight is None else self._places[weight][2].stop
             self.layers.append(LayerArrays(own.get(True), own.get(False), n_weights))
-        self.n_weights = [layer.n_weights for layer in self.layers if layer.learned is not None]
-        self.n_rows = [rows for rows, _ in self._sizes[True]]
-        self.n_columns = [columns for _, columns in self._sizes[True]]
-        self.row_multipliers = self._runs_of_multipliers()
-        self.multipliers = tuple(dict.fromkeys(one for runs in self.row_multipliers for _, one in runs))
+        self.n_weights: list[int] = [layer.n_weights for layer in self.layers if layer.learned is not None]
+        self.n_rows: list[int] = [rows for rows, _ in self._sizes[True]]
+        self.n_columns: list[int] = [columns for _, columns in self._sizes[True]]
+        self.row_multipliers: list[list[tuple[slice, float]]] = self._runs_of_multipliers()
+        self.multipliers: tuple[float, ...] = tuple(
+            dict.fromkeys(one for runs in self.row_multipliers for _, one in runs)
+        )
 
     def _runs_of_multipliers(self) -> list[list[tuple[slice, float]]]:
         found: list[list[tuple[slice, float]]] = [[] for _ in self.n_rows]

@@ -44,8 +44,9 @@ class RayShards:
                 f"shards: expected at most {most} for the cluster's {cores} cores, got {n}. Each shard is a process. "
                 f"Use fewer shards."
             )
-        self.n, self._ray = n, ray
-        self.threads = max(1, cores // n)
+        self.n: int = n
+        self._ray = ray
+        self.threads: int = max(1, cores // n)
         self._actors: list[Any] = []
         self._spec_of: Callable[[int], ShardSpec] | None = None
 

@@ -32,9 +32,9 @@ class SoftmaxTerms:
 
     def __init__(self, n: int, dtype: Any) -> None:
         """Create uninitialized arrays for n samples."""
-        self.true = np.empty(n, dtype)
-        self.total = np.empty(n, dtype)
-        self.correct = np.empty(n, bool)
+        self.true: NDArray[Any] = np.empty(n, dtype)
+        self.total: NDArray[Any] = np.empty(n, dtype)
+        self.correct: NDArray[np.bool_] = np.empty(n, bool)
 
     def losses(self, rows: slice) -> Matrix:
         """Return the cross-entropy of each of some samples in nats, the terms of L2."""

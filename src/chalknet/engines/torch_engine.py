@@ -139,7 +139,8 @@ class StackedEngine:
 
     def __init__(self, stack: TorchStack, member: StackMember) -> None:
         """Create the engine of a network that is in the stack."""
-        self.stack, self.member = stack, member
+        self.stack: TorchStack = stack
+        self.member: StackMember = member
 
     @property
     def device(self) -> str:

@@ -9,13 +9,12 @@ pass over memory. The derivatives are those of `network`; autograd is not used.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from chalknet.engines.kernels import PIECEWISE_LINEAR, function_for, registered
+from chalknet.engines.kernels import PIECEWISE_LINEAR, T, function_for, registered
 from chalknet.engines.scores import Targets
 from chalknet.engines.torch_device import TensorTypes
 from chalknet.engines.torch_layout import StackedArrays, StackedLayer
@@ -47,7 +46,9 @@ class Kernel:
 
     def __init__(self, layer: StackedLayer, block: int, types: TensorTypes) -> None:
         """Create a kernel for one block."""
-        self.layer, self.block, self.types = layer, block, types
+        self.layer: StackedLayer = layer
+        self.block: int = block
+        self.types: TensorTypes = types
 
     def forward(self, x: Tensor, arrays: StackedArrays, training: bool) -> Tensor:
         """Return the value of the layer; x may be overwritten."""
@@ -72,7 +73,11 @@ def row_of(kernel: Kernel, arrays: StackedArrays) -> Tensor:
 
 
 KERNELS: dict[type[Layer], type[Kernel]] = {}
-kernel_of = partial(registered, KERNELS)
+
+
+def kernel_of(layer: type[Layer]) -> Callable[[T], T]:
+    """Return a decorator that registers a kernel for a layer type."""
+    return registered(KERNELS, layer)
 
 
 @kernel_of(Dropout)
@@ -221,7 +226,11 @@ class FusedReluKernel(ActivationKernel):
 # its own derivative.
 ActivationFunction = Callable[[Tensor], tuple[Tensor, Backward]]
 ACTIVATION_FUNCTIONS: dict[str, ActivationFunction] = {}
-activation_of = partial(registered, ACTIVATION_FUNCTIONS)
+
+
+def activation_of(name: str) -> Callable[[T], T]:
+    """Return a decorator that registers the function of an activation."""
+    return registered(ACTIVATION_FUNCTIONS, name)
 
 
 def _bits(x: Tensor) -> Tensor:

@@ -109,16 +109,20 @@ class StackLayout:
 
     def __init__(self, architectures: Sequence[Architecture]) -> None:
         """Assign places to the parameters and values of these networks."""
-        self.layers = _stacked_layers(architectures)
+        self.layers: list[StackedLayer] = _stacked_layers(architectures)
         multiplies_samples = self.layers[0].group == 0 and isinstance(self.layers[0].layer, Dense)
         first = architectures[0]
-        self.n_inputs, self.n_classes = first.n_inputs, first.n_classes
-        self.widths = [(() if multiplies_samples else (self.n_inputs,)) + _source_widths(one) for one in architectures]
-        self.n_groups, self.n_units = len(self.widths[0]), sum(widths[0] for widths in self.widths)
+        self.n_inputs: int = first.n_inputs
+        self.n_classes: int = first.n_classes
+        self.widths: list[tuple[int, ...]] = [
+            (() if multiplies_samples else (self.n_inputs,)) + _source_widths(one) for one in architectures
+        ]
+        self.n_groups: int = len(self.widths[0])
+        self.n_units: int = sum(widths[0] for widths in self.widths)
         named_layers = [named for one in architectures for named in one.named_layers]
-        self.n_angles = sum(_n_angles(named.layer, named.input_shape) for named in named_layers)
-        self.runs = runs_of(self.widths)
-        self.columns = _slices([widths[0] for widths in self.widths])
+        self.n_angles: int = sum(_n_angles(named.layer, named.input_shape) for named in named_layers)
+        self.runs: list[slice] = runs_of(self.widths)
+        self.columns: list[slice] = _slices([widths[0] for widths in self.widths])
         self._places = [(run, i) for run, networks in enumerate(self.runs) for i in range(length(networks))]
         layouts = [ParameterLayout(one) for one in architectures]
         self.learned: list[StackedMatrix] = []
@@ -213,8 +217,8 @@ class StackedArrays:
         self._layout, self._types, self._dtype = layout, types, dtype
         self._copies = StackedArrays(layout, types, types.operands) if multiplied and types.differ else None
         self.whole: Any = None
-        self.learned = [self._new_blocks(matrix) for matrix in layout.learned]
-        self.statistics = [self._new_blocks(matrix) for matrix in layout.statistics]
+        self.learned: list[list[Any]] = [self._new_blocks(matrix) for matrix in layout.learned]
+        self.statistics: list[list[Any]] = [self._new_blocks(matrix) for matrix in layout.statistics]
 
     @property
     def operands(self) -> StackedArrays:

@@ -96,7 +96,7 @@ class DeviceSamples:
     ) -> None:
         """Convert or copy the samples, if they are kept."""
         self._inputs, self._types, self._n = split.inputs, types, len(split.labels)
-        self.n_inputs = int(split.inputs.shape[1])
+        self.n_inputs: int = int(split.inputs.shape[1])
         self._columns = types.aligned(self.n_inputs + 1)
         self._kind = arithmetic_type(split.inputs.dtype, dtype)
         scale, shift = np.asarray(scaling.scale, self._kind), scaling.shift

@@ -85,7 +85,8 @@ class Buffers:
 
     def __init__(self, rows: int, types: TensorTypes) -> None:
         """Create a set without buffers."""
-        self._rows, self.types = rows, types
+        self.types: TensorTypes = types
+        self._rows = rows
         self._made: dict[Any, Tensor] = {}
         self._views: dict[Any, Tensor] = {}
 
@@ -164,9 +165,11 @@ class SourceKernel:
 
     def __init__(self, layer: StackedLayer, layout: StackLayout, buffers: Buffers) -> None:
         """Create the source of a group."""
-        self.group, self.layout, self.buffers = layer.group, layout, buffers
-        self.index = layer.place.learned or 0
-        self.has_bias = isinstance(layer.layer, Dense) and layer.layer.bias
+        self.group: int = layer.group
+        self.layout: StackLayout = layout
+        self.buffers: Buffers = buffers
+        self.index: int = layer.place.learned or 0
+        self.has_bias: bool = isinstance(layer.layer, Dense) and layer.layer.bias
         self._layer = layer.layer
 
     def forward(self, arrays: StackedArrays) -> list[Tensor]:
@@ -446,7 +449,7 @@ class StackWorkspace:
     def __init__(self, layout: StackLayout, rows: int, types: TensorTypes) -> None:
         """Build the groups."""
         self._layout, self._types = layout, types
-        self.buffers = Buffers(rows, types)
+        self.buffers: Buffers = Buffers(rows, types)
         self._groups: list[Group] = []
         for layer in layout.layers:
             if not self._groups and (layer.group or not isinstance(layer.layer, Dense)):
@@ -461,8 +464,8 @@ class StackWorkspace:
                 continue
             self._groups[-1].kernels.append(self._kernels(layer, self._groups[-1]))
         made = [kernels for group in self._groups for kernels in group.kernels]
-        self.dropout_kernels = [[one for one in kernels if isinstance(one, DropoutKernel)] for kernels in made]
-        self.dropout_kernels = [kernels for kernels in self.dropout_kernels if kernels]
+        found = [[one for one in kernels if isinstance(one, DropoutKernel)] for kernels in made]
+        self.dropout_kernels: list[list[DropoutKernel]] = [kernels for kernels in found if kernels]
 
     def _kernels(self, layer: StackedLayer, group: Group) -> list[Kernel]:
         """Return the kernels of a layer; on a GPU, fuse a relu with the dense layer before it."""

@@ -22,7 +22,7 @@ from chalknet.machine.processor import Processor, this_processor
 from chalknet.machine.torch_facts import ask_torch
 
 # For each extra: the module that it installs, and the distributions that may contain it.
-EXTRAS = {
+EXTRAS: dict[str, tuple[str, ...]] = {
     "excel": ("fastexcel", "fastexcel"),
     "fast": ("numba", "numba"),
     "mlflow": ("mlflow", "mlflow-skinny", "mlflow"),

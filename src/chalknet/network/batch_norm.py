@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -150,7 +150,7 @@ class BatchNorm(Layer):
 
     type = "batch_norm"
     uses_batch_statistics = True
-    predictor_source = f'''
+    predictor_source: ClassVar[str] = f'''
 def batch_norm(x, p):
     """gamma (x - mean) / sqrt(variance + epsilon) + bias."""
     root = np.sqrt(p["variance"] + DTYPE({EPSILON}))

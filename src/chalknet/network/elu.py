@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from chalknet.network.activation import Activation, Backward
+from chalknet.network.activation import Activation, Backward, Function
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import OnnxGraph
 
@@ -44,7 +45,7 @@ class Elu(Activation):
 
     type = "elu"
     is_smooth = False
-    function = staticmethod(elu)
+    function: ClassVar[Function] = staticmethod(elu)
     predictor_source = '''
 def elu(x, p):
     """x where x > 0, else exp(x) - 1."""

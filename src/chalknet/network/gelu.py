@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from chalknet.network.activation import Activation, Backward
+from chalknet.network.activation import Activation, Backward, Function
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import OnnxGraph
 
@@ -50,8 +51,8 @@ class Gelu(Activation):
     """The Gaussian error linear unit of every element, in its tanh form."""
 
     type = "gelu"
-    function = staticmethod(gelu)
-    predictor_source = f'''
+    function: ClassVar[Function] = staticmethod(gelu)
+    predictor_source: ClassVar[str] = f'''
 def gelu(x, p):
     """x (1 + t) / 2,  t = tanh(sqrt(2/pi) (x + {GELU_CUBE} x^3))."""
     t = np.tanh(DTYPE({GELU_SCALE}) * x * (1 + DTYPE({GELU_CUBE}) * x * x))

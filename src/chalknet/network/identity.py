@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from chalknet.network.activation import Activation, Backward
+from chalknet.network.activation import Activation, Backward, Function
 from chalknet.network.arrays import FloatArray
 
 
@@ -30,7 +31,7 @@ class Identity(Activation):
     """The identity, x for every element."""
 
     type = "identity"
-    function = staticmethod(identity)
+    function: ClassVar[Function] = staticmethod(identity)
     onnx_operator = "Identity"
     predictor_source = '''
 def identity(x, p):

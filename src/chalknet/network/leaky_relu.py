@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from chalknet.network.activation import Activation, Backward
+from chalknet.network.activation import Activation, Backward, Function
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import OnnxGraph
 
@@ -46,8 +47,8 @@ class LeakyRelu(Activation):
 
     type = "leaky_relu"
     is_smooth = False
-    function = staticmethod(leaky_relu)
-    predictor_source = f'''
+    function: ClassVar[Function] = staticmethod(leaky_relu)
+    predictor_source: ClassVar[str] = f'''
 def leaky_relu(x, p):
     """x where x > 0, else {NEGATIVE_SLOPE} x."""
     return np.where(x > 0, x, DTYPE({NEGATIVE_SLOPE}) * x)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from chalknet.network.activation import Activation, Backward
+from chalknet.network.activation import Activation, Backward, Function
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import OnnxGraph
 
@@ -43,7 +44,7 @@ class Mish(Activation):
     """x tanh(log(1 + e^x)) of every element."""
 
     type = "mish"
-    function = staticmethod(mish)
+    function: ClassVar[Function] = staticmethod(mish)
     predictor_source = '''
 def mish(x, p):
     """x tanh(log(1 + exp(x)))."""

@@ -164,7 +164,7 @@ class Momentum(Optimizer):
 
     momentum: float
     bias_momentum: bool = False
-    state_names = ("velocity",)
+    state_names: tuple[str, ...] = ("velocity",)
 
     def step_in_place(
         self, matrix: Any, gradient: Any, state: Sequence[Any], bias_rows: int, scalars: Sequence[Any], xp: Any = np
@@ -193,7 +193,7 @@ class Nesterov(Optimizer):
     """
 
     momentum: float
-    state_names = ("velocity",)
+    state_names: tuple[str, ...] = ("velocity",)
 
     def step_in_place(
         self, matrix: Any, gradient: Any, state: Sequence[Any], bias_rows: int, scalars: Sequence[Any], xp: Any = np
@@ -228,7 +228,7 @@ class Adam(Optimizer):
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
-    state_names = ("mean", "square")
+    state_names: tuple[str, ...] = ("mean", "square")
 
     def step_scalars(self, step: Step) -> tuple[float, ...]:
         """Return the learning rate and epsilon, both with the bias corrections of U5 applied."""

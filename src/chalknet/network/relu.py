@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from chalknet.network.activation import Activation, Backward
+from chalknet.network.activation import Activation, Backward, Function
 from chalknet.network.arrays import FloatArray
 
 
@@ -41,7 +42,7 @@ class Relu(Activation):
 
     type = "relu"
     is_smooth = False
-    function = staticmethod(relu)
+    function: ClassVar[Function] = staticmethod(relu)
     onnx_operator = "Relu"
     predictor_source = '''
 def relu(x, p):

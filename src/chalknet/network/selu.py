@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from chalknet.network.activation import Activation, Backward
+from chalknet.network.activation import Activation, Backward, Function
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import OnnxGraph
 
@@ -50,8 +51,8 @@ class Selu(Activation):
 
     type = "selu"
     is_smooth = False
-    function = staticmethod(selu)
-    predictor_source = f'''
+    function: ClassVar[Function] = staticmethod(selu)
+    predictor_source: ClassVar[str] = f'''
 def selu(x, p):
     """c x where x > 0, else c a (exp(x) - 1)."""
     a, c = DTYPE({SELU_ALPHA}), DTYPE({SELU_SCALE})

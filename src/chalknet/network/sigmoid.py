@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from chalknet.network.activation import Activation, Backward
+from chalknet.network.activation import Activation, Backward, Function
 from chalknet.network.arrays import FloatArray
 
 
@@ -41,7 +42,7 @@ class Sigmoid(Activation):
     """1 / (1 + e^-x) of every element."""
 
     type = "sigmoid"
-    function = staticmethod(sigmoid)
+    function: ClassVar[Function] = staticmethod(sigmoid)
     onnx_operator = "Sigmoid"
     predictor_source = '''
 def sigmoid(x, p):

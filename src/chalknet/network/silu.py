@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from chalknet.network.activation import Activation, Backward
+from chalknet.network.activation import Activation, Backward, Function
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import OnnxGraph
 
@@ -42,7 +43,7 @@ class Silu(Activation):
     """x sigmoid(x) of every element."""
 
     type = "silu"
-    function = staticmethod(silu)
+    function: ClassVar[Function] = staticmethod(silu)
     predictor_source = '''
 def silu(x, p):
     """x sigmoid(x)."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from chalknet.network.activation import Activation, Backward
+from chalknet.network.activation import Activation, Backward, Function
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import OnnxGraph
 
@@ -44,7 +45,7 @@ class SmoothClip(Activation):
     """x / sqrt(1 + (x/3)^2) of every element. Before other layers it bounds outlying inputs."""
 
     type = "smooth_clip"
-    function = staticmethod(smooth_clip)
+    function: ClassVar[Function] = staticmethod(smooth_clip)
     predictor_source = '''
 def smooth_clip(x, p):
     """x / sqrt(1 + (x / 3)^2)."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from chalknet.network.activation import Activation, Backward
+from chalknet.network.activation import Activation, Backward, Function
 from chalknet.network.arrays import FloatArray
 
 
@@ -39,7 +40,7 @@ class Tanh(Activation):
     """The hyperbolic tangent of every element."""
 
     type = "tanh"
-    function = staticmethod(tanh)
+    function: ClassVar[Function] = staticmethod(tanh)
     onnx_operator = "Tanh"
     predictor_source = '''
 def tanh(x, p):

@@ -6,7 +6,7 @@ The HTML and the PDF are rendered from one `DocumentView`, so that they have the
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypedDict
@@ -167,9 +167,9 @@ class ViewBuilder:
     def __init__(self, document: Document, pictures: Mapping[str, Picture]):
         """Collect the numbers and anchors of a document."""
         self.pictures = pictures
-        self.numbers = document.numbers()
-        self.formulas = document.formulas()
-        self.section_numbers = tuple(section.number for section in document.sections)
+        self.numbers: dict[str, int] = document.numbers()
+        self.formulas: frozenset[str] = document.formulas()
+        self.section_numbers: tuple[str, ...] = tuple(section.number for section in document.sections)
 
     def section(self, section: Section) -> dict[str, Any]:
         """Return a section; a section within n others has a heading of level n + 1."""
@@ -269,4 +269,4 @@ def _column_kind(at: int, cells: tuple[str, ...]) -> str:
     return "number" if at and all(NUMERIC.match(cell) for cell in filled) else "name"
 
 
-encode_utf8 = partial(str.encode, encoding="utf-8", errors="replace")
+encode_utf8: Callable[[str], bytes] = partial(str.encode, encoding="utf-8", errors="replace")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -275,8 +275,8 @@ def configuration_text(report_data: ReportData, runs: ConfigurationRuns) -> str:
 
 
 # As the original write-up printed accuracies and losses.
-percent2 = partial(percent, digits=2)
-four = partial(fixed, digits=4)
+percent2: Callable[[float], str] = partial(percent, digits=2)
+four: Callable[[float], str] = partial(fixed, digits=4)
 
 
 def seconds_text(value: float) -> str:

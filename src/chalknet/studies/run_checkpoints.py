@@ -62,7 +62,7 @@ class StopRequest:
 
     def __init__(self) -> None:
         """Create a request with an infinite `end`."""
-        self.end = math.inf
+        self.end: float = math.inf
         self._last = self._longest = 0.0
 
     def __call__(self) -> bool:

@@ -24,7 +24,7 @@ from chalknet.studies.results import DataFacts, LabeledPredictions, RunRecord, R
 SCORED = ("valid", "test")
 # Types and numbers of dimensions of the arrays that are stored for each run (RUN_ARRAYS), and once
 # for all runs with the same split (SPLIT_ARRAYS). Their names are those of docs/file_formats.md.
-RUN_ARRAYS = {
+RUN_ARRAYS: dict[str, tuple[tuple[str, ...], int]] = {
     **{f"{split}_predicted": (("<i4",), 1) for split in SCORED},
     **{f"{split}_confidence": (("<f4",), 1) for split in SCORED},
     **{f"{split}_true_probability": (("<f4",), 1) for split in SCORED},

@@ -148,7 +148,8 @@ class StudyObserver:
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         """Create an observer; nothing is read yet."""
-        self.folder, self._clock = folder, clock
+        self.folder: Path = folder
+        self._clock = clock
         self._signature: Any = None
         self._content: _Content | None = None
         self._leases: list[tuple[Lease, float]] = []

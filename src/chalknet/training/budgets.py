@@ -24,7 +24,7 @@ PLANS: dict[str, dict[str, dict[str, Any]]] = {
 # For `estimated_seconds`: networks of the named recipes reach about this many floating-point
 # operations per second on one core, and each update takes at least this long.
 OPERATIONS_PER_SECOND, SECONDS_PER_UPDATE = 2e10, 1e-4
-HIDDEN = {"strong": (1_024, 512), "strong-rows": (128,)}
+HIDDEN: dict[str, tuple[int, ...]] = {"strong": (1_024, 512), "strong-rows": (128,)}
 BATCH, EPOCHS = 128, 40  # of both recipes
 
 

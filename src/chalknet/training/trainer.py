@@ -259,8 +259,10 @@ class Trainer:
         """
         if workers is not None and not 1 <= workers <= MAX_WORKERS:
             raise ConfigError(f"workers (--workers) must be an integer from 1 to {MAX_WORKERS}, got {workers}.")
-        self.data, self.splits, self.recipe = data, splits, recipe
-        self.architecture = architecture_for(recipe, data.sample_shape, data.n_classes)
+        self.data: Dataset = data
+        self.splits: Splits = splits
+        self.recipe: Recipe = recipe
+        self.architecture: Architecture = architecture_for(recipe, data.sample_shape, data.n_classes)
         if share_data_with is not None:
             scaling = share_data_with.scaling
         self.scaling: Scaling = input_scaling(data, splits.train, recipe) if scaling is None else scaling
@@ -283,7 +285,7 @@ class Trainer:
             else share_data_with._split_data
         )
         split_data = {**self._split_data, "train": replace(self._split_data["train"], weights=self._weights)}
-        self.engine = self._make_engine(engine or self._engine_factory(), recipe.training.dtype, split_data)
+        self.engine: Engine = self._make_engine(engine or self._engine_factory(), recipe.training.dtype, split_data)
         self.last: Snapshot = None
         self.best: tuple[int, Snapshot] | None = None
         self.should_stop = False

@@ -58,8 +58,8 @@ try:
         column_or_1d,
         validate_data,
     )
-except ImportError as error:
-    raise MissingExtraError('ChalkClassifier needs scikit-learn >= 1.6: pip install "chalknet[sklearn]".') from error
+except ImportError as _error:
+    raise MissingExtraError('ChalkClassifier needs scikit-learn >= 1.6: pip install "chalknet[sklearn]".') from _error
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 TABLE_PARAMETERS = (*COLUMN_CHOICES, "missing", "decimal")
@@ -415,6 +415,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if table and not is_frame(X):
             raise ConfigError(f"table is for frames, but X is {type(X).__name__}. Leave it out.")
         samples = columns_of_rows(X) if not is_frame(X) and has_missing(X) else X
+        self.encoding_: TableEncoding | None
         self.encoding_, self._table_notes = find_encoding(samples, TableOptions(**table))
         if self._table_notes:
             warnings.warn(" ".join(self._table_notes), stacklevel=5)
@@ -451,15 +452,18 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         names = getattr(self, "feature_names_in_", ()) if self.encoding_ is None else self.encoding_.input_names
         if network is not None and network.encoding != self.encoding_:
             network = _with_encoding(network, self.encoding_, tuple(names))
-        self.classes_, self.network_ = classes, network
-        self.history_, self._progress, self._split_seed = history, progress, split_seed
-        self.n_iter_, self.best_epoch_ = len(history), 0 if fitted is None else fitted.best_epoch
-        self.loss_curve_ = [record.train.loss for record in history]
-        self.validation_curve_ = [record.valid.accuracy for record in history if record.valid is not None]
-        self.validation_score_ = None if fitted is None else fitted.validation_score
-        self.temperature_ = None if fitted is None else fitted.temperature
+        self.classes_: NDArray[Any] = classes
+        self.network_: Network | Ensemble | None = network
+        self.history_: tuple[EpochRecord, ...] = history
+        self._progress, self._split_seed = progress, split_seed
+        self.n_iter_: int = len(history)
+        self.best_epoch_: int = 0 if fitted is None else fitted.best_epoch
+        self.loss_curve_: list[float] = [record.train.loss for record in history]
+        self.validation_curve_: list[float] = [record.valid.accuracy for record in history if record.valid is not None]
+        self.validation_score_: float | None = None if fitted is None else fitted.validation_score
+        self.temperature_: float | None = None if fitted is None else fitted.temperature
         ignored = () if network is None else ignored_input_notes(network.scaling, names)
-        self.notes_ = (*self._table_notes, *ignored, *(() if fitted is None else fitted.notes))
+        self.notes_: tuple[str, ...] = (*self._table_notes, *ignored, *(() if fitted is None else fitted.notes))
         for note in self.notes_ if self.verbose else ():
             print(note)
         return self

@@ -57,7 +57,7 @@ MAX_SAMPLES_WITHOUT_FOLDS = 60
 # weights are random. They are computed in float64, so that a sample with weight 2 and two equal
 # samples give the same predictions to many digits, as scikit-learn's checks demand.
 SMALL: dict[str, Any] = {"folds": 0, "calibrate": False, "stop_early": False}
-SMALL_ROWS_SETTINGS = {
+SMALL_ROWS_SETTINGS: dict[str, Any] = {
     **SMALL,
     "batch_size": FULL,
     "epochs": 150,

@@ -18,7 +18,11 @@ from chalknet.formatting import count_of, quoted
 
 NOTMNIST_LETTERS = tuple("ABCDEFGHIJ")
 PAIRS = (("images", "labels"), ("X", "y"), ("x", "y"), ("data", "target"))
-SPLIT_SUFFIXES = {"train": ("train",), "valid": ("valid", "val", "validation"), "test": ("test",)}
+SPLIT_SUFFIXES: dict[str, tuple[str, ...]] = {
+    "train": ("train",),
+    "valid": ("valid", "val", "validation"),
+    "test": ("test",),
+}
 KNOWN_ARRAYS = ("class_names", "family", "groups", "face", "made_with")  # `data build` writes the last two
 
 
@@ -203,7 +207,8 @@ class NpzArchive:
 
     def __init__(self, file: SourceFile) -> None:
         """Open the archive, and list its arrays."""
-        self.source, self._budget = file.name, file.budget
+        self.source: str = file.name
+        self._budget = file.budget
         try:
             self._zip = zipfile.ZipFile(file.file)
             members = self._zip.infolist()
@@ -213,7 +218,7 @@ class NpzArchive:
                 "numpy.savez."
             ) from error
         self._members = {info.filename.removesuffix(".npy"): info for info in members if info.filename.endswith(".npy")}
-        self.keys = frozenset(self._members)
+        self.keys: frozenset[str] = frozenset(self._members)
         if not self.keys:
             raise DataError(
                 f"{self.source}: a zip archive without arrays; it holds {quoted(info.filename for info in members)}. "

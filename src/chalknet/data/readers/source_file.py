@@ -46,8 +46,9 @@ class SourceFile:
 
     def __init__(self, file: IO[bytes], name: str) -> None:
         """Create a source at the beginning of the file, with a budget for its size."""
-        self.file, self.name = file, name
-        self.budget = Budget(
+        self.file: IO[bytes] = file
+        self.name: str = name
+        self.budget: Budget = Budget(
             name, file.seek(0, io.SEEK_END), "Give a part of it; if it is compressed, save it uncompressed."
         )
         file.seek(0)

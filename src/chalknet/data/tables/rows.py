@@ -61,7 +61,7 @@ class TableRows:
         fill: (A,) what replaces missing numbers, or None to leave them NaN.
     """
 
-    dtype = np.dtype(np.float64)
+    dtype: np.dtype[np.float64] = np.dtype(np.float64)
     ndim = 2
 
     def __init__(
@@ -74,9 +74,9 @@ class TableRows:
     ) -> None:
         """Create rows of columns, which are not copied."""
         self._numbers, self._codes, self._groups, self._fill = numbers, codes, tuple(groups), fill
-        self.shape = (n, sum(len(group.names) for group in groups))
-        self.size = self.shape[0] * self.shape[1]
-        self.nbytes = self.size * self.dtype.itemsize  # of the inputs, not of these rows
+        self.shape: tuple[int, int] = (n, sum(len(group.names) for group in groups))
+        self.size: int = self.shape[0] * self.shape[1]
+        self.nbytes: int = self.size * self.dtype.itemsize  # of the inputs, not of these rows
 
     def __len__(self) -> int:
         """Return the number of rows, N."""

@@ -75,13 +75,15 @@ class Application:
         needs_token: bool = False,
     ) -> None:
         """Create the application; its threads start when the server does."""
-        self.registry, self.limits, self.needs_token = registry, limits, needs_token
+        self.registry: Registry = registry
+        self.limits: ServeLimits = limits
+        self.needs_token: bool = needs_token
         self._guard_limits = limits.of_requests
         self._web = WebFiles(make_page)
         self._n_threads = max(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
         self._n_jobs = 0
         self._arriving, self._held = (BytePool(HELD_BODIES * self._guard_limits.body_bytes) for _ in range(2))
-        self.metrics = Metrics(lambda: self._n_jobs + self._batcher.n_waiting)
+        self.metrics: Metrics = Metrics(lambda: self._n_jobs + self._batcher.n_waiting)
         for entry in registry:
             self.metrics.set_current(entry.name, True)
         self._routes: dict[str, Route] = {

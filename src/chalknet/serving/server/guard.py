@@ -82,7 +82,8 @@ class RequestError(ChalknetError):
     def __init__(self, status: int, message: str, headers: Headers = ()) -> None:
         """Create the error."""
         super().__init__(message)
-        self.status, self.headers = status, tuple(headers)
+        self.status: int = status
+        self.headers: tuple[tuple[bytes, bytes], ...] = tuple(headers)
 
 
 class Guard:
@@ -109,7 +110,9 @@ class Guard:
         open_prefixes: tuple[str, ...] = (),
     ) -> None:
         """Create the guard."""
-        self.app, self.access, self.limits = app, access, limits
+        self.app: App = app
+        self.access: Access = access
+        self.limits: Limits = limits
         self._open_paths, self._open_prefixes = frozenset(open_paths), open_prefixes
         self._known_hosts = set[bytes]()  # that were accepted before
 
@@ -290,7 +293,8 @@ class BytePool:
 
     def __init__(self, max_bytes: int) -> None:
         """Create a pool of which nothing is in use."""
-        self.max_bytes, self.n_bytes = max_bytes, 0
+        self.max_bytes: int = max_bytes
+        self.n_bytes: int = 0
 
     def take(self, n_bytes: int) -> None:
         """Use some of it.

@@ -63,10 +63,12 @@ class ModelEntry:
         Raises:
             ModelFileError: it cannot be read.
         """
-        self.name, self.path = name, path
-        self.error, self.n_loads = "", 1
+        self.name: str = name
+        self.path: Path = path
+        self.error: str = ""
+        self.n_loads: int = 1
         self._loaded_stamp = self._seen_stamp = self._stamp()
-        self.model = self._load()
+        self.model: ServedModel = self._load()
 
     def has_changed(self) -> bool:
         """Return whether the file has changed since it was loaded, and not since the call before.
@@ -152,7 +154,7 @@ class Registry:
                 f"{which} would be called {twice!r}. Give them names of their own: NAME=PATH, such as "
                 f"{twice}-2={paths[1]}."
             )
-        self.entries = {name: ModelEntry(name, path) for name, path in named}
+        self.entries: dict[str, ModelEntry] = {name: ModelEntry(name, path) for name, path in named}
 
     def __iter__(self) -> Iterator[ModelEntry]:
         """Return an iterator over the models in the order of the command."""
