@@ -22,6 +22,7 @@ from chalknet.studies.intervals import Interval
 from chalknet.workflows.report import report
 
 SMALL = Recipe().with_settings(train_size=160, valid_size=40, epochs=30)
+NAMED = {"no penalty": {}, "L2 *0.1*": {"l2": 0.1}, "two layers": {"hidden": [5, 4], "momentum": 0.5}}
 STUDIES = {
     "widths": lambda: make_report_data("hidden=5,9,20"),
     "one seed": lambda: make_report_data("hidden=5,9,20", seeds=1),
@@ -31,6 +32,7 @@ STUDIES = {
     "words": lambda: make_report_data("reduction=sum,mean"),
     "two fields": lambda: make_report_data("hidden=5,9", "learning_rate=1e-6:1e-4:log3"),
     "many configurations": lambda: make_report_data("learning_rate=1e-6:1e-4:log15", seeds=2),
+    "named": lambda: make_report_data(configurations=NAMED),
     "resplit": lambda: make_report_data("hidden=5,9", seeds_vary=("init", "order", "split")),
     "no validation": lambda: make_report_data(
         "hidden=5,9", sizes={"train": 200, "valid": 0, "test": 40}, recipe=SMALL.with_settings(valid_size=0)
@@ -50,6 +52,18 @@ STUDIES = {
     ),
     "one epoch": lambda: make_report_data("hidden=5,9", recipe=SMALL.with_settings(epochs=1)),
 }
+
+
+def test_named_configurations_are_called_by_their_names():
+    document = report_document(make_report_data(configurations=NAMED))
+    assert document.title == "A comparison of 3 configurations"
+    (table,) = [b.table for b in document.blocks() if isinstance(b, TableBlock) and b.name == "configurations"]
+    assert (table.columns[0], *[row[0] for row in table.rows]) == ("configuration", *NAMED)
+    (figure,) = [b.figure for b in document.blocks() if isinstance(b, FigureBlock) and b.name == "accuracy"]
+    assert figure.panels[0].x_names == tuple(NAMED)
+    words = " ".join(texts(document))
+    assert r"The configurations are: no penalty, L2 \*0.1\* and two layers." in words
+    assert "the configuration with two layers" in words
 
 
 @pytest.fixture(params=STUDIES, scope="module")

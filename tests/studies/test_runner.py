@@ -141,6 +141,16 @@ def test_run_of_a_study_equals_a_run_of_train(letters, tmp_path):
 
 
 @pytest.mark.slow
+def test_named_configurations_are_trained_and_read_by_name(letters, tmp_path):
+    layers = ["flatten", {"type": "dense", "units": 4}, "relu"]
+    spec = spec_of(configurations={"wide": {"hidden": [5]}, "with layers": {"layers": layers}}, seeds=1)
+    results = study(letters, spec, out=tmp_path / "study", jobs=1)
+    assert [config.label for config in results.complete_configurations] == ["wide", "with layers"]
+    again = read_results(tmp_path / "study")
+    assert numbers(again) == numbers(results)
+    assert set(again.correct("valid")) == {"wide", "with layers"}
+
+
 def test_new_specification_keeps_old_configurations(letters, tmp_path):
     folder = tmp_path / "study"
     first = study(letters, {"hidden": [3, 4]}, out=folder, seeds=2, epochs=2, **SIZES)

@@ -76,6 +76,14 @@ def test_whatever_changes_the_numbers_changes_the_key(other):
     assert make_configuration(spec_of(), {}).key != make_configuration(spec_of(**other), {}).key
 
 
+def test_a_name_is_the_label_and_no_part_of_the_key():
+    layers = ["flatten", {"type": "dense", "units": 4}, "relu"]
+    first, second = grid_configurations(StudySpec(configurations={"plain": {}, "other layers": {"layers": layers}}))
+    assert (first.label, second.label) == ("plain", "other layers")
+    assert first.key == grid_configurations(StudySpec())[0].key
+    assert [layer["type"] for layer in second.recipe.network.layers] == ["flatten", "dense", "relu"]
+
+
 def test_key_ignores_number_of_seeds_and_recipe_name():
     named = Recipe(name="other", split=SIZES.split)
     assert (

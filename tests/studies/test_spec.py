@@ -102,6 +102,42 @@ def test_a_specification_written_reads_back_the_same(spec, with_search):
     assert spec_from_tables(tomllib.loads(tomli_w.dumps(spec_tables(spec))), "study.toml") == spec
 
 
+SMALL_LAYERS = ["flatten", {"type": "dense", "units": 4, "l2": 0.02}, "relu"]
+
+
+def test_named_configurations_survive_the_file(tmp_path):
+    named = {"no penalty": {}, "L2 0.01": {"layers": SMALL_LAYERS}, "faster": {"learning_rate": 1e-3, "hidden": [7]}}
+    spec = StudySpec(configurations=named, seeds=2)
+    (tmp_path / "study.toml").write_text(tomli_w.dumps(spec_tables(spec)))
+    again = read_spec(tmp_path / "study.toml")
+    assert again == spec
+    assert [name for name, _ in again.configurations] == list(named)
+    assert dict(again.configurations)["faster"] == (("learning_rate", 1e-3), ("hidden", (7,)))
+    assert again.n_runs == 6
+    assert again.values("learning_rate") == (1e-5, 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("configurations", "message"),
+    [
+        ({"a": {}, "b": {"epochs": 200}}, "configuration 'b' stands with the settings of 'a' in the study."),
+        ((("a", {}), ("a", {"epochs": 3})), "configuration 'a' stands a second time in the study."),
+        ({" ": {}}, "a configuration must have a name of 1 to 60 characters, got ' '."),
+        ({"a\nb": {}}, "a configuration must have a name of 1 to 60 characters"),
+        ({"a": {"seed": 3}}, "seed cannot vary"),
+        ({"a": {"hidden": 0}}, "hidden must be one or more integers from 1 to 1000000, got 0 (configuration 'a')."),
+    ],
+)
+def test_wrong_named_configurations_are_one_line(configurations, message):
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}"):
+        StudySpec(configurations=configurations)
+
+
+def test_names_and_a_grid_do_not_go_together():
+    with pytest.raises(ConfigError, match=r"^a study trains either named configurations or what vary"):
+        StudySpec(vary=(("hidden", (5, 6)),), configurations={"a": {}})
+
+
 def test_the_order_of_the_fields_survives_the_file(tmp_path):
     spec = StudySpec(vary=tuple(map(parse_vary, ["momentum=0,0.5", "hidden=3,2", "dtype=float64"])))
     (tmp_path / "study.toml").write_text(tomli_w.dumps(spec_tables(spec)))
@@ -125,7 +161,7 @@ COUNT = "a range must have 2 to 10,000 values, such as 1e-6:1e-4:log5 or 0:0.9:l
         (["hiden=3"], "unknown field 'hiden' to vary. Did you mean 'hidden'?"),
         (
             ["layers=dense:5,dense:9"],
-            "layers cannot vary: its values are lists. Vary hidden or activation, or run one study per list of layers.",
+            "layers cannot vary: its values are lists. Name configurations in study.toml, or vary hidden or activation.",
         ),
         (
             ["seed=1,2"],

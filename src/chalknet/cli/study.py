@@ -294,7 +294,7 @@ def _request(vary: tuple[str, ...], search: str | None, data: str | None, flags:
     settings |= {name: number_or_text(flags[name]) for name in PLAIN_FIELDS if flags[name] is not None}
     settings |= {"sampler": search, "seeds_vary": _seeds_vary(flags)}
     request = resolve_study(flags["recipe"], flags["config"], vary, settings, parse_source(data, flags))
-    if not request.spec.vary:
+    if not request.spec.vary and not request.spec.configurations:
         raise ConfigError("a study needs a setting to vary. Give --vary FIELD=VALUES, such as --vary hidden=100,500.")
     return request
 

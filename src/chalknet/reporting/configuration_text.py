@@ -20,7 +20,9 @@ def field_name(name: str) -> str:
 
 
 def configuration_words(configuration: Configuration) -> str:
-    """Return a configuration in words, such as "1,000 hidden units", or "the network" if nothing varies."""
+    """Return the name of a configuration, or its settings such as "1,000 hidden units"; "the network" without any."""
+    if configuration.name:
+        return configuration.name
     if not configuration.settings:
         return "the network"
     return SEPARATOR.join(setting_words(name, value) for name, value in configuration.settings)

@@ -129,6 +129,8 @@ def _title(report_data: ReportData) -> str:
         return f"An ensemble of {count_of(report_data.n_seeds, 'network')}"
     if report_data.is_run:
         return "A training run"
+    if report_data.is_named:
+        return f"A comparison of {count_of(len(report_data.results.configurations), 'configuration')}"
     names = [field_name(name) for name, _ in report_data.results.spec.vary]
     return f"A study of {listed(names)}" if names else "A study of one network"
 

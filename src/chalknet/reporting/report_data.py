@@ -215,6 +215,11 @@ class ReportData:
         return tuple(name for name in names if len({one.get(name) for one in settings}) > 1)
 
     @property
+    def is_named(self) -> bool:
+        """Whether the study names its configurations, which then form no grid."""
+        return bool(self.results.spec.configurations)
+
+    @property
     def has_images(self) -> bool:
         """Whether the samples are images."""
         return len(self.results.data.sample_shape) == 2

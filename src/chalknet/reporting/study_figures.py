@@ -11,7 +11,7 @@ from chalknet.records import EpochRecord, Scores
 from chalknet.reporting.configuration_text import field_name
 from chalknet.reporting.figures import AXES, Curve, Figure, HeatMap, Mark, Matrix, Panel, curve_points, split_curves
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData
-from chalknet.reporting.study_tables import confusion_counts
+from chalknet.reporting.study_tables import configuration_head, confusion_counts
 from chalknet.reporting.tables import SPLIT_NAMES
 from chalknet.studies.configurations import value_text
 from chalknet.studies.results import LabeledPredictions
@@ -181,7 +181,7 @@ def stopping_curves(report_data: ReportData) -> Figure:
 
 def panel_title(runs: ConfigurationRuns) -> str:
     """Return the title of a configuration's panel: its label, or words with a capital."""
-    return runs.title if runs.configuration.settings else capitalized(runs.title)
+    return runs.title if runs.configuration.is_labeled else capitalized(runs.title)
 
 
 def _columns(n_panels: int) -> int:
@@ -247,13 +247,13 @@ def _values(records: Iterable[EpochRecord], splits: Sequence[str], measure: Call
 def accuracy_figures(report_data: ReportData) -> dict[str, Figure]:
     """Return the figures that show accuracy against what was varied, by their name in the document.
 
-    With one factor it is "accuracy", one point per configuration. With two factors it is
+    With one factor, or with named configurations, it is "accuracy", one point per configuration. With two factors it is
     "accuracy", a line per value of the second factor, and "accuracy-map", a heat map, if both are
     numbers. For a search, or with more factors, it is "trials", a panel per factor.
     """
     if len(report_data.complete) < 2 or not report_data.varied:
         return {}
-    if len(report_data.varied) == 1 and report_data.results.spec.search is None:
+    if report_data.is_named or (len(report_data.varied) == 1 and report_data.results.spec.search is None):
         return {"accuracy": _one_factor_figure(report_data)}
     if not is_grid(report_data):
         return {"trials": _trials_figure(report_data)}
@@ -273,7 +273,7 @@ def is_grid(report_data: ReportData) -> bool:
 
     A search has few values in common between its trials, so its table would be a diagonal.
     """
-    if len(report_data.varied) != 2 or report_data.results.spec.search is not None:
+    if len(report_data.varied) != 2 or report_data.results.spec.search is not None or report_data.is_named:
         return False
     combinations = math.prod(len(_distinct(report_data, name)) for name in report_data.varied)
     return len(report_data.complete) >= MIN_GRID_FRACTION * combinations
@@ -281,8 +281,11 @@ def is_grid(report_data: ReportData) -> bool:
 
 def _one_factor_figure(report_data: ReportData) -> Figure:
     """Return means with their intervals, and each seed as a point."""
-    runs, name = report_data.complete, report_data.varied[0]
-    x, scale, names = _axis(report_data, name, runs)
+    runs, name = report_data.complete, configuration_head(report_data)
+    if report_data.is_named:
+        x, scale, names = tuple(map(float, range(len(runs)))), "linear", tuple(one.name for one in runs)
+    else:
+        x, scale, names = _axis(report_data, report_data.varied[0], runs)
     curves = [_mean_curve(report_data, "mean", x, runs, style="points")]
     if report_data.n_seeds > 1:
         # Beside the mean, where both can be seen; on a logarithmic axis at the mean itself.
@@ -292,7 +295,7 @@ def _one_factor_figure(report_data: ReportData) -> Figure:
             (at + offset, value) for at, one in zip(x, runs, strict=True) for value in one.values(split, "accuracy")
         ]
         curves.append(Curve("single seeds", tuple(at for at, _ in seeds), tuple(y for _, y in seeds), style="points"))
-    panel = Panel("", field_name(name), _accuracy_label(report_data), tuple(curves), x_scale=scale, x_names=names)
+    panel = Panel("", name, _accuracy_label(report_data), tuple(curves), x_scale=scale, x_names=names)
     return Figure("", (panel,))
 
 

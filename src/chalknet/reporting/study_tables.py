@@ -127,7 +127,8 @@ def pairs_table(report_data: ReportData) -> Table:
     """Return the differences between complete configurations; see `differences_table`."""
     assert report_data.comparison is not None, "callers check it"
     names = {runs.name: configuration_text(report_data, runs) for runs in report_data.complete}
-    pair = f"pair ({configuration_head(report_data)})" if len(report_data.varied) == 1 else "pair"
+    head = configuration_head(report_data)
+    pair = "pair" if head == "configuration" else f"pair ({head})"
     return differences_table(report_data.comparison, names, pair, "Differences between configurations")
 
 
@@ -261,13 +262,14 @@ def incomplete_table(report_data: ReportData) -> Table:
 
 def configuration_head(report_data: ReportData) -> str:
     """Return the head of a column of configurations: the name of the factor if one varies."""
-    return field_name(report_data.varied[0]) if len(report_data.varied) == 1 else "configuration"
+    is_factor = len(report_data.varied) == 1 and not report_data.is_named
+    return field_name(report_data.varied[0]) if is_factor else "configuration"
 
 
 def configuration_text(report_data: ReportData, runs: ConfigurationRuns) -> str:
     """Return a configuration in such a column: the value of the factor if one varies."""
     settings = dict(runs.configuration.settings)
-    if len(report_data.varied) != 1:
+    if len(report_data.varied) != 1 or report_data.is_named:
         return runs.name
     value = settings[report_data.varied[0]]
     whole_number = value[0] if isinstance(value, tuple) and len(value) == 1 else value

@@ -41,23 +41,30 @@ class Configuration:
             test images; a configuration with a smaller `recipe.split.train_size` uses the first so
             many training samples of this split.
         seeds_vary: which of "init", "order" and "split" differ between seeds.
+        name: the name that the specification gives to the configuration, or "".
     """
 
     settings: tuple[tuple[str, Any], ...]
     recipe: Recipe
     study_split: SplitConfig
     seeds_vary: tuple[str, ...] = ("init", "order")
+    name: str = ""
 
     @property
     def label(self) -> str:
-        """The settings as text: "hidden=512x256, learning_rate=0.001", or "base" if nothing varies."""
-        return ", ".join(f"{name}={value_text(value)}" for name, value in self.settings) or "base"
+        """The name, or the settings as text: "hidden=512x256, learning_rate=0.001"; "base" if nothing varies."""
+        return self.name or ", ".join(f"{name}={value_text(value)}" for name, value in self.settings) or "base"
+
+    @property
+    def is_labeled(self) -> bool:
+        """Whether it has a name or settings, by which it differs from others of its study."""
+        return bool(self.name or self.settings)
 
     @cached_property
     def key(self) -> str:
         """The identity of the configuration in a store.
 
-        It is a digest of everything that decides the results, except the data and the seed. Two
+        It is a digest of everything that decides the results, except the data, the seed and the name. Two
         specifications that lead to the same configuration therefore share its runs.
         """
         text = json.dumps([KEY_FORMAT, self.identity()], sort_keys=True, separators=(",", ":"))
@@ -128,7 +135,7 @@ class RunKey:
 
 
 def configuration_tables(config: Configuration) -> dict[str, Any]:
-    """Return a configuration without its settings as JSON-ready tables.
+    """Return a configuration without its settings and its name as JSON-ready tables.
 
     `configuration_from_tables` reads them. The keys are columns of the store, so they keep the
     names of the first version: "division" is `study_split`.
@@ -139,7 +146,7 @@ def configuration_tables(config: Configuration) -> dict[str, Any]:
 
 
 def configuration_from_tables(
-    tables: Mapping[str, Any], where: str, settings: tuple[tuple[str, Any], ...] = ()
+    tables: Mapping[str, Any], where: str, settings: tuple[tuple[str, Any], ...] = (), name: str = ""
 ) -> Configuration:
     """Return the configuration that `configuration_tables` describes.
 
@@ -147,18 +154,21 @@ def configuration_from_tables(
         tables: what `configuration_tables` returned.
         where: the file, for messages.
         settings: (recipe field, value) of each varied field.
+        name: the name of the configuration, or "".
 
     Raises:
         ConfigError: a value is invalid.
         KeyError, TypeError: the tables are not those of a configuration.
     """
     recipe, _ = config_from_tables(tables["recipe"], where)
-    return Configuration(settings, recipe, SplitConfig(**tables["division"]), tuple(tables["seeds_vary"]))
+    return Configuration(settings, recipe, SplitConfig(**tables["division"]), tuple(tables["seeds_vary"]), name)
 
 
 def value_text(value: Any) -> str:
     """Return a field's value as a user types it: 512x256, 1e-05, true."""
     if isinstance(value, tuple | list):
+        if value and all(isinstance(one, Mapping) for one in value):
+            return "-".join(str(one["type"]) for one in value)
         return "x".join(map(str, value))
     if isinstance(value, bool):
         return str(value).lower()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -26,11 +27,15 @@ UPDATE_PASSES = 5
 
 
 def grid_configurations(spec: StudySpec) -> tuple[Configuration, ...]:
-    """Return the configurations of the grid, or of its random sample.
+    """Return the configurations that are named, or those of the grid, or of its random sample.
 
-    They are in the order of `spec.vary`, the last field fastest. With `spec.sample`, they are a
+    Those of the grid are in the order of `spec.vary`, the last field fastest. With `spec.sample`, they are a
     random subset in that order; a larger sample with the same seed contains the smaller one.
     """
+    if spec.configurations:
+        return tuple(
+            replace(make_configuration(spec, dict(settings)), name=name) for name, settings in spec.configurations
+        )
     names = [name for name, _ in spec.vary]
     lists = [value_list(name, values, spec.recipe) for name, values in spec.vary]
     configs = [make_configuration(spec, dict(zip(names, values, strict=True))) for values in product(*lists)]

@@ -3,6 +3,7 @@
 [study]   seeds, first_seed, seeds_vary, sample, sample_seed
 [vary]    hidden = [100, 500, "512x256"], learning_rate = "1e-6:1e-4:log5"
 [search]  sampler, trials, search_seed, objective, at_once           only if a sampler chooses
+[configurations."small"]  layers = [...], learning_rate = 1e-3       instead of [vary]: one table for each
 
 The other sections are those of config.toml: the recipe that all configurations share, and the data.
 """
@@ -11,13 +12,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from chalknet.checked import read_toml
+from chalknet.checked import read_toml, short
 from chalknet.config import (
     CUSTOM_SPLIT,
     FULL,
@@ -45,6 +47,7 @@ SAMPLERS = ("tpe",)
 OBJECTIVES = ("valid_accuracy", "valid_loss")
 MAX_VALUES = 10_000  # of one varied field; more is probably a typing error
 MAX_CONFIGURATIONS = 100_000
+MAX_NAME = 60  # characters of the name of a configuration
 SAME_IMAGES = "configurations are compared image by image, so all need the same validation and test images"
 # Why a field cannot vary, and what to do instead.
 NOT_VARIED = {
@@ -53,7 +56,7 @@ NOT_VARIED = {
     "folds": "a study trains each network alone. Train with folds by chalknet train",
     "calibrate": "it changes no predicted class. Calibrate one configuration with chalknet train",
     "batch_seed": "it differs between seeds. Set seeds_vary (--seeds-vary order)",
-    "layers": "its values are lists. Vary hidden or activation, or run one study per list of layers",
+    "layers": "its values are lists. Name configurations in study.toml, or vary hidden or activation",
     "split": f"{SAME_IMAGES}. Run one study per split",
     "split_seed": f"{SAME_IMAGES}. Set seeds_vary with split (--resplit), or run one study per split_seed",
     "valid_size": f"{SAME_IMAGES}. Run one study per valid_size",
@@ -106,6 +109,7 @@ class Range:
 
 
 Values = tuple[Any, ...] | Range
+NamedConfigurations = tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]
 Made = TypeVar("Made")
 
 
@@ -128,6 +132,8 @@ class StudySpec(Checked):
         recipe: what all configurations share. Its train_size is that of the study's split;
             configurations that vary train_size use the first so many of its training samples.
         vary: (recipe field, values) in the order of the grid.
+        configurations: (name, ((recipe field, value), ...)) of each configuration, in their order,
+            instead of a grid; or a dictionary of dictionaries. Here `layers` may differ too.
         seeds: number of runs of each configuration, with seeds from first_seed on.
         first_seed: the first seed.
         seeds_vary: which of "init" (initial weights), "order" (of mini-batches) and "split" differ
@@ -144,6 +150,7 @@ class StudySpec(Checked):
 
     recipe: Recipe = field(default_factory=Recipe)
     vary: tuple[tuple[str, Values], ...] = ()
+    configurations: NamedConfigurations = ()
     seeds: int = setting(3, integer(1, 10_000), "number of training runs per configuration")
     first_seed: int = setting(0, _SEED, "seed of the first run. The following runs use the next integers")
     seeds_vary: tuple[str, ...] = setting(
@@ -162,9 +169,15 @@ class StudySpec(Checked):
         object.__setattr__(
             self, "vary", tuple((name, checked_values(name, values, self.recipe)) for name, values in self.vary)
         )
+        object.__setattr__(self, "configurations", _checked_configurations(self.configurations, self.recipe))
         if not _SEED.accepts(self.seed_numbers[-1]):
             raise ConfigError(f"the last seed must be {_SEED.must}, got {self.seed_numbers[-1]}.")
         _check_vary(self.vary, self.search)
+        if self.configurations and (self.vary or self.search is not None or self.sample is not None):
+            raise ConfigError(
+                "a study trains either named configurations or what vary, search and sample choose. Leave out one of "
+                "them."
+            )
         _check_seeds(self)
 
     @property
@@ -178,7 +191,15 @@ class StudySpec(Checked):
         n_grid = math.prod(
             len(values) if not isinstance(values, Range) else values.count or 1 for _, values in self.vary
         )
+        if self.configurations:
+            return self.seeds * len(self.configurations)
         return self.seeds * (min(n_grid, self.sample or n_grid) if self.search is None else self.search.trials)
+
+    def values(self, name: str) -> Values:
+        """Return the values that a recipe field has in the configurations, or its range."""
+        own = getattr(getattr(self.recipe, SECTION_OF_FIELD[name]), name)
+        named = tuple(dict.fromkeys(dict(settings).get(name, own) for _, settings in self.configurations))
+        return dict(self.vary).get(name, named or (own,))
 
 
 STUDY_FIELDS = {item.name: item for item in fields(StudySpec) if item.metadata}  # of [study]
@@ -274,6 +295,10 @@ def spec_tables(spec: StudySpec) -> dict[str, Any]:
     }
     tables = {"format": recipe.pop("format"), "recipe": recipe.pop("recipe"), "study": study}
     tables["vary"] = {name: _plain_values(values) for name, values in spec.vary}
+    if spec.configurations:
+        tables["configurations"] = {
+            name: {field: _plain_value(value) for field, value in settings} for name, settings in spec.configurations
+        }
     if spec.search is not None:
         tables["search"] = dict(vars(spec.search))
     return {**tables, **recipe}
@@ -289,7 +314,7 @@ def spec_from_tables(tables: Mapping[str, Any], where: str) -> StudySpec:
     Raises:
         ConfigError: a section or key is unknown, or as `StudySpec`.
     """
-    own = ("study", "vary", "search")
+    own = ("study", "vary", "search", "configurations")
     known = {"format", "recipe", "data", *SECTIONS, *own}
     tables = with_current_names(tables)
     for key in tables:
@@ -305,7 +330,11 @@ def spec_from_tables(tables: Mapping[str, Any], where: str) -> StudySpec:
         search_values = _section_values(SEARCH_FIELDS, tables["search"], f"{where}, [search]")
         search = _located(lambda: SearchConfig(**search_values), f"{where}, [search]")
     varied = tuple(with_current_names(vary).items())
-    return _located(lambda: StudySpec(recipe, varied, search=search, data=data, **study), where)
+    named = tables.get("configurations", {})
+    if not isinstance(named, Mapping) or not all(isinstance(one, Mapping) for one in named.values()):
+        raise ConfigError(f"{where}, [configurations] must hold a section for each configuration, got {short(named)}.")
+    pairs = tuple((name, tuple(settings.items())) for name, settings in named.items())
+    return _located(lambda: StudySpec(recipe, varied, pairs, search=search, data=data, **study), where)
 
 
 def read_spec(path: Path) -> StudySpec:
@@ -324,6 +353,13 @@ def _plain_values(values: Values) -> Any:
     return [
         (value[0] if len(value) == 1 else value_text(value)) if isinstance(value, tuple) else value for value in values
     ]
+
+
+def _plain_value(value: Any) -> Any:
+    """Return a value of a field as TOML stores it: a layer as its type, or as a table if it has settings."""
+    if isinstance(value, Mapping):
+        return value["type"] if len(value) == 1 else {key: _plain_value(one) for key, one in value.items()}
+    return [_plain_value(one) for one in value] if isinstance(value, tuple) else value
 
 
 def _section_values(known: Mapping[str, Any], values: Any, where: str) -> dict[str, Any]:
@@ -347,12 +383,40 @@ def _located(make: Callable[[], Made], where: str) -> Made:
 # ---- checks ---------------------------------------------------------------------------------------------------------
 
 
-def _check_field(name: str) -> None:
-    """Raise ConfigError unless the field exists and may vary."""
+def _check_field(name: str, but: Sequence[str] = ()) -> None:
+    """Raise ConfigError unless the field exists and may vary; those of `but` may vary here."""
     if name not in SECTION_OF_FIELD:
         raise ConfigError(f"unknown field {name!r} to vary.{near_match(name, set(SECTION_OF_FIELD) - set(NOT_VARIED))}")
-    if name in NOT_VARIED:
+    if name in NOT_VARIED and name not in but:
         raise ConfigError(f"{name} cannot vary: {NOT_VARIED[name]}.")
+
+
+def _checked_configurations(given: Any, recipe: Recipe) -> NamedConfigurations:
+    """Return named configurations with their settings in the form of their fields.
+
+    Args:
+        given: (name, settings) of each, or a mapping; settings as pairs or a mapping.
+        recipe: what they share.
+
+    Raises:
+        ConfigError: a name is no short text, a field may not differ, a value is invalid, or two
+            configurations are the same.
+    """
+    found: dict[str, tuple[tuple[str, Any], ...]] = {}
+    recipes: dict[Recipe, str] = {}
+    for name, settings in given.items() if isinstance(given, Mapping) else given:
+        if not isinstance(name, str) or not name.isprintable() or not 1 <= len(name.strip()) <= MAX_NAME:
+            raise ConfigError(f"a configuration must have a name of 1 to {MAX_NAME} characters, got {short(name)}.")
+        own = with_current_names(dict(settings))
+        for field_name in own:
+            _check_field(field_name, but=("layers",))
+        changed = _located(partial(recipe.with_settings, **own), f"configuration {name!r}")
+        if name in found or changed in recipes:
+            other = "a second time" if name in found else f"with the settings of {recipes[changed]!r}"
+            raise ConfigError(f"configuration {name!r} stands {other} in the study. Leave one out.")
+        recipes[changed] = name
+        found[name] = tuple((key, getattr(getattr(changed, SECTION_OF_FIELD[key]), key)) for key in own)
+    return tuple(found.items())
 
 
 def _check_range(name: str, values: Range, recipe: Recipe) -> None:

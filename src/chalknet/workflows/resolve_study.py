@@ -88,6 +88,7 @@ def resolve_study(
         base,
         recipe=base.recipe.with_settings(**of_recipe),
         vary=fields or base.vary,
+        configurations=() if fields else base.configurations,
         search=_search(base, of_search),
         data=base.data.updated(data or DataConfig()),
         **{name: value for name, value in given.items() if name in STUDY_FIELDS},

@@ -165,10 +165,10 @@ def _processes(spec: StudySpec, jobs: int | None, stack: int | None) -> int:
         MissingExtraError: the package of an engine is missing.
         ConfigError: the device of an engine is missing, or stack is given but no run uses a GPU.
     """
-    varied, base = dict(spec.vary), spec.recipe.training
+    base = spec.recipe.training
     wanted = []
     for name in ("engine", "device", "precision"):
-        values = varied.get(name)
+        values = spec.values(name)
         wanted.append(values if isinstance(values, tuple) else (getattr(base, name),))
     devices = {"cpu"}
     if _may_use_gpu(spec):
@@ -191,7 +191,7 @@ def _may_use_gpu(spec: StudySpec) -> bool:
 
     It decides whether the code that looks for GPUs is loaded, which takes a second.
     """
-    engines = dict(spec.vary).get("engine", (spec.recipe.training.engine,))
+    engines = spec.values("engine")
     return isinstance(engines, tuple) and "torch" in engines
 
 

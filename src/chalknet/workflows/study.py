@@ -142,7 +142,7 @@ def _progress(on_progress: ProgressCallback | None) -> ProgressCallback | None:
 
 def _started_at_once(spec: StudySpec, jobs: int | None) -> int:
     """Return how many workers are needed in any case, as far as known before the data is read."""
-    may_use_gpu = "engine" in dict(spec.vary) or spec.recipe.training.engine == "torch"
+    may_use_gpu = spec.values("engine") not in (("numpy",), ("reference",))
     # One core is left to this process, which reads the data until the first run is dispatched.
     return min(jobs or (1 if may_use_gpu else available_cores()), max(1, available_cores() - 1), spec.n_runs)
 

@@ -79,6 +79,8 @@ def _specification(report_data: ReportData) -> str:
     """Introduce the specification, and say which of its values the configurations replace."""
     text = "The complete specification of the study, `study.toml`"
     names = [name for name, _ in report_data.results.spec.vary]
+    if report_data.is_named:
+        return f"{text}. The values in `[configurations]` replace those in the other parts:"
     if not names:
         return f"{text}:"
     return f"{text}. The values in `[vary]` replace {listed([code(name) for name in names])} in the other parts:"

@@ -142,7 +142,7 @@ def _test(report_data: ReportData, chosen: ConfigurationRuns) -> tuple[Block, ..
     values = chosen.values("test", "accuracy")
     if not values:
         return (Paragraph("There are no test samples, so no accuracy here is free of the choices that were made."),)
-    whose = f", for {network_phrase(chosen)}{_seeds(values)}" if chosen.configuration.settings else _seeds(values)
+    whose = f", for {network_phrase(chosen)}{_seeds(values)}" if chosen.configuration.is_labeled else _seeds(values)
     text = (
         f"**Test accuracy: {percent(chosen.mean('test', 'accuracy'))}**{test_interval_text(report_data)} on "
         f"{count_of(report_data.sizes['test'], 'test sample')}{whose}."

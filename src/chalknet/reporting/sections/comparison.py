@@ -146,12 +146,14 @@ def _accuracy_blocks(report_data: ReportData) -> list[Block]:
     split = capitalized(comparison_split_name(report_data))
     interval = " with 95 % intervals" if report_data.comparison is not None else ""
     factors = listed([field_name(name) for name in report_data.varied])
+    if report_data.is_named:
+        factors = "configuration"
     captions = {
         "accuracy": f"{split} accuracy by {factors}{interval}.",
         "accuracy-map": f"Mean {split.lower()} accuracy in percent by {factors}; darker is higher.",
         "trials": f"{split} accuracy of every configuration against each factor.",
     }
-    if len(report_data.varied) == 1 and report_data.n_seeds > 1:
+    if (len(report_data.varied) == 1 or report_data.is_named) and report_data.n_seeds > 1:
         captions["accuracy"] += " The small points are single seeds."
     alt = f"{split} accuracy against {factors}; the table of configurations has the numbers."
     figures = accuracy_figures(report_data)

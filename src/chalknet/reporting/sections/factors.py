@@ -18,7 +18,7 @@ MAX_LISTED = 4  # values of a factor that are all named; of more, those with the
 
 def factor_blocks(report_data: ReportData) -> list[Block]:
     """Describe both factors of a complete grid; nothing for any other study."""
-    if len(report_data.varied) != 2 or report_data.results.spec.search is not None:
+    if len(report_data.varied) != 2 or report_data.results.spec.search is not None or report_data.is_named:
         return []
     first, second = report_data.varied
     split = report_data.comparison_split or "train"

@@ -134,7 +134,7 @@ def _first_seed(report_data: ReportData, runs: ConfigurationRuns) -> str:
 
 
 def _run(runs: ConfigurationRuns) -> str:
-    whose = f"{network_phrase(runs)}, " if runs.configuration.settings else ""
+    whose = f"{network_phrase(runs)}, " if runs.configuration.is_labeled else ""
     return f"{whose}seed {runs.seeds[0]}"
 
 

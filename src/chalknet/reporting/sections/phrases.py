@@ -14,7 +14,7 @@ from chalknet.reporting.tables import SPLIT_NAMES
 def network_phrase(runs: ConfigurationRuns) -> str:
     """Return "the network with 200 hidden units", "the configuration with learning rate 0.1" or "the network"."""
     names = [name for name, _ in runs.configuration.settings]
-    if not names:
+    if not runs.configuration.is_labeled:
         return "the network"
     return f"the {'network' if names == ['hidden'] else 'configuration'} with {names_phrase([runs])}"
 

@@ -6,6 +6,7 @@ from chalknet.config import FULL, Recipe, is_random
 from chalknet.formatting import count_of, listed
 from chalknet.reporting.configuration_text import field_name
 from chalknet.reporting.document import Paragraph, Section, TableBlock
+from chalknet.reporting.markup import escape
 from chalknet.reporting.report_data import ReportData
 from chalknet.reporting.sections.recipe_text import (
     VARIED,
@@ -90,6 +91,8 @@ def _stopping(report_data: ReportData, recipe: Recipe) -> str:
 def _factors(report_data: ReportData) -> str:
     """Return which fields vary and their values, after a space; "" if none varies."""
     settings = [dict(config.settings) for config in report_data.results.configurations]
+    if report_data.is_named:
+        return f" The configurations are: {escape(listed([one.label for one in report_data.results.configurations]))}."
     said = []
     for name in report_data.varied:
         values = [value_text(value) for value in dict.fromkeys(one[name] for one in settings if name in one)]

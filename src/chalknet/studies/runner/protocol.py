@@ -62,10 +62,11 @@ def job_message(
 def _run_message(run: RunKey) -> dict[str, Any]:
     """Return a run as JSON-ready values."""
     settings = [[name, value] for name, value in run.configuration.settings]
-    return {"seed": run.seed, "settings": settings, **configuration_tables(run.configuration)}
+    named = {"name": run.configuration.name, **configuration_tables(run.configuration)}
+    return {"seed": run.seed, "settings": settings, **named}
 
 
 def run_from(message: Message) -> RunKey:
     """Return the run that an entry of "runs" describes."""
     settings = tuple((name, tuple(v) if isinstance(v, list) else v) for name, v in message["settings"])
-    return RunKey(configuration_from_tables(message, "run", settings), message["seed"])
+    return RunKey(configuration_from_tables(message, "run", settings, message["name"]), message["seed"])
