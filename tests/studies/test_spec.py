@@ -161,7 +161,7 @@ COUNT = "a range must have 2 to 10,000 values, such as 1e-6:1e-4:log5 or 0:0.9:l
         (["hiden=3"], "unknown field 'hiden' to vary. Did you mean 'hidden'?"),
         (
             ["layers=dense:5,dense:9"],
-            "layers cannot vary: its values are lists. Name configurations in study.toml, or vary hidden or activation.",
+            "layers cannot vary: its values are lists. Name configurations in study.toml",
         ),
         (
             ["seed=1,2"],
