@@ -9,11 +9,13 @@ from __future__ import annotations
 import inspect
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
 from chalknet.config import SECTIONS, describe_field
+from chalknet.named_networks import NETWORKS
 from chalknet.network.layer_types import LAYER_TYPES
 from chalknet.training.recipes import RECIPES
 
@@ -28,8 +30,9 @@ LAYERS_HEAD = """
 ## Layers
 
 The entries of `layers`. In config.toml and in Python an entry is a name, or a table with the type and the settings
-that differ from their defaults. On the command line it is TYPE or TYPE:N, where N is the first setting. For example,
-these layers suit rows of numbers whose first 12 columns are not categories:
+that differ from their defaults. On the command line it is TYPE, or TYPE:VALUE:VALUE with settings in the order of the
+table below, or by name: `conv2d:32`, `conv2d:32:5:stride=2`, `conv2d:16:kernel_size=3x5`, `dense:784:bias=false`. For
+example, these layers suit rows of numbers whose first 12 columns are not categories:
 
 ```toml
 layers = [
@@ -44,6 +47,13 @@ layers = [
 
 | layer | setting | meaning | default |
 |---|---|---|---|"""
+NETWORKS_HEAD = """
+## Networks
+
+What the names of `network` stand for. The layers of `--network lenet` are those of `--layers` below, before the output
+layer. `dropout` adds a layer of its rate after the activation of each hidden dense layer, or before the output layer
+if there is no hidden dense layer.
+"""
 
 
 def page() -> str:
@@ -56,7 +66,22 @@ def page() -> str:
             meaning = describe_field(item.name)
             first = f"`[{section}]`" if number == 0 else ""
             lines.append(f"| {first} | `{item.name}` | {meaning} | {' | '.join(values)} |")
-    return "\n".join([*lines, LAYERS_HEAD, *_layer_rows()]) + "\n"
+    return "\n".join([*lines, LAYERS_HEAD, *_layer_rows(), NETWORKS_HEAD, *_network_lines()]) + "\n"
+
+
+def _network_lines() -> list[str]:
+    """Return a paragraph for each named network: what it is, its layers as --layers has them, its source."""
+    return [
+        f"- `{name}`: {network.words}. Source: {network.source}.\n  `{','.join(map(_layer_text, network.layers))}`"
+        for name, network in NETWORKS.items()
+    ]
+
+
+def _layer_text(entry: Mapping[str, Any]) -> str:
+    """Return an entry of layers as the command line has it."""
+    name, *settings = entry
+    first = [str(entry[key]) for key in settings[:1]]
+    return ":".join([entry[name], *first, *(f"{key}={str(entry[key]).lower()}" for key in settings[1:])])
 
 
 def _layer_rows() -> list[str]:

@@ -15,9 +15,11 @@ from typing import Any, TypeVar
 
 from chalknet.checked import is_integer, is_number, read_toml, short
 from chalknet.errors import ConfigError
+from chalknet.named_networks import DENSE, NETWORK_NAMES, NETWORKS
 
-# Version of config.toml. A recipe without `layers` is written as format 2, which earlier versions read.
-FORMAT = 3
+# Version of config.toml. Older formats are written where they suffice, so that earlier versions read
+# them: 2 for recipes of the short form, 3 for `layers`.
+FORMAT = 4
 CUSTOM_SPLIT = "custom"  # index arrays of the caller, which a configuration cannot hold
 SPLIT_METHODS = ("writeup", "random", "stratified", "group")
 MAX_UNITS = 1_000_000  # of a layer; a larger number is taken for a typing error
@@ -173,8 +175,9 @@ LAYERS = Constraint(
     _are_layers,
     lambda value: tuple(_as_layer_table(one) for one in value),
 )
-# The fields that `layers` replaces.
+# The fields that `layers` replaces, and those that a named network replaces.
 SHORT_FORM = ("hidden", "activation", "batch_norm", "dropout")
+REPLACED_BY_NETWORK = SHORT_FORM[:-1]
 
 
 def _is_class_weights(value: Any) -> bool:
@@ -254,6 +257,12 @@ class SplitConfig(Checked):
 class NetworkConfig(Checked):
     """The section [network]: layers, initialization and the scaling of the inputs."""
 
+    network: str = setting(
+        DENSE,
+        one_of(*NETWORK_NAMES),
+        "architecture (dense: that of `hidden` or `layers`; others are convolutional networks for images, in which "
+        "`dropout` is before dense layers)",
+    )
     hidden: tuple[int, ...] = setting((1_000,), WIDTHS, "number of units of each hidden layer, from input to output")
     activation: tuple[str, ...] = setting(("relu",), LAYER_ACTIVATIONS, "activation function of the hidden layers")
     batch_norm: bool = setting(False, BOOLEAN, "whether hidden layers have batch normalization")
@@ -276,6 +285,12 @@ class NetworkConfig(Checked):
         return self.activation * len(self.hidden) if len(self.activation) == 1 else self.activation
 
     @property
+    def short_name(self) -> str:
+        """The name of the network, or its hidden widths such as "512x256", for the name of a folder."""
+        widths = "x".join(map(str, self.hidden)) or "layers"
+        return widths if self.network == DENSE else self.network
+
+    @property
     def layers_below_output(self) -> tuple[LayerTable, ...]:
         """The entries of layers without the output layer, which is dense without units."""
         return self.layers[:-1] if self._ends_with_output else self.layers
@@ -290,8 +305,10 @@ class NetworkConfig(Checked):
         return bool(self.layers) and self.layers[-1]["type"] == "dense" and "units" not in self.layers[-1]
 
     def __post_init__(self) -> None:
-        """Check the settings; derive hidden, activation and batch_norm from layers."""
+        """Check the settings; derive layers from network, and hidden, activation and batch_norm from layers."""
         super().__post_init__()
+        if self.network != DENSE:
+            object.__setattr__(self, "layers", LAYERS.store(NETWORKS[self.network].layers))
         if self.layers:  # readers of the short form then see the units and activations of layers
             types = [layer["type"] for layer in self.layers]
             for number, name in enumerate(types, start=1):
@@ -304,7 +321,7 @@ class NetworkConfig(Checked):
             if not units and "conv2d" not in types:
                 raise ConfigError(f"layers must have at least one of type dense or conv2d, got {', '.join(types)}.")
             names = tuple(name for name in types if name in ACTIVATION_NAMES)
-            for key, value in zip(SHORT_FORM, (units, names, "batch_norm" in types), strict=False):
+            for key, value in zip(REPLACED_BY_NETWORK, (units, names, "batch_norm" in types), strict=True):
                 object.__setattr__(self, key, value)
             return
         if len(self.activation) not in (1, len(self.hidden)):
@@ -649,19 +666,50 @@ class Recipe:
             ConfigError: a field is unknown (the message names the nearest known one), or a value is
                 invalid.
         """
-        changed: dict[str, dict[str, Any]] = {}
-        layers = settings.get("layers", self.network.layers)
-        given = [key for key in SHORT_FORM if key in settings]
-        if layers and given:
-            raise ConfigError(f"{given[0]} has no effect where layers names every layer. Leave out one of them.")
-        if "layers" in settings and layers:
-            changed["regularization"] = {"dropout": 0.0}
+        changed = self._fields_replaced_by(settings)
         for key, value in settings.items():
             if key not in SECTION_OF_FIELD:
                 raise unknown_setting(key, SECTION_OF_FIELD)
             changed.setdefault(SECTION_OF_FIELD[key], {})[key] = to_python(value)
         sections = {name: replace(getattr(self, name), **values) for name, values in changed.items()}
         return replace(self, **sections)
+
+    def _fields_replaced_by(self, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Return new values by section of fields that lose their meaning by settings of the network.
+
+        Raises:
+            ConfigError: two of the settings describe the network in different ways.
+        """
+        layers, network = settings.get("layers"), settings.get("network", self.network.network)
+        if layers and "network" not in settings:
+            network = DENSE
+        has_layers = bool(self.network.layers and self.network.network == DENSE if layers is None else layers)
+        _check_one_description(settings, network, has_layers)
+        if layers:
+            return {"regularization": {"dropout": 0.0}, "network": {"network": DENSE}}
+        if network == DENSE and self.network.network != DENSE:
+            default = NetworkConfig()
+            return {"network": {"layers": ()} | {key: getattr(default, key) for key in REPLACED_BY_NETWORK}}
+        return {}
+
+
+def _check_one_description(given: Mapping[str, Any], network: str, has_layers: bool, where: str = "") -> None:
+    """Raise ConfigError if fields are given that a named network or layers replace.
+
+    Args:
+        given: fields with their values.
+        network: the name of the network.
+        has_layers: whether there is a list of layers.
+        where: the place in a file in parentheses, for messages.
+    """
+    replaced: tuple[str, ...]
+    if network != DENSE:
+        replaced, reason = (*REPLACED_BY_NETWORK, "layers"), f"with network {short(network)}, which names every layer"
+    else:
+        replaced, reason = SHORT_FORM if has_layers else (), "where layers names every layer"
+    for key in replaced:
+        if key in given and (key != "layers" or given[key]):
+            raise ConfigError(f"{key} has no effect {reason}{where}. Leave out one of them.")
 
 
 def to_python(value: Any) -> Any:
@@ -750,11 +798,15 @@ def config_tables(recipe: Recipe, data: DataConfig) -> dict[str, Any]:
     named.pop("table")
     if data.table.changed:
         named["table"] = {key: list(v) if isinstance(v, tuple) else v for key, v in data.table.changed.items()}
-    version = FORMAT if recipe.network.layers else 2
+    is_named = recipe.network.network != DENSE
+    version = FORMAT if is_named else 3 if recipe.network.layers else 2
     tables: dict[str, Any] = {"format": version, "recipe": recipe.name, "data": named}
     for section in SECTIONS:
         tables[section] = _plain(getattr(recipe, section))
-    for key in SHORT_FORM if recipe.network.layers else ("layers",):
+    replaced = (
+        ("layers", *SHORT_FORM) if is_named else ("network", *(SHORT_FORM if recipe.network.layers else ["layers"]))
+    )
+    for key in replaced:
         tables["network"].pop(key, None)
     return tables
 
@@ -802,7 +854,8 @@ def config_from_tables(tables: Mapping[str, Any], where: str) -> tuple[Recipe, D
     if not isinstance(name, str) or not re.fullmatch("[A-Za-z0-9_-]{1,64}", name):
         raise ConfigError(f"recipe must be a name of letters, digits, - and _, got {short(name)} ({where}).")
     sections = {key: _section(kind, tables.get(key, {}), f"{where}, [{key}]") for key, kind in SECTIONS.items()}
-    if sections["network"].layers and sections["regularization"].dropout:
+    is_by_hand = sections["network"].layers and sections["network"].network == DENSE
+    if is_by_hand and sections["regularization"].dropout:
         raise ConfigError(
             f"dropout has no effect where layers names every layer ({where}). Add a layer of type dropout instead."
         )
@@ -815,9 +868,7 @@ Section = TypeVar("Section")
 def _section(kind: type[Section], values: Any, where: str) -> Section:
     """Create one section of a recipe from its table."""
     known = _checked_keys(kind, values, where)
-    given = [key for key in SHORT_FORM if key in known and known.get("layers")]
-    if given:
-        raise ConfigError(f"{given[0]} has no effect where layers names every layer ({where}). Leave out one of them.")
+    _check_one_description(known, known.get("network", DENSE), bool(known.get("layers")), f" ({where})")
     try:
         return kind(**known)
     except ConfigError as error:

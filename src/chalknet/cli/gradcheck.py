@@ -27,6 +27,7 @@ from chalknet.training.recipes import recipe as recipe_named
 @command()
 @recipe_option("Recipe whose network is checked.", default="writeup")
 @recipe_options(
+    "network",
     "hidden",
     "seed",
     recipes=["writeup", "strong", "strong-rows"],
@@ -47,6 +48,7 @@ def gradcheck(data: str | None, recipe: str | None, samples: int, as_json: bool,
 
     Examples:
         chalknet gradcheck --hidden 64x32
+        chalknet gradcheck --network lenet --samples 4
         chalknet gradcheck --recipe strong --hidden 32 --set activation=gelu
     """
     from dataclasses import asdict

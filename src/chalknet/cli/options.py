@@ -45,7 +45,7 @@ METAVARS = {
     "valid_size": "N|FRACTION",
     "hidden": "N[xN...]",
     "activation": "NAME[,NAME...]",
-    "layers": "TYPE[:N],...",
+    "layers": "TYPE[:N:...],...",
     "class_weights": "equal|balanced|W,W,...",
     "batch_size": f"N|{FULL}",
     "batch_seed": f"N|{SAME_AS_SEED}",
@@ -451,15 +451,36 @@ def _parse_value(name: str, value: Any) -> Any:
 
 
 def _parse_layer(text: str) -> dict[str, Any]:
-    """Return the table of a layer from TYPE or TYPE:VALUE, such as dense:512.
+    """Return the table of a layer from TYPE or TYPE:VALUE:..., such as dense:512 or conv2d:32:stride=2.
 
-    VALUE is the first setting of this type of layer.
+    A VALUE is the setting at its position, or SETTING=VALUE.
+
+    Raises:
+        ConfigError: a setting is given twice, or there are more values than settings.
     """
     from chalknet.network.layer_types import LAYER_TYPES
 
-    name, _, value = text.partition(":")
+    name, *parts = (part.strip() for part in text.split(":"))
     settings = [item.name for item in fields(LAYER_TYPES[name])] if name in LAYER_TYPES else []
-    return {"type": name, **({settings[0] if settings else "value": _number_or_text(value)} if value else {})}
+    table: dict[str, Any] = {"type": name}
+    for position, part in enumerate(filter(None, parts)):
+        key, equals, value = part.partition("=")
+        if not equals:
+            if name in LAYER_TYPES and position >= len(settings):
+                known = f"the settings {', '.join(settings)}" if settings else "no settings"
+                raise ConfigError(f"layer {text}: {name} has {known}, so {part!r} is one too many.")
+            key, value = settings[position] if position < len(settings) else "value", part
+        if key in table:
+            raise ConfigError(f"layer {text}: {key} is given twice.")
+        table[key] = _layer_value(value)
+    return table
+
+
+def _layer_value(text: str) -> Any:
+    """Return the value of a layer's setting: a number, two numbers such as 3x5, true, false or a text."""
+    if re.fullmatch("[0-9]+x[0-9]+", text):
+        return [int(number) for number in text.split("x")]
+    return {"true": True, "false": False}.get(text.lower(), _number_or_text(text))
 
 
 def _number_or_text(text: str) -> int | float | str:

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
         "to take at most so many seconds of one core. Options below win.  [default: default]",
     ),
     out_option(
-        "Folder of the run. If the default exists, -2, -3, ... is appended.  [default: runs/RECIPE-HIDDEN-seedN]"
+        "Folder of the run. If the default exists, -2, -3, ... is appended.  [default: runs/RECIPE-NETWORK-seedN]"
     ),
 )
 @cloup.option_group(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from chalknet.config import ACTIVATION_NAMES, Recipe
 from chalknet.errors import ConfigError, ShapeError
+from chalknet.named_networks import DENSE, NETWORKS
 from chalknet.network.arrays import FloatArray
 from chalknet.network.average_pool2d import AveragePool2d
 from chalknet.network.batch_norm import BatchNorm
@@ -260,14 +261,26 @@ def architecture_for(recipe: Recipe, sample_shape: int | Sequence[int], n_classe
     network, regularization = recipe.network, recipe.regularization
     first: list[Layer] = [Dropout(regularization.input_dropout)] if regularization.input_dropout else []
     if network.layers:
-        whole = layers_from_tables([*network.layers_below_output, {**network.output_layer, "units": n_classes}])
+        below: Sequence[Any] = network.layers_below_output
+        if network.network != DENSE:
+            below = NETWORKS[network.network].layers_with(regularization.dropout)
+        whole = layers_from_tables([*below, {**network.output_layer, "units": n_classes}])
         reader = next((layer for layer in whole if layer.reads_images), None)
-        if reader is not None and len(shape) == 1:
+        if reader is None:
+            return Architecture(n_inputs, layers=[*first, *whole])
+        if len(shape) == 1:
+            name = f"layer {reader.type}" if network.network == DENSE else f"network {network.network}"
             raise ConfigError(
-                f"layer {reader.type} needs images, but the samples are rows of {n_inputs} values. "
-                "Give images (N, H, W)."
+                f"{name} needs images, but the samples are rows of {n_inputs} values. Give images (N, H, W), or say "
+                "that the rows are pixels of images by image_size (--image-size HxW)."
             )
-        return Architecture((*shape, 1)[:3] if reader is not None else n_inputs, layers=[*first, *whole])
+        try:
+            return Architecture((*shape, 1)[:3], layers=[*first, *whole])
+        except ConfigError as error:
+            if network.network == DENSE:
+                raise
+            size = " x ".join(map(str, shape[:2]))
+            raise ConfigError(f"network {network.network} does not fit images of {size} pixels: {error}") from None
     hidden = short_form(network.hidden, network.activations(), network.batch_norm, regularization.dropout)
     return Architecture(n_inputs, layers=[*first, *hidden, Dense(n_classes)])
 

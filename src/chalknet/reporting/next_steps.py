@@ -9,8 +9,9 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from chalknet.config import SECTION_OF_FIELD, TableOptions
+from chalknet.config import REPLACED_BY_NETWORK, SECTION_OF_FIELD, Recipe, TableOptions
 from chalknet.data.dataset import ARRAYS
+from chalknet.named_networks import DENSE
 from chalknet.records import EpochRecord
 from chalknet.studies.configurations import Configuration, value_text
 from chalknet.studies.results import StudyResults
@@ -71,18 +72,26 @@ def train_command(results: StudyResults, config: Configuration) -> str | None:
     list of layers or is none of the named ones.
     """
     data, recipe = results.spec.data, config.recipe_of(results.spec.first_seed)
-    if data.source in ("", ARRAYS) or recipe.network.layers or recipe.name not in RECIPES:
+    if data.source in ("", ARRAYS) or recipe.name not in RECIPES or _has_own_layers(recipe):
         return None
     words = ["chalknet", "train", "--data", data.source, "--recipe", recipe.name]
     for flag, value in (("class-names", data.class_names), ("image-size", data.image_size)):
         words += [f"--{flag}", ("," if flag == "class-names" else "x").join(map(str, value))] if value else []
     words += ["--label-column", str(data.label_column)] if data.label_column is not None else []
     words += table_words(data.table)
+    named = recipe.network.network != DENSE
     for name, section in SECTION_OF_FIELD.items():
+        if named and name in (*REPLACED_BY_NETWORK, "layers"):
+            continue
         value, default = (getattr(getattr(one, section), name) for one in (recipe, RECIPES[recipe.name]))
         if value != default:
             words += ["--set", f"{name}={'x'.join(map(str, value)) if name == 'hidden' else _set_text(value)}"]
     return shlex.join(words)
+
+
+def _has_own_layers(recipe: Recipe) -> bool:
+    """Return whether a recipe has a list of layers, which --set does not show, and no named network."""
+    return bool(recipe.network.layers) and recipe.network.network == DENSE
 
 
 def table_words(options: TableOptions) -> list[str]:

@@ -78,6 +78,7 @@ class Configuration:
         the study.
         """
         changed = {name: _not_default(getattr(self.recipe, name)) for name in SECTIONS}
+        changed["network"].pop("network", None)  # its layers are in the identity
         sections = {name: values for name, values in changed.items() if values or name in FIRST_SECTIONS}
         division = _not_default(self.study_split)
         # The other fields of [split] are those of the study's split.

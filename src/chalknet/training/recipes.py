@@ -25,7 +25,7 @@ MIN_VALID = 200
 DEFAULT_BUDGET = "default"
 ROWS_RECIPE = "rows"  # replaces "strong" for table rows
 SINGLE_ROWS_RECIPE = "strong-rows"  # replaces it where the user describes the network
-NETWORK_FIELDS = (*SHORT_FORM, "layers")
+NETWORK_FIELDS = (*SHORT_FORM, "layers", "network")
 
 # Full batch, 200 epochs, momentum 0.99 for weights only, learning rate 1e-5 for summed gradients, and
 # a split with seed 521: the defaults of `Recipe`.
@@ -217,7 +217,7 @@ def _check_layers_of(chosen: Recipe, settings: Mapping[str, Any]) -> None:
         ConfigError: they do.
     """
     given = [name for name in SHORT_FORM if name in settings]
-    if chosen.network.layers and given and "layers" not in settings:
+    if chosen.network.layers and given and not {"layers", "network"} & set(settings):
         raise ConfigError(
             f"recipe {chosen.name} has layers of its own, so it takes no {given[0]}. Use recipe {SINGLE_ROWS_RECIPE} "
             f"(--recipe {SINGLE_ROWS_RECIPE}), or leave out {given[0]}."

@@ -242,8 +242,7 @@ def _new_run(options: TrainOptions, recipe: Recipe) -> Iterator[Path | None]:
     if options.resume is not None or (options.out is None and not options.default_out):
         yield None
         return
-    widths = "x".join(str(width) for width in recipe.network.hidden)
-    default = Path("runs", f"{recipe.name}-{widths}-seed{recipe.training.seed}")
+    default = Path("runs", f"{recipe.name}-{recipe.network.short_name}-seed{recipe.training.seed}")
     with (
         new_folder(default if options.out is None else Path(options.out), numbered=options.out is None) as folder,
         locked(folder),

@@ -47,7 +47,7 @@ class TrainOptions:
         splits: provided index arrays.
         sample_weights: (N,) the weight of each sample of data in the training loss.
         out: the run folder; None to write nothing, or with default_out to write into the first free
-            folder of runs/RECIPE-HIDDEN-seedN, -2, -3, ...
+            folder of runs/RECIPE-NETWORK-seedN, -2, -3, ...
         default_out: whether to choose a folder if out is None.
         overwrite: whether out may hold a run.
         resume: the folder of an unfinished run to continue; recipe, settings and out are then that

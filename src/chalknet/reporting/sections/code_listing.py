@@ -10,7 +10,7 @@ from chalknet.config import Recipe
 from chalknet.network.architecture import forward
 from chalknet.network.batch_norm import batch_norm
 from chalknet.network.dense import dense
-from chalknet.network.layer_types import ACTIVATIONS
+from chalknet.network.layer_types import ACTIVATIONS, LAYER_TYPES
 from chalknet.network.losses import l2_penalty, smoothed_targets, soft_cross_entropy, softmax_cross_entropy
 from chalknet.network.objective import loss_and_gradients
 from chalknet.network.optimizers import Optimizer, optimizer_for
@@ -40,6 +40,8 @@ def listings(recipe: Recipe) -> tuple[tuple[str, tuple[Part, ...]], ...]:
     names = [] if network.layers else list(dict.fromkeys(network.activations()))
     activations: list[Part] = [ACTIVATIONS[name].function for name in names if name != "identity"]
     layers: Sequence[Part] = [dense, *([batch_norm] if network.batch_norm else []), *activations]
+    if network.layers:
+        layers = _functions_of([layer["type"] for layer in (*network.layers_below_output, network.output_layer)])
     is_soft = bool(added.label_smoothing or recipe.augmentation.mixup or added.class_weights != "equal")
     loss: list[Part] = [softmax, log_softmax, softmax_cross_entropy]
     loss += [smoothed_targets, soft_cross_entropy] if is_soft else []
@@ -55,6 +57,12 @@ def listings(recipe: Recipe) -> tuple[tuple[str, tuple[Part, ...]], ...]:
         ("The network: through all layers and back", (forward, loss_and_gradients)),
         ("The update", tuple(optimizers)),
     )
+
+
+def _functions_of(types: Sequence[str]) -> list[Part]:
+    """Return the pure functions of types of layers, each once: those with the name of their type."""
+    modules = {name: inspect.getmodule(LAYER_TYPES[name]) for name in types}
+    return [getattr(module, name) for name, module in modules.items() if name != "identity" and hasattr(module, name)]
 
 
 def source_of(part: Part) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chalknet.formatting import count_of, listed
+from chalknet.named_networks import DENSE
 from chalknet.reporting.document import Block, FormulaBlock, Paragraph, Section, TableBlock
 from chalknet.reporting.report_data import ReportData
 from chalknet.reporting.sections.learning import learning_configuration
@@ -23,7 +24,10 @@ def _hidden(report_data: ReportData) -> str:
     runs = learning_configuration(report_data)
     if runs is None:
         return ""
-    *below, last = runs.configuration.recipe.network.hidden
+    network = runs.configuration.recipe.network
+    if network.network != DENSE or not network.hidden:
+        return "" if network.network == DENSE else f" {network.network}"
+    *below, last = network.hidden
     return f" with {listed([*(f'{width:,}' for width in below), count_of(last, 'hidden unit')])}"
 
 

@@ -51,7 +51,8 @@ def weights_section(report_data: ReportData, number: str, title: str = "Weights 
     if network.image_shape is None:
         text = "The samples are table rows, so the weights of the first layer cannot be shown as images."
         return Section(number, title, (Paragraph(text),))
-    if network.members[0].parameters["hidden1.weight"].shape[1] != network.architecture.n_inputs:
+    weight = network.members[0].parameters.get("hidden1.weight")
+    if network.architecture.reads_images or weight is None or weight.shape[1] != network.architecture.n_inputs:
         text = "The first dense layer does not read the pixels, so its weights cannot be shown as images."
         return Section(number, title, (Paragraph(text),))
     picture, shown, scale = _weights_sheet(network.members[0])

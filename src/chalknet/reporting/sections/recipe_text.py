@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from chalknet.config import NetworkConfig, Recipe, is_random
 from chalknet.formatting import listed
+from chalknet.named_networks import DENSE, NETWORKS
 from chalknet.network.layer_types import layer_from_table
 from chalknet.reporting.configuration_text import setting_words
 
@@ -29,6 +30,10 @@ VARIED = "(varied)"  # stands in place of a value that differs between configura
 
 def network_text(network: NetworkConfig, shown: Shown) -> str:
     """Return "one hidden layer of 100 relu units", or a list of all layers in the long form."""
+    if shown("network", ""):
+        return "an architecture that varies"
+    if network.network != DENSE:
+        return f"the architecture {network.network}: {NETWORKS[network.network].words}"
     if network.layers:
         layers = listed([str(layer_from_table(layer)) for layer in network.layers_below_output])
         is_ntk = network.output_layer.get("parametrization") == "ntk"
