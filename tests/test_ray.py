@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -99,6 +100,22 @@ def assert_done_once(folder, numbers_of_local):
     assert set(done.values()) == {1}
     assert numbers(results) == numbers_of_local
     return told
+
+
+def test_workers_of_an_interrupted_study_write_checkpoints(two_nodes, letters, tmp_path):
+    asked = {**ASKED, "seeds": 1, "epochs": 200_000, "on": two_nodes.on}
+    interrupted = []
+
+    def interrupt(progress):
+        if any(epoch for _, epoch, _ in progress.active_runs):
+            interrupted.append(time.time())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study(letters, {"hidden": [3]}, out=tmp_path / "s", on_progress=interrupt, **asked)
+    (checkpoint,) = (tmp_path / "s" / "unfinished").glob("*.safetensors")
+    assert checkpoint.stat().st_mtime > interrupted[0]
+    assert read_results(tmp_path / "s").counts["done"] == 0
 
 
 def test_a_killed_worker_or_node_costs_only_its_runs(two_nodes, letters, local, tmp_path):

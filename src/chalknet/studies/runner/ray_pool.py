@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -11,7 +12,10 @@ from typing import Any
 
 from chalknet.config import Recipe
 from chalknet.data.dataset import Dataset
+from chalknet.errors import StoppedError
 from chalknet.machine.ray_cluster import cores_of_nodes, first_sentence, ray_cluster
+from chalknet.studies.run_checkpoints import StopRequest
+from chalknet.studies.runner.processes import EXIT_SECONDS
 from chalknet.studies.runner.protocol import Message
 from chalknet.studies.runner.scheduler import Received, WorkQueue
 from chalknet.studies.runner.worker import train_job
@@ -29,7 +33,8 @@ class RayWorker:
     def __init__(self, data: Dataset) -> None:
         """Create the actor and start its training thread."""
         self._data = data
-        self._jobs: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._stop = StopRequest()
         self._outbox: queue.SimpleQueue[tuple[Message, bytes]] = queue.SimpleQueue()
         self._outbox.put(({"event": "ready"}, b""))
         threading.Thread(target=self._work, daemon=True).start()
@@ -38,23 +43,34 @@ class RayWorker:
         """Add a `job_message`."""
         self._jobs.put(message)
 
+    def end(self) -> None:
+        """Ask the actor to finish its epoch, to write a checkpoint and to train no more."""
+        self._stop.end = time.monotonic()
+        self._jobs.put(None)
+
     def listen(self) -> Iterator[tuple[Message, bytes]]:
-        """Yield all messages of the worker, without end."""
+        """Yield all messages of the worker; the last one is that it has stopped."""
         while True:
-            yield self._outbox.get()
+            message, content = self._outbox.get()
+            yield message, content
+            if message["event"] == "stopped":
+                return
 
     def _work(self) -> None:
-        """Train job after job; runs in a thread."""
-        while True:
-            train_job(self._jobs.get(), self._data, lambda message, content: self._outbox.put((message, content)))
+        """Train job after job until the actor is asked to end; runs in a thread."""
+        while (job := self._jobs.get()) is not None:
+            with suppress(StoppedError):
+                train_job(job, self._data, lambda message, content: self._outbox.put((message, content)), self._stop)
+        self._outbox.put(({"event": "stopped"}, b""))
 
 
 @dataclass(eq=False)
 class RayHandle:
-    """A `Worker`: an actor, and how it ended."""
+    """A `Worker`: an actor, whether it has started, and how it ended."""
 
     ray: Any
     actor: Any
+    has_started: bool = False
     reason: str = ""
 
     def submit(self, message: Message) -> None:
@@ -106,16 +122,32 @@ class RayPool:
         """Put an actor's messages into the inbox, and finally that it has exited; runs in a thread."""
         try:
             for sent in worker.actor.listen.options(num_returns="streaming").remote():
+                worker.has_started = True
                 self.inbox.put((worker, *self.ray.get(sent)))
         except self.ray.exceptions.RayError as error:
             is_lost = isinstance(error, self.ray.exceptions.ActorUnavailableError)
             worker.reason = "the loss of its worker or node" if is_lost else first_sentence(error)
         self.inbox.put((worker, None, b""))
 
+    def end(self) -> None:
+        """Ask all actors to end, and kill those that are still running after `EXIT_SECONDS`."""
+        try:
+            started = [(worker, reader) for worker, reader in self.workers if worker.has_started]
+            for worker, _ in started:
+                worker.actor.end.remote()
+            end = time.monotonic() + EXIT_SECONDS
+            for _, reader in started:
+                reader.join(max(0.0, end - time.monotonic()))
+        finally:  # also if a second Ctrl-C interrupts the wait
+            for worker, _ in self.workers:
+                worker.stop()
+            for _, reader in self.workers:
+                reader.join(JOIN_SECONDS)
+
 
 @contextmanager
 def ray_pool(queue: WorkQueue, data: Dataset, recipe: Recipe, on: str, size: int | None = None) -> Iterator[RayPool]:
-    """Provide a pool of Ray actors, all of which are stopped at the end.
+    """Provide a pool of Ray actors. At its end they save checkpoints and are stopped.
 
     Samples in memory are put into the cluster's shared memory once. Samples on disk are read from
     their path, which must be the same on every node. Only this process writes the store.
@@ -141,10 +173,7 @@ def ray_pool(queue: WorkQueue, data: Dataset, recipe: Recipe, on: str, size: int
         try:
             yield pool
         finally:
-            for worker, _ in pool.workers:
-                worker.stop()
-            for _, reader in pool.workers:
-                reader.join(JOIN_SECONDS)
+            pool.end()
 
 
 def wants_gpu(recipe: Recipe, gpus: int) -> bool:
