@@ -19,6 +19,7 @@ from chalknet.network.architecture import Architecture
 from chalknet.network.initializers import initial_parameters
 from chalknet.network.model import Network
 from chalknet.serving.server.running import bind_socket
+from chalknet.version import install_command
 
 
 @pytest.fixture
@@ -107,4 +108,4 @@ def test_without_the_extra_the_error_names_it(model, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "orjson", None)
     code, line = fails([model], capsys)
     assert code == 2
-    assert line.endswith('pip install "chalknet[serve]".')
+    assert line.endswith(f"{install_command('serve')}.")

@@ -10,6 +10,7 @@ import pytest
 from conftest import needs
 
 from chalknet.cli.main import main
+from chalknet.version import install_command
 
 QUICK = ["--recipe", "writeup", "--train", "160", "--valid", "40", "--hidden", "6", "--epochs", "3"]
 QUICK += ["--learning-rate", "1e-3", "--engine", "torch"]
@@ -23,7 +24,7 @@ def test_without_pytorch_the_install_command_is_printed(command, letters, capsys
     assert main([*command, "--data", letters, *QUICK, "--quiet"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("chalknet: engine torch needs PyTorch (")
-    assert line.endswith('): pip install "chalknet[torch]".')
+    assert line.endswith(f"): {install_command('torch')}.")
 
 
 @pytest.mark.extras

@@ -27,6 +27,7 @@ from chalknet.network.initializers import initial_parameters
 from chalknet.network.objective import Objective
 from chalknet.network.optimizers import Adam, DecoupledWeightDecay, Momentum, Nesterov, ParameterAverage, Step
 from chalknet.training.trainer import Trainer
+from chalknet.version import install_command
 
 pytestmark = pytest.mark.extras
 torch = needs("torch")
@@ -385,5 +386,5 @@ def test_without_torch_the_extra_is_named(monkeypatch):
     for name in [name for name in sys.modules if name.startswith("chalknet.engines.torch_")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(MissingExtraError, match=re.escape('pip install "chalknet[torch]"')):
+    with pytest.raises(MissingExtraError, match=re.escape(install_command("torch"))):
         trainer("torch")

@@ -16,6 +16,7 @@ from chalknet.machine.kernels import KernelRate, choose_kernels
 from chalknet.machine.processor import this_processor
 from chalknet.machine.product_rate import product_rate, products_are_correct
 from chalknet.machine.torch_facts import ask_torch
+from chalknet.version import install_command
 
 FACTS = {"blas": "openblas"}
 SLOW = [KernelRate("", "Haswell", 2e11, 1e11), KernelRate("SkylakeX", "SkylakeX", 4e11, 2e11)]
@@ -102,7 +103,7 @@ def test_torch_is_described_in_one_line(facts, line):
 @pytest.mark.parametrize(
     ("facts", "flags", "line"),
     [
-        ({}, (), 'not installed: pip install "chalknet[torch]"'),
+        ({}, (), f"not installed: {install_command('torch')}"),
         ({"error": "OSError: no"}, (), "cannot be used"),
         (CUDA, (), "on CUDA (a GPU), with bfloat16"),
         ({**CUDA, "device_bfloat16": False}, ("amx_bf16",), "on CUDA (a GPU), without bfloat16"),

@@ -23,6 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
+from chalknet.version import install_command
 from chalknet.workflows.classifier_recipe import SMALL_ROWS_SETTINGS, rows_recipe
 from chalknet.workflows.classifier_samples import stratified_splits
 
@@ -669,7 +670,7 @@ def test_without_scikit_learn_the_rest_works():
         "except chalknet.MissingExtraError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == 'ChalkClassifier needs scikit-learn >= 1.6: pip install "chalknet[sklearn]".'
+    assert done.stdout.strip() == f"ChalkClassifier needs scikit-learn >= 1.6: {install_command('sklearn')}."
 
 
 def test_scikit_learn_is_loaded_by_its_name_alone():

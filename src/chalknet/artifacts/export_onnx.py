@@ -16,7 +16,7 @@ from chalknet.data.tables.rows import CYCLES
 from chalknet.errors import ConfigError, MissingExtraError
 from chalknet.network.architecture import Architecture
 from chalknet.network.model import Classifier
-from chalknet.version import __version__
+from chalknet.version import __version__, install_command
 
 OPSET, IR_VERSION = 17, 8  # from 2022, so every current ONNX runtime supports them
 MAX_BYTES = 2**31 - 2**20  # the limit of protocol buffers is 2 GiB
@@ -66,7 +66,7 @@ def require_onnx() -> Any:
         import onnx.checker
     except ImportError as error:
         raise MissingExtraError(
-            'export to ONNX needs the package onnx: pip install "chalknet[onnx]". '
+            f"export to ONNX needs the package onnx: {install_command('onnx')}. "
             "kind='numpy' (--numpy-only) needs nothing."
         ) from error
     return onnx

@@ -18,6 +18,7 @@ from chalknet.config import SECTIONS, Recipe
 from chalknet.errors import MissingExtraError, OutputError, StoppedError
 from chalknet.records import EpochRecord
 from chalknet.training.callbacks import RunContext
+from chalknet.version import install_command
 
 # MLflow reads these variables at each request: two attempts of four seconds.
 SHORT_TIMEOUTS = {
@@ -70,7 +71,7 @@ class MlflowWriter(LogWriter):
             from mlflow.entities import Metric, Param
             from mlflow.tracking import MlflowClient
         except ImportError as error:
-            raise MissingExtraError('an MLflow log needs MLflow: pip install "chalknet[mlflow]".') from error
+            raise MissingExtraError(f"an MLflow log needs MLflow: {install_command('mlflow')}.") from error
         self._metric, self._param = Metric, Param
         self.view_command: str = "mlflow ui" if uri is None else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
         self._uri, self._experiment, self._name, self._recipe = uri, experiment, run_name, recipe

@@ -14,6 +14,7 @@ from chalknet.artifacts.log_writer import LogWriter, error_reason, warn
 from chalknet.errors import MissingExtraError, OutputError
 from chalknet.records import EpochRecord
 from chalknet.training.callbacks import RunContext
+from chalknet.version import install_command
 
 
 class TensorBoardWriter(LogWriter):
@@ -41,7 +42,7 @@ class TensorBoardWriter(LogWriter):
             from tensorboardX.summary import scalar
         except ImportError as error:
             raise MissingExtraError(
-                'a TensorBoard log needs the package tensorboardX: pip install "chalknet[tensorboard]".'
+                f"a TensorBoard log needs the package tensorboardX: {install_command('tensorboard')}."
             ) from error
         self._new_file, self._event, self._session, self._scalar = RecordWriter, Event, SessionLog, scalar
         self.view_command: str = f"tensorboard --logdir {shlex.quote(str(folder))}"

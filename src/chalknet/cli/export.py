@@ -48,7 +48,7 @@ def export(
     An ONNX or Python file predicts without chalknet. It takes raw samples and returns probabilities and class
     numbers. Input scaling and all networks of an ensemble are included. Run an ONNX file with
     onnxruntime, and a Python file with `python FILE.py samples.npy`. ONNX needs an extra:
-    pip install "chalknet[onnx]".
+    pip install "chalknet[onnx]", or ".[onnx]" in a clone.
 
     A table with categories, dates or missing values has one ONNX input (N, 1) for each column, by
     its name. Categories are texts, "" if missing. Numbers are float64, NaN if missing. Dates are

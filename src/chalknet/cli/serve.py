@@ -81,7 +81,8 @@ def serve(
     tables or images. The address /docs describes all requests.
 
     A model is loaded again when its file changes. Ctrl-C stops the server after it has answered the
-    requests that have begun. The extra "serve" must be installed: pip install "chalknet[serve]".
+    requests that have begun. The extra "serve" must be installed: pip install "chalknet[serve]",
+    or ".[serve]" in a clone.
 
     Examples:
         chalknet serve runs/first

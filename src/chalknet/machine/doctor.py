@@ -20,6 +20,7 @@ from chalknet.machine.kernels import (
 )
 from chalknet.machine.processor import Processor, this_processor
 from chalknet.machine.torch_facts import ask_torch
+from chalknet.version import install_command
 
 # For each extra: the module that it installs, and the distributions that may contain it.
 EXTRAS: dict[str, tuple[str, ...]] = {
@@ -64,7 +65,7 @@ class Diagnosis:
     def torch_engine(self) -> str:
         """Whether and where `--engine torch` can be used, and whether bfloat16 is faster there."""
         if not self.torch:
-            return 'not installed: pip install "chalknet[torch]"'
+            return f"not installed: {install_command('torch')}"
         if "error" in self.torch:
             return "cannot be used"
         if self.torch["cuda"]:

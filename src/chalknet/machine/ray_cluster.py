@@ -19,6 +19,7 @@ from typing import Any
 from chalknet.errors import ChalknetError, ConfigError, MissingExtraError
 from chalknet.machine.kernels import CORETYPE
 from chalknet.machine.processor import available_cores, this_processor
+from chalknet.version import install_command
 
 # Shared memory to ask Ray for in addition to the data; more than the least that Ray accepts.
 STORE_BYTES = 128 * 2**20
@@ -130,7 +131,7 @@ def _import_ray(what: str) -> Any:
     try:
         import ray
     except ModuleNotFoundError as error:
-        raise MissingExtraError(f'{what} needs Ray: pip install "chalknet[ray]".') from error
+        raise MissingExtraError(f"{what} needs Ray: {install_command('ray')}.") from error
     return ray
 
 

@@ -26,6 +26,7 @@ from chalknet.studies.spec import (
     spec_tables,
     value_list,
 )
+from chalknet.version import install_command
 
 DRAWS = 20  # maximum number of draws per trial to find a configuration that was not chosen before
 DIGITS = 4  # significant digits of a number that is chosen within a range
@@ -89,7 +90,7 @@ def require_optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise MissingExtraError('a search needs Optuna. Install it: pip install "chalknet[search]".') from error
+        raise MissingExtraError(f"a search needs Optuna. Install it: {install_command('search')}.") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

@@ -58,6 +58,7 @@ from chalknet.training.divergence import (
 from chalknet.training.sample_weights import relative_weights, training_weights
 from chalknet.training.schedules import learning_rate_multiplier, regularization_multiplier
 from chalknet.training.stopping import EarlyStopping
+from chalknet.version import install_command
 
 if TYPE_CHECKING:
     from chalknet.engines.torch_engine import StackedEngine, TorchStack
@@ -100,7 +101,7 @@ def _torch_device(training: TrainingConfig) -> tuple[Any, Any]:
     try:
         from chalknet.engines.torch_device import free_bytes, usable_device
     except ImportError as error:
-        raise MissingExtraError(f'engine torch needs PyTorch ({error}): pip install "chalknet[torch]".') from error
+        raise MissingExtraError(f"engine torch needs PyTorch ({error}): {install_command('torch')}.") from error
     return usable_device(training.device, training.precision), free_bytes
 
 

@@ -27,6 +27,7 @@ from chalknet.records import EpochRecord
 from chalknet.training.notes import ignored_input_notes, untrained_class_note
 from chalknet.training.recipes import MIN_VALID
 from chalknet.training.sample_weights import relative_weights
+from chalknet.version import install_command
 from chalknet.workflows.classifier_recipe import FIELD_OF_PARAMETER, classifier_recipe
 from chalknet.workflows.classifier_samples import (
     WeightedSamples,
@@ -59,7 +60,7 @@ try:
         validate_data,
     )
 except ImportError as _error:
-    raise MissingExtraError('ChalkClassifier needs scikit-learn >= 1.6: pip install "chalknet[sklearn]".') from _error
+    raise MissingExtraError(f"ChalkClassifier needs scikit-learn >= 1.6: {install_command('sklearn')}.") from _error
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 TABLE_PARAMETERS = (*COLUMN_CHOICES, "missing", "decimal")

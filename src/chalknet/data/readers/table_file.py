@@ -22,6 +22,7 @@ from chalknet.data.tables.columns import check_unique
 from chalknet.data.tables.texts import NULL_TEXTS, may_be_codes
 from chalknet.errors import DataError, MissingExtraError
 from chalknet.files import Budget
+from chalknet.version import install_command
 
 if TYPE_CHECKING:
     import polars as pl
@@ -171,9 +172,7 @@ def read_typed_table(file: SourceFile, kind: str) -> pl.DataFrame:
             with _quiet_panics():
                 frame = readers[kind](file)
         except (pl.exceptions.ModuleUpgradeRequiredError, ModuleNotFoundError) as error:
-            raise MissingExtraError(
-                f'{file.name}: Excel files need fastexcel: pip install "chalknet[excel]".'
-            ) from error
+            raise MissingExtraError(f"{file.name}: Excel files need fastexcel: {install_command('excel')}.") from error
         except (DataError, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # many types for damaged files; a panic of Rust is no Exception

@@ -15,6 +15,7 @@ from typing import Any
 
 from chalknet.errors import ConfigError, MissingExtraError
 from chalknet.serving.server.guard import App, Limits
+from chalknet.version import install_command
 
 CHECK_SECONDS = 1.0  # between two looks for slow clients
 START_SECONDS = 20.0
@@ -182,6 +183,4 @@ def import_extra(*names: str) -> list[Any]:
     try:
         return [import_module(name) for name in names]
     except ImportError as error:
-        raise MissingExtraError(
-            f'a server needs the extra "serve" ({error}): pip install "chalknet[serve]".'
-        ) from error
+        raise MissingExtraError(f'a server needs the extra "serve" ({error}): {install_command("serve")}.') from error
