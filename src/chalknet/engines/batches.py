@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from chalknet.engines.engine import Batch, EngineSpec, Update
 from chalknet.engines.random_transforms import Mixup, Rows
 from chalknet.engines.scores import Matrix, Targets
+from chalknet.errors import ConfigError
 from chalknet.network.dropout import Dropout
 from chalknet.network.optimizers import Step
 
@@ -65,6 +66,9 @@ class BatchBuilder:
         spec: what the engine is constructed from; its training split must not be empty.
         floats: (N, >= I) scaled training samples if they are kept in memory, or None.
 
+    Raises:
+        ConfigError: a residual connection skips dropout of the samples.
+
     Attributes:
         changes_samples: whether augmentation, mixup or input dropout changes samples. Then `fill`
             computes the inputs of a batch.
@@ -77,6 +81,11 @@ class BatchBuilder:
         self._dtype, self._floats = np.dtype(spec.dtype), floats
         first = spec.architecture.layers[0]
         self.input_dropout: Dropout | None = first if isinstance(first, Dropout) and first.rate else None
+        if self.input_dropout and any(named.shortcut == 0 for named in spec.architecture.named_layers):
+            raise ConfigError(
+                "a residual connection cannot skip dropout in front of all other layers. Put a layer before the "
+                "dropout, or use engine='reference'."
+            )
         self.changes_samples: bool = bool(
             self._transforms.augmenter is not None or self._transforms.mixup or self.input_dropout
         )

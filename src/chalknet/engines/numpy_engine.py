@@ -25,7 +25,8 @@ from chalknet.data.preprocess import Scaling
 from chalknet.engines.batches import BatchBuilder, TrainingBatch, even_slices, slice_batch
 from chalknet.engines.compiled import OptimizerSteps
 from chalknet.engines.engine import Batch, EngineSpec, SampleScores, Snapshot, SplitData, Update
-from chalknet.engines.numpy_kernels import ALL, Group, InPlaceKernel, Workspace
+from chalknet.engines.numpy_kernels import ALL, Group, InPlaceKernel
+from chalknet.engines.numpy_workspace import Workspace
 from chalknet.engines.parameter_layout import (
     PARAMETERS,
     Matrix,
@@ -57,6 +58,9 @@ BAND_VALUES = 2**18
 BAND_VALUES_OF_MANY = 2**16
 # Samples of a small batch that one task augments or mixes.
 ROWS_PER_FILL = 32
+# Samples of images that pass through a network at once, at most. Feature maps take much more memory
+# than rows.
+MAX_IMAGE_ROWS = 128
 # Samples of small batches whose scores are computed in one call.
 SMALL_BATCH_TERMS = 65_536
 # Samples up to this size are kept as floats. Larger sets are converted tile by tile.
@@ -84,14 +88,17 @@ class NumpyEngine:
         self._dtype: np.dtype[Any] = np.dtype(spec.dtype)
         self._splits = {name: split for name, split in spec.splits.items() if len(split.labels)}
         self._whole_batches = spec.architecture.uses_batch_statistics
+        reads_images = spec.architecture.reads_images
+        self._tile_rows = min(spec.tile_rows, MAX_IMAGE_ROWS) if reads_images else spec.tile_rows
         self._layout = ParameterLayout(spec.architecture)
         state = initial_state(self._optimizer, spec.architecture, spec.parameters)
         self._state = self._layout.pack(self._optimizer, spec.parameters, state, self._dtype)
         self._gradients = self.arrays.map(np.empty_like)
         averages_statistics = AVERAGE in self._optimizer.state_names and bool(self.arrays.statistics)
-        self._is_plain = not (self._objective.l2 or spec.clip_norm or averages_statistics)
+        self._l2 = [self._objective.l2 + of_layer for of_layer in self._layout.l2]
+        self._is_plain = not (any(self._l2) or spec.clip_norm or averages_statistics)
         self._pool = ThreadPool(spec.threads or available_cores())
-        rows = min(spec.tile_rows, max((len(split.labels) for split in self._splits.values()), default=1))
+        rows = min(self._tile_rows, max((len(split.labels) for split in self._splits.values()), default=1))
         self._workspaces = [self._new_workspace(rows) for _ in range(self._pool.n)]
         groups = self._workspaces[0].groups
         # The last group is the output layer. It has few units and is computed by one thread.
@@ -99,7 +106,7 @@ class NumpyEngine:
             even_slices(group.width, BLOCK_UNITS) if group.splits_columns else [ALL] for group in groups[:-1]
         ]
         # With one block per group, a small batch is too little work to share among threads.
-        self._is_narrow = all(group.width <= BLOCK_UNITS for group in groups[:-1])
+        self._is_narrow = not reads_images and all(group.width <= BLOCK_UNITS for group in groups[:-1])
         self._bands = self._make_bands()
         self._steps = OptimizerSteps(self._optimizer, spec.architecture.n_parameters)
         self._whole_bands = self._band_views(self._gradients)
@@ -150,13 +157,13 @@ class NumpyEngine:
         # Scores of small batches are collected and summed in one call, which costs less than a call
         # per update. They are summed early if the room is full or a large batch comes, so that the
         # order of the sums stays that of the updates.
-        small = SoftmaxTerms(max(self._spec.tile_rows, SMALL_BATCH_TERMS, whole), self._dtype)
+        small = SoftmaxTerms(max(self._tile_rows, SMALL_BATCH_TERMS, whole), self._dtype)
         filled = 0
         with one_blas_thread():
             for update in updates:
                 batch = self._builder.build(update)
                 n = len(batch.labels)
-                is_large = n > self._spec.tile_rows and not self._whole_batches
+                is_large = n > self._tile_rows and not self._whole_batches
                 if filled + n > len(small.true) or is_large:
                     total.add(filled, [small.sums(slice(0, filled))])
                     filled = 0
@@ -249,7 +256,7 @@ class NumpyEngine:
         batch = self._builder.build(update, batch_positions, n_batch)
         n = len(batch.labels)
         with one_blas_thread():
-            if n <= self._spec.tile_rows:
+            if n <= self._tile_rows:
                 terms = SoftmaxTerms(n, self._dtype)
                 self._small_gradient(batch, terms, 0)
                 return self._gradients, [terms.sums(ALL)]
@@ -282,7 +289,7 @@ class NumpyEngine:
 
     def _tiles(self, split: str) -> list[slice]:
         """Return the tiles of a split."""
-        return even_slices(len(self._splits[split].labels), self._spec.tile_rows)
+        return even_slices(len(self._splits[split].labels), self._tile_rows)
 
     def _softmax_terms(self, split: str) -> SoftmaxTerms:
         """Return the softmax terms of a split, computed with the evaluation parameters."""
@@ -315,7 +322,7 @@ class NumpyEngine:
         The parts are the accumulators. `_update_parameters` adds them up, band by band, while the
         optimizer has a band in the cache anyway.
         """
-        tiles = even_slices(len(batch.labels), self._spec.tile_rows)
+        tiles = even_slices(len(batch.labels), self._tile_rows)
         accumulators = self._accumulator_arrays(min(MAX_ACCUMULATORS, len(tiles)))
         sums: list[ScoreSums] = [(0.0, 0.0, 0.0)] * len(tiles)
 
@@ -325,6 +332,7 @@ class NumpyEngine:
                 rows, first = tiles[number], number == accumulator
                 here = slice(0, rows.stop - rows.start)
                 self._read_batch(workspace, batch, rows)
+                self._set_masks(workspace, batch, rows.start)
                 for kernel in workspace.dropout_kernels:
                     self._draw_mask(kernel, batch, rows, worker)
                 out = accumulators[accumulator] if first else scratch
@@ -360,6 +368,7 @@ class NumpyEngine:
             self._pool.run([partial(self._fill, workspace.samples, batch, some) for some in cuts], shared)
         else:
             self._read(workspace, "train", batch.batch)
+        self._set_masks(workspace, batch, 0)
         if workspace.dropout_kernels:
             self._pool.run([partial(self._draw_mask, one, batch, rows) for one in workspace.dropout_kernels], shared)
         if self._is_narrow:
@@ -383,6 +392,9 @@ class NumpyEngine:
 
         *hidden, output = workspace.groups
         with_blocks = list(zip(hidden, self._blocks, strict=True))
+        images = workspace.images
+        if images is not None:
+            images.compute(self.arrays, n, True, self._pool.run)
         for group, blocks in with_blocks:
             self._pool.run([partial(forward_block, group, columns) for columns in blocks])
         output.forward(self.arrays, n, ALL, True)
@@ -390,6 +402,8 @@ class NumpyEngine:
         output.backward(self.arrays, n, ALL, self._gradients)
         for group, blocks in reversed(with_blocks):
             self._pool.run([partial(backward_block, group, columns) for columns in blocks])
+        if images is not None:
+            images.compute_gradients(self.arrays, n, self._gradients, self._pool.run)
 
     def _gradients_of_tile(
         self,
@@ -436,9 +450,9 @@ class NumpyEngine:
             matrix, gradient, *_ = bands[number]
             for other in gradients[1:]:
                 np.add(gradient, other.learned[index][rows], out=gradient)
-            if self._objective.l2 and bias_rows < len(matrix):
+            if self._l2[index] and bias_rows < len(matrix):
                 weights = matrix[: len(matrix) - bias_rows]
-                gradient[: len(weights)] += self._objective.l2 * times * weights
+                gradient[: len(weights)] += self._l2[index] * times * weights
             if self._spec.clip_norm:
                 squared_norms[number] = squared_norm(gradient)
             else:
@@ -475,6 +489,18 @@ class NumpyEngine:
         """
         n = rows.stop - rows.start
         self._builder.fill(samples[rows if len(batch.labels) <= len(samples) else slice(0, n), :-1], batch, rows)
+
+    def _set_masks(self, workspace: Workspace, batch: TrainingBatch, start: int) -> None:
+        """Let the image part draw dropout masks for a batch, of which row 0 of the workspace is row `start`."""
+        if workspace.images is None:
+            return
+
+        def draw_mask(stream: int, rate: float, rows: slice, width: int) -> Matrix:
+            step, at = batch.step, batch.positions_in_batch(slice(start + rows.start, start + rows.stop))
+            rate = rate * step.dropout_multiplier
+            return self._spec.transforms.dropout_mask(stream, rate, step.number, at, width, self._dtype)
+
+        workspace.images.draw_mask = draw_mask
 
     def _draw_mask(self, kernel: InPlaceKernel, batch: TrainingBatch, rows: slice, _: int) -> None:
         """Draw the dropout mask of one layer for some rows of a batch."""

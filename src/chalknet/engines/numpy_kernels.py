@@ -5,26 +5,21 @@ the source, writes the buffer: it is a dense layer, or copies the samples if ano
 first. The layers up to the next dense layer are in-place kernels that change the buffer. In the
 backward pass the same buffer holds the gradient of the values that it held before.
 
-`build_groups` is the only step that fuses layers. An activation and the dropout after it become one
-kernel: it multiplies its slope by the mask, which saves a pass over the values. The bias of a dense
-layer that reads the samples is part of its product, because the samples have a column of ones.
+`numpy_workspace` builds the groups, and `numpy_images` has the layers of images.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.engines.kernels import PIECEWISE_LINEAR, T, function_for, kernel_for, registered
-from chalknet.engines.parameter_layout import LayerArrays, Matrix, NetworkArrays, ParameterLayout
-from chalknet.engines.scores import SoftmaxTerms, Targets
+from chalknet.engines.kernels import PIECEWISE_LINEAR, T, function_for, registered
+from chalknet.engines.parameter_layout import LayerArrays, Matrix, NetworkArrays
 from chalknet.network.activation import Activation
-from chalknet.network.architecture import Architecture
 from chalknet.network.batch_norm import EPSILON, RUNNING_DECAY, BatchNorm
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
@@ -33,6 +28,7 @@ from chalknet.network.layer import Layer, Shape
 from chalknet.network.leaky_relu import NEGATIVE_SLOPE
 from chalknet.network.parametric_activation import ParametricActivation
 from chalknet.network.periodic_embedding import PeriodicEmbedding
+from chalknet.network.residual import Residual
 from chalknet.network.scale import Scale
 from chalknet.network.selu import SELU_ALPHA, SELU_SCALE
 from chalknet.network.smooth_clip import CLIP_BOUND
@@ -336,7 +332,7 @@ class InPlaceKernel:
         """Create a kernel that works on this buffer."""
         del layer, place
         self.values = values
-        self.rate: float = 0.0  # type: tuple[float, int, Matrix | None]
+        self.rate: float = 0.0
         self.stream: int = 0
         self.mask: Matrix | None = None
 
@@ -475,6 +471,46 @@ class ActivationKernel(InPlaceKernel):
         """Multiply the gradient by the slope."""
         grad = self.values[:n, columns]
         np.multiply(grad, self._slope[:n, columns], out=grad)
+
+
+class ShortcutKernel(InPlaceKernel):
+    """Keeps the values for a residual connection, and adds the gradient that comes back through it.
+
+    It stands in front of the layers that the connection skips.
+    """
+
+    def __init__(self, values: Matrix) -> None:
+        """Create the buffer of what is kept: values, in the backward pass their gradient."""
+        self.values = values
+        self.rate, self.stream, self.mask = 0.0, 0, None
+        self.kept = np.empty_like(values)
+
+    def forward(self, arrays: NetworkArrays, n: int, columns: slice, training: bool) -> None:
+        """Keep the values."""
+        np.copyto(self.kept[:n, columns], self.values[:n, columns])
+
+    def backward(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
+        """Add the gradient of the shortcut."""
+        np.add(self.values[:n, columns], self.kept[:n, columns], out=self.values[:n, columns])
+
+
+@kernel_of(Residual)
+class ResidualKernel(InPlaceKernel):
+    """A residual connection of flat samples (Y1 to Y3).
+
+    Attributes:
+        shortcut: the kernel that keeps the values to add.
+    """
+
+    shortcut: ShortcutKernel
+
+    def forward(self, arrays: NetworkArrays, n: int, columns: slice, training: bool) -> None:
+        """Add the shortcut."""
+        np.add(self.values[:n, columns], self.shortcut.kept[:n, columns], out=self.values[:n, columns])
+
+    def backward(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
+        """Give the gradient to the shortcut too."""
+        np.copyto(self.shortcut.kept[:n, columns], self.values[:n, columns])
 
 
 @kernel_of(ParametricActivation)
@@ -710,142 +746,3 @@ class Group:
         for kernel in reversed(self.kernels):
             kernel.backward(arrays, n, columns, out)
         self.source.gradients(arrays, n, columns, out)
-
-
-def build_groups(architecture: Architecture, layout: ParameterLayout, rows: int, dtype: Any) -> list[Group]:
-    """Return the groups of an architecture, with buffers for up to `rows` samples.
-
-    Dropout in front of all other layers has no kernel, because `BatchBuilder` applies it to the
-    samples.
-    """
-    groups: list[Group] = []
-    after_activation = False
-    for position, (named, place) in enumerate(zip(architecture.named_layers, layout.layers, strict=True)):
-        layer = named.layer
-        if isinstance(layer, Dense):
-            source = OutputKernel if position == len(architecture.layers) - 1 else DenseKernel
-            groups.append(Group(source(layer, place, rows, dtype, groups[-1].source.values if groups else None)))
-        elif isinstance(layer, PeriodicEmbedding):
-            x = groups[-1].source.values if groups else None
-            groups.append(Group(PeriodicEmbeddingKernel(layer, place, named.input_shape, rows, dtype, x)))
-        elif isinstance(layer, Dropout) and (position == 0 or not layer.rate):
-            continue
-        else:
-            if not groups:
-                groups.append(Group(CopyKernel(architecture.n_inputs, rows, dtype)))
-            kernels, values = groups[-1].kernels, groups[-1].source.values
-            if not (isinstance(layer, Dropout) and after_activation):
-                kernel = kernel_for(KERNELS, type(layer), "numpy", "reference")
-                kernels.append(kernel(layer, place, values))
-            if isinstance(layer, Dropout):
-                kernels[-1].rate, kernels[-1].stream = layer.rate, named.stream
-        after_activation = isinstance(layer, Activation)
-    for group, following in pairwise(groups):
-        group.next = following
-    return groups
-
-
-class Workspace:
-    """Buffers for up to `rows` samples of one network, and the passes that use them.
-
-    A workspace belongs to one thread at a time, except that threads may compute different columns
-    of the same group.
-
-    Args:
-        architecture: the layers.
-        layout: where their parameters are stored.
-        rows: maximum number of samples at a time. With batch normalization, training needs a whole
-            batch at a time.
-        dtype: float type of the values.
-
-    Attributes:
-        rows: as above.
-        samples: (rows, I+1) buffer for samples; the last column is ones.
-        groups: the groups of layers, from the input on.
-        dropout_kernels: the kernels that need a dropout mask in training.
-        terms: softmax terms of up to `rows` samples.
-    """
-
-    def __init__(self, architecture: Architecture, layout: ParameterLayout, rows: int, dtype: Any) -> None:
-        """Allocate all buffers."""
-        self.rows = rows
-        self.samples: Matrix = np.ones((rows, architecture.n_inputs + 1), dtype)
-        self.groups: list[Group] = build_groups(architecture, layout, rows, dtype)
-        self.dropout_kernels: list[InPlaceKernel] = [
-            kernel for group in self.groups for kernel in group.kernels if kernel.rate
-        ]
-        self._logits = self.groups[-1].source.values
-        # Logits with classes along the first axis: NumPy reduces over it by adding whole rows of
-        # samples, which is faster than many reductions over a few classes each.
-        self._by_class = np.empty(architecture.n_classes * rows, dtype)
-        self._largest = np.empty(rows, dtype)
-        self._positions = np.arange(rows)
-        self._true = np.empty(rows, np.intp)
-        self.terms: SoftmaxTerms = SoftmaxTerms(rows, dtype)
-
-    def set_inputs(self, x: Matrix) -> None:
-        """Use these samples, (n, I+1) with a last column of ones, as inputs of the first layer."""
-        source = self.groups[0].source
-        source.x = x if source.takes_ones else x[:, :-1]
-
-    def forward(self, arrays: NetworkArrays, n: int, training: bool = False) -> None:
-        """Compute the logits of the first n samples."""
-        for group in self.groups:
-            group.forward(arrays, n, ALL, training)
-
-    def write_softmax_terms(self, labels: NDArray[np.integer[Any]], terms: SoftmaxTerms, at: slice) -> None:
-        """Compute the softmax terms (S3) of the logits, and write them to the rows `at` of terms."""
-        n = len(labels)
-        flat, largest = self._by_class[: n * self._logits.shape[1]], self._largest[:n]
-        shifted = flat.reshape(-1, n)
-        np.copyto(shifted, self._logits[:n].T)
-        np.equal(shifted.argmax(axis=0), labels, out=terms.correct[at])
-        np.maximum.reduce(shifted, axis=0, out=largest)
-        np.subtract(shifted, largest, out=shifted)
-        flat.take(self._positions_of(labels, self._true[:n]), 0, terms.true[at], "clip")
-        np.exp(shifted, out=shifted)
-        np.add.reduce(shifted, axis=0, out=terms.total[at])
-
-    def _positions_of(self, labels: NDArray[np.integer[Any]], out: NDArray[np.intp]) -> NDArray[np.intp]:
-        """Return the positions of these classes in the flat logits by class: class times n plus sample."""
-        n = len(labels)
-        np.multiply(labels, n, out=out, dtype=np.intp, casting="unsafe")
-        np.add(out, self._positions[:n], out=out)
-        return out
-
-    def grad_logits(self, targets: Targets, terms: SoftmaxTerms, at: slice, divisor: int) -> None:
-        """Replace the logits by their gradient (L6).
-
-        dL/do = weight (p - T) / divisor
-
-        With class labels alone, T is one-hot and the weights are 1, which is L4. Call
-        `write_softmax_terms` first: it leaves the exponentials of the logits in a buffer.
-
-        Args:
-            targets: labels, weights, smoothing and mixup of the samples.
-            terms: the softmax terms, as `write_softmax_terms` has written them.
-            at: the rows of terms that belong to these samples.
-            divisor: size of the whole batch for a mean loss, 1 for a sum.
-        """
-        n = len(targets.labels)
-        flat = self._by_class[: n * self._logits.shape[1]]
-        probabilities = flat.reshape(-1, n)
-        np.divide(probabilities, terms.total[at], out=probabilities)
-        if targets.smoothing:
-            np.subtract(probabilities, targets.smoothing / len(probabilities), out=probabilities)
-        unsmoothed = 1 - targets.smoothing
-        flat[self._true[:n]] -= unsmoothed * targets.mixup_fraction
-        if targets.partners is not None:
-            partners = self._positions_of(targets.partners, np.empty(n, np.intp))
-            flat[partners] -= unsmoothed * (1 - targets.mixup_fraction)
-        if targets.weights is not None:
-            np.multiply(probabilities, targets.weights, out=probabilities)
-        logits = self._logits[:n]
-        np.copyto(logits, probabilities.T)
-        if divisor != 1:
-            np.divide(logits, logits.dtype.type(divisor), out=logits)
-
-    def backward(self, arrays: NetworkArrays, n: int, out: NetworkArrays) -> None:
-        """Write the gradients of all parameters to out; `grad_logits` must come first."""
-        for group in reversed(self.groups):
-            group.backward(arrays, n, ALL, out)

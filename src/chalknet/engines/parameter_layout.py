@@ -74,6 +74,7 @@ class ParameterLayout:
         n_columns: for each learned matrix, how many columns it has.
         row_multipliers: for each learned matrix, the runs of rows whose learning rates have the same
             multiplier, in order, each with the multiplier.
+        l2: for each learned matrix, the strength of the L2 penalty that its layer sets for its weights.
         multipliers: the different multipliers, in the order of their first rows.
     """
 
@@ -81,6 +82,7 @@ class ParameterLayout:
         """Assign rows to the parameters of an architecture."""
         self._architecture = architecture
         self.layers: list[LayerArrays] = []
+        self.l2: list[float] = []
         # The (rows, columns) of each matrix, by whether it is learned. For each parameter, by name:
         # whether it is learned, the index of its matrix and its rows there.
         self._sizes: dict[bool, list[tuple[int, int]]] = {True: [], False: []}
@@ -95,6 +97,8 @@ class ParameterLayout:
                 self._sizes[kind].append((rows.stop, shape[0]))
                 self._places[name] = kind, index, rows
             n_weights = 0 if weight is None else self._places[weight][2].stop
+            if True in own:
+                self.l2.append(0.0 if weight is None else layer.parameters[weight].l2)
             self.layers.append(LayerArrays(own.get(True), own.get(False), n_weights))
         self.n_weights: list[int] = [layer.n_weights for layer in self.layers if layer.learned is not None]
         self.n_rows: list[int] = [rows for rows, _ in self._sizes[True]]
