@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ALL_CORES := -n logical --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick page test test-slow test-extras test-ray test-pythons format lint types typed docs docs-check site site-check benchmark-docs wheel clean
+.PHONY: help run quick page test test-slow test-extras test-ray test-pythons format lint types typed docs docs-check site site-check pictures benchmark-docs wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  make \1 | /' | column -t -s '|'
@@ -82,6 +82,9 @@ docs-check: $(INSTALLED) ## compare every generated page with its generator
 site: .venv-site/.installed ## build the documentation site into build/site, which needs no server; open build/site/index.html
 	@NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --strict --site-dir $(SITE)
 	@echo "written to $(SITE)/index.html"
+
+pictures: .venv-extras/.installed ## draw the pictures of README.md and of the site anew; needs Chromium and poppler-utils
+	.venv-extras/bin/python tools/write_pictures.py
 
 site-check: site ## build the site, and find broken links in it and in the Markdown of the repository
 	.venv-site/bin/python tools/check_links.py $(SITE)

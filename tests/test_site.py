@@ -98,6 +98,18 @@ def test_no_link_of_the_markdown_is_broken():
     assert check_links.faults_of_markdown() == []
 
 
+def test_a_page_of_an_example_has_its_docstring_as_text():
+    page = site_hooks.example_page(ROOT / "examples" / "train_by_hand.py")
+    assert page.startswith("# The write-up's network trained in thirty lines")
+    assert "```python\nimport sys\n" in page
+
+
+def test_pictures_are_at_most_300_kilobytes():
+    pictures = list((ROOT / "docs" / "pictures").rglob("*.png"))
+    assert pictures
+    assert max(picture.stat().st_size for picture in pictures) <= 300_000
+
+
 @pytest.mark.extras
 def test_every_page_opens_from_a_file_and_the_search_finds(open_page, tmp_path):
     subprocess.run(["make", "site", f"SITE={tmp_path}"], cwd=ROOT, check=True, env=os.environ | {"PYTHONPATH": ""})

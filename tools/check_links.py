@@ -70,7 +70,7 @@ def faults_of_markdown() -> list[str]:
     pages = {(ROOT / name).resolve(): _without_code(ROOT / name) for name in listed.stdout.splitlines()}
     faults = []
     for path, text in pages.items():
-        for link in re.findall(r"(?<=\]\()[^)\s]+(?=\))", text):
+        for link in re.findall(r'(?<=\]\()[^)\s]+(?=\))|(?<=src=")[^"]+', text):
             parts = urlsplit(link)
             if parts.scheme or parts.netloc:
                 continue

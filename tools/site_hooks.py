@@ -65,7 +65,8 @@ def gallery() -> str:
 def example_page(source: Path) -> str:
     """Return the page of a script: its docstring, its picture and its code."""
     title, text = _docstring(source)
-    code = source.read_text(encoding="utf-8").partition('"""\n')[2].partition('"""\n')[2] or source.read_text("utf-8")
+    script = source.read_text(encoding="utf-8")
+    code = "\n".join(script.splitlines()[ast.parse(script).body[0].end_lineno :])
     command = f"```\npython examples/{source.name}\n```"
     return "\n\n".join([f"# {title}", command, text, _picture_markdown(source), f"```python\n{code.strip()}\n```\n"])
 

@@ -55,22 +55,36 @@ def document_pages(pdf: Path, folder: Path) -> Image.Image:
 
 
 def interactive_page(page: Path, folder: Path) -> dict[str, Image.Image]:
-    """Return pictures of the tabs Draw and Backpropagate."""
+    """Return pictures of three tabs: a drawn letter, its derivatives, and a training."""
     from playwright.sync_api import sync_playwright
 
     pictures = {}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        opened = browser.new_page(viewport={"width": 1000, "height": 640})
+        opened = browser.new_page(viewport={"width": 1000, "height": 680})
         opened.goto(page.resolve().as_uri())
         for tab in ("Draw", "Backpropagate", "Train"):
             opened.get_by_role("tab", name=tab).click()
+            if tab == "Draw":
+                draw_letter(opened)
             if tab == "Train":
                 train(opened)
             opened.screenshot(path=folder / "tab.png")
             pictures[f"page-{tab.lower()}.png"] = framed(Image.open(folder / "tab.png").convert("RGB"))
         browser.close()
     return pictures
+
+
+def draw_letter(page: Any) -> None:
+    """Draw an A into the drawing area."""
+    box = page.locator("canvas.drawing").bounding_box()
+    for stroke in (((0.2, 0.9), (0.5, 0.1), (0.8, 0.9)), ((0.32, 0.62), (0.68, 0.62))):
+        points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in stroke]
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points[1:]:
+            page.mouse.move(*point, steps=12)
+        page.mouse.up()
 
 
 def train(page: Any) -> None:
