@@ -240,6 +240,10 @@ def make_model(folder: Path) -> None:
     shutil.copy(GOLDEN / "model-3-layers.safetensors", folder / "model.safetensors")
 
 
+def make_image_model(folder: Path) -> None:
+    shutil.copy(GOLDEN / "model-3-images.safetensors", folder / "model.safetensors")
+
+
 def make_predict(folder: Path) -> None:
     make_run(folder)
     (folder / "new.csv").write_text("a,b,c\n1,2,3\n200,3.5,4\n", encoding="utf-8")
@@ -376,6 +380,7 @@ TARGETS = {
     "images": Target(make_images, tuple(f"set/a/{name}" for name in PICTURES), partial(read_data, name="set")),
     "predict": Target(make_predict, ("new.csv",), read_prediction),
     "model": Target(make_model, ("model.safetensors",), read_model),
+    "image_model": Target(make_image_model, ("model.safetensors",), read_model),
     "checkpoint": Target(make_checkpoint, ("checkpoint.safetensors", "config.toml"), read_checkpoint),
     "run": Target(
         make_run,

@@ -9,12 +9,16 @@ import numpy as np
 from chalknet.data.load import load_data
 from chalknet.data.preprocess import Scaling, fit_scaling
 from chalknet.network.architecture import Architecture
+from chalknet.network.average_pool2d import AveragePool2d
+from chalknet.network.conv2d import Conv2d
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
 from chalknet.network.layer_types import ACTIVATIONS
+from chalknet.network.max_pool2d import MaxPool2d
 from chalknet.network.model import Classifier, Ensemble, Network
 from chalknet.network.parametric_activation import ParametricActivation
 from chalknet.network.periodic_embedding import PeriodicEmbedding
+from chalknet.network.residual import Residual
 
 LETTERS = tuple("ABCDEFGHIJ")
 
@@ -38,19 +42,20 @@ def random_network(
     return network_of(architecture, rng, standard=standard, dtype=dtype, images=images)
 
 
-def network_of(architecture, rng, *, standard=False, dtype=np.float32, images=True) -> Network:
-    """Return a network of the letters with random weights."""
-    parameters = {name: draw(rng, name, shape).astype(dtype) for name, shape in architecture.shapes.items()}
+def network_of(architecture, rng, *, standard=False, dtype=np.float32, images=True, gain=2.0) -> Network:
+    """Return a network of the letters with random weights; with a large gain, logits grow from layer to layer."""
+    parameters = {name: draw(rng, name, shape, gain).astype(dtype) for name, shape in architecture.shapes.items()}
     samples = letters()
     scaling = Scaling(255.0)
     if standard:
         scaling = fit_scaling("standard", samples, np.arange(len(samples)), True)
-    return Network(architecture, parameters, LETTERS, scaling, (28, 28) if images else None)
+    shape = (28, 28) if images and architecture.n_inputs == 784 else None
+    return Network(architecture, parameters, LETTERS, scaling, shape)
 
 
-def draw(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.ndarray:
+def draw(rng: np.random.Generator, name: str, shape: tuple[int, ...], gain: float = 2.0) -> np.ndarray:
     if name.endswith(".weight"):
-        return rng.normal(0, 2 / np.sqrt(shape[1]), shape)
+        return rng.normal(0, gain / np.sqrt(np.prod(shape[1:])), shape)
     if name.endswith((".variance", ".gamma")):
         return rng.uniform(0.3, 3, shape)
     return rng.normal(0, 0.5, shape)
@@ -83,10 +88,38 @@ def every_kind() -> dict[str, Classifier]:
     found["ntk"] = replace(small, parameters=small.parameters | large)
     layers = [PeriodicEmbedding(columns=9, frequencies=4), DENSE, "tanh", PeriodicEmbedding(outputs=2)]
     found["periodic"] = network_of(Architecture(784, n_classes=10, layers=layers), np.random.default_rng(7))
+    found |= convolutional()
     found["all of it"] = ensemble(2, activations=("gelu", "tanh"), batch_norm=True, standard=True, dtype=np.float64)
     return found
 
 
+def convolutional() -> dict[str, Classifier]:
+    """Return networks of gray and of color images with all layers of images."""
+    start = [Conv2d(4, stride=2), "relu", "batch_norm", "max_pool2d"]
+    block = [Conv2d(4, bias=False), "batch_norm", "relu", Dropout(0.5), Conv2d(4, (3, 1)), "batch_norm", Residual(6)]
+    smaller = [Conv2d(6, stride=2), "gelu", Residual(2), Conv2d(6, groups=6), MaxPool2d(2, 1), AveragePool2d(2, 1)]
+    end = ["flatten", "batch_norm", DENSE, "relu", DENSE, Residual(2)]
+    pooled = [Conv2d(9, 5, stride=4, padding=0), "tanh", "global_average_pool"]
+    rng = np.random.default_rng(8)
+    found: dict[str, Classifier] = {}
+    for name, shape in (("gray", (28, 28, 1)), ("color", (28, 28, 3))):
+        for kind, layers, gain in (
+            ("convolution", [*start, "flatten", "relu", Dropout(0.5), DENSE, "relu"], 2.0),
+            ("residual", [*start, *block, *smaller, *end], 1.0),
+            ("global pooling", pooled, 4.0),
+        ):
+            found[f"{name} {kind}"] = network_of(Architecture(shape, n_classes=10, layers=layers), rng, gain=gain)
+    layers = [*start, *block, "flatten", "sigmoid"]
+    architecture = Architecture((28, 28, 3), n_classes=10, layers=layers)
+    networks = [network_of(architecture, rng, gain=3.0) for _ in range(2)]
+    found["color ensemble"] = Ensemble(tuple(networks))
+    return found
+
+
 def samples_for(model: Classifier) -> np.ndarray:
-    """Return 1,000 letters in the shape that the model was trained on."""
+    """Return up to 1,000 letters in the shape that the model was trained on."""
+    if model.architecture.reads_images:
+        gray = letters(300)
+        colors = np.stack([gray, gray[:, ::-1], 255 - gray], axis=3)
+        return colors if model.architecture.input_shape[2] == 3 else gray
     return letters() if model.image_shape else letters().reshape(1_000, 784)

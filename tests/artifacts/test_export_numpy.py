@@ -128,6 +128,12 @@ def test_no_samples_give_no_probabilities():
     assert loaded(KINDS["relu"])["predict_proba"](np.zeros((0, 28, 28), np.uint8)).shape == (0, 10)
 
 
+def test_images_in_color_may_be_rows_of_numbers():
+    model = KINDS["color residual"]
+    predict_proba, images = loaded(model)["predict_proba"], samples_for(model)[:3]
+    np.testing.assert_array_equal(predict_proba(images), predict_proba(images.reshape(3, -1)))
+
+
 @pytest.fixture(scope="module")
 def predictor(tmp_path_factory):
     folder = tmp_path_factory.mktemp("predictor")

@@ -46,9 +46,10 @@ def test_onnxruntime_gives_the_networks_probabilities(kind):
     assert (probabilities.dtype, label.dtype) == (np.float32, np.int64)
 
 
+@pytest.mark.parametrize("kind", ["ensemble", "gray residual", "color ensemble"])
 @pytest.mark.parametrize("n", [0, 1, 3])
-def test_any_number_of_samples_goes_in(n):
-    model = KINDS["ensemble"]
+def test_any_number_of_samples_goes_in(kind, n):
+    model = KINDS[kind]
     session = session_of(model)
     probabilities, label = session.run(None, {"samples": samples_for(model)[:n]})
     assert (probabilities.shape, label.shape) == ((n, 10), (n,))
@@ -60,11 +61,27 @@ def test_any_number_of_samples_goes_in(n):
         ("relu", ("tensor(uint8)", ["N", 28, 28])),
         ("rows", ("tensor(uint8)", ["N", 784])),
         ("standard scaling", ("tensor(float)", ["N", 28, 28])),
+        ("gray convolution", ("tensor(uint8)", ["N", 28, 28])),
+        ("color convolution", ("tensor(uint8)", ["N", 28, 28, 3])),
     ],
 )
 def test_what_goes_in_is_what_was_trained_on(kind, want):
     (given,) = session_of(KINDS[kind]).get_inputs()
     assert (given.name, (given.type, given.shape)) == ("samples", want)
+
+
+def test_images_change_the_order_of_their_axes_only_at_the_start():
+    needs("onnx")
+    for kind, n_transposes in (("gray convolution", 0), ("gray residual", 1), ("color convolution", 1)):
+        nodes = onnx_graph(KINDS[kind]).node
+        transposes = [node for node in nodes if node.op_type == "Transpose"]
+        assert len(transposes) == n_transposes, kind
+        if kind == "color convolution":
+            assert [node.op_type for node in nodes[:5]] == ["Flatten", "Cast", "Div", "Reshape", "Transpose"]
+
+
+def onnx_graph(model):
+    return needs("onnx").load_from_string(onnx_bytes(model)).graph
 
 
 def test_class_names_travel_as_they_are():

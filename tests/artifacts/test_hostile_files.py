@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -153,6 +154,62 @@ def test_a_description_that_lies_is_named(tmp_path, fields, message):
     read_within_bounds(load_model, path, ModelFileError)
     with pytest.raises(ModelFileError, match=message):
         load_model(path)
+
+
+CONV = {"type": "conv2d", "filters": 3}
+RESIDUAL = {"type": "residual", "layers": 2}
+IMAGES = Architecture((6, 6, 1), layers=[CONV, "relu", RESIDUAL, "max_pool2d", "flatten", DENSE])
+IMAGE_MODEL = model_bytes(Network(IMAGES, initial_parameters(IMAGES, 0), ("x", "y", "z"), Scaling(255.0), (6, 6)))
+
+
+def with_image_layers(shape: object, *layers: object) -> bytes:
+    """Return a model of images with another shape and other layers before the pooling."""
+    header, _ = parts_of(IMAGE_MODEL)
+    description = json.loads(header["__metadata__"][HEADER_KEY])
+    description |= {"input_shape": shape, "layers": [*layers, "global_average_pool", DENSE], "image_shape": None}
+    return with_entry(IMAGE_MODEL, HEADER_KEY, json.dumps(description))
+
+
+@pytest.mark.parametrize(
+    ("shape", "layers", "message"),
+    [
+        ([6, 6, 1], [{**CONV, "kernel_size": 10**9}], "kernel_size must be an integer from 1 to 1000, or two"),
+        ([6, 6, 1], [{**CONV, "kernel_size": [[3, 3]]}], "kernel_size must be"),
+        ([6, 6, 1], [{**CONV, "kernel_size": [3, [3]]}], "kernel_size must be"),
+        ([6, 6, 1], [{**CONV, "kernel_size": [3] * 100_000}], "kernel_size must be"),
+        ([6, 6, 1], [{**CONV, "padding": [1]}], "padding must be"),
+        ([6, 6, 1], [{**CONV, "padding": 10**30}], "padding must be"),
+        ([6, 6, 1], [{**CONV, "stride": 0}], "stride must be"),
+        ([6, 6, 1], [{**CONV, "filters": 10**12}], "filters must be"),
+        ([6, 6, 1], [{**CONV, "filters": 1_000_000}], "has 36000000 values for each image, and at most 33,554,432"),
+        ([2**20, 2**20, 1], [CONV], "its largest layer has 3298534883328 values for each image"),
+        ([2**20, 2**20], ["relu"], "layer global_average_pool expects images"),
+        ([2**13, 2**11, 1], [{**CONV, "padding": 1000, "filters": 1}], "its largest layer has"),
+        ([4096, 4096, 1], [{**CONV, "kernel_size": 999, "filters": 1}], "take the time of more than 68,719,476,736"),
+        ([4096, 4096, 1], [{"type": "max_pool2d", "size": 999, "stride": 1}], "take the time of more than"),
+        ([2048, 2048, 4], ["relu"] * 900, "take the time of more than"),
+        ([2, 2, 2**20], [{"type": "conv2d", "filters": 2**19, "groups": 2**19}], "take the time of more than"),
+        ([6, 6, 1], [{"type": "residual", "layers": 1}], "skips the 1 layers before it, and only 0 come before it"),
+        ([6, 6, 1], [CONV, {"type": "residual", "layers": 10**9}], "layers must be an integer from 1 to 1000"),
+        ([6, 6, 1], [CONV, {"type": "residual", "layers": -1}], "layers must be an integer from 1 to 1000"),
+        ([6, 6, 1], [CONV, {"type": "residual", "layers": [1]}], "layers must be an integer from 1 to 1000"),
+        ([6, 6, 2], [{**CONV, "filters": 1}, {"type": "residual", "layers": 1}], "cannot be added to"),
+    ],
+)
+def test_layers_of_images_that_no_program_writes_are_named(tmp_path, shape, layers, message):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(with_image_layers(shape, *layers))
+    began = time.process_time()
+    read_within_bounds(load_model, path, ModelFileError)
+    assert time.process_time() - began < 2
+    with pytest.raises(ModelFileError, match=message):
+        load_model(path)
+
+
+def test_the_model_of_images_that_the_tests_change_is_valid(tmp_path):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(IMAGE_MODEL)
+    assert load_model(path).predict_proba(np.zeros((2, 6, 6))).shape == (2, 3)
 
 
 def test_long_class_names_that_a_header_can_hold_are_read(tmp_path):

@@ -14,10 +14,12 @@ from chalknet.artifacts.model_file import HEADER_KEY, load_model, model_bytes, s
 from chalknet.data.preprocess import Scaling
 from chalknet.errors import ModelFileError, OutputError, ShapeError
 from chalknet.network.architecture import Architecture
+from chalknet.network.conv2d import Conv2d
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
 from chalknet.network.initializers import initial_parameters
 from chalknet.network.model import Ensemble, Network
+from chalknet.network.residual import Residual
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -192,6 +194,15 @@ def test_files_of_earlier_versions_still_predict_what_they_did(file, shape, want
     np.testing.assert_allclose(model.predict_proba(images), want, atol=1e-6)
     assert (model.architecture, model.class_names) == (shape, ("Ä", '"y"', "z"))
     assert len(model.members) == (3 if "ensemble" in file else 1)
+
+
+def test_a_file_of_a_network_of_images_still_predicts_what_it_did():
+    model = load_model(GOLDEN / "model-3-images.safetensors")
+    images = (np.arange(180).reshape(2, 6, 5, 3) ** 2 * 7 % 256).astype(np.uint8)
+    want = [[0.9909258, 0.0026943, 0.0063800], [0.9866854, 0.0125175, 0.0007970]]
+    np.testing.assert_allclose(model.predict_proba(images), want, atol=1e-6)
+    assert model.architecture.layers[3] == Residual(3)
+    assert model.architecture.layers[4] == Conv2d(4, (3, 1), stride=2)
 
 
 def whole_network():

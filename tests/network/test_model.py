@@ -3,9 +3,9 @@ import pytest
 
 from chalknet.data.preprocess import Scaling
 from chalknet.errors import DataError, ShapeError
-from chalknet.network.architecture import Architecture
+from chalknet.network.architecture import CHUNK_ROWS, Architecture
 from chalknet.network.initializers import initial_parameters
-from chalknet.network.model import CHUNK_ROWS, Network
+from chalknet.network.model import Network
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from small_models import LETTERS, SHAPE, ensemble, image_model, row_model
 
 from chalknet.data.dataset import dataset_from_arrays
 from chalknet.errors import DataError
+from chalknet.network.architecture import CHUNK_ROWS
 from chalknet.network.metrics import score
-from chalknet.network.model import CHUNK_ROWS
 from chalknet.serving import inputs as inputs_module
 from chalknet.serving.evaluation import Evaluation, evaluate_samples, matched_classes
 from chalknet.serving.evaluation_tables import (

@@ -15,7 +15,8 @@ from chalknet.data.preprocess import Scaling
 from chalknet.data.readers.image import ReadImage, fitted, read_image
 from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import printable
-from chalknet.network.model import CHUNK_ROWS, Network
+from chalknet.network.architecture import CHUNK_ROWS
+from chalknet.network.model import Network
 from chalknet.serving import inputs as inputs_module
 from chalknet.serving.inputs import InputOptions
 from chalknet.serving.prediction_tables import conversion_lines

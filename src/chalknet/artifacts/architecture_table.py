@@ -11,6 +11,9 @@ from chalknet.network.architecture import Architecture
 
 MAX_LAYERS = 1_000
 MAX_AXES, MAX_INPUTS = 4, 2**40  # of the shape of a sample
+# The weights in a file limit what rows cost, but a small kernel can be moved over an image of any size. So networks of
+# images have limits on the values of a layer, and on the time of one sample (`Layer.work`): a few seconds.
+MAX_IMAGE_VALUES, MAX_WORK, VALUE_WORK = 2**25, 2**36, 32
 
 
 def architecture_table(architecture: Architecture) -> dict[str, Any]:
@@ -33,7 +36,23 @@ def architecture_from_table(header: dict[str, Any]) -> Architecture:
         raise ModelFileError(f"its input_shape is {short(shape)}, which is not the shape of a sample.")
     if not isinstance(layers, list) or not 1 <= len(layers) <= MAX_LAYERS:
         raise ModelFileError(f"its layers are {short(layers)}, which is not a list of up to {MAX_LAYERS} layers.")
-    return Architecture(shape, layers=layers)
+    architecture = Architecture(shape, layers=layers)
+    _check_image_sizes(architecture)
+    return architecture
+
+
+def _check_image_sizes(architecture: Architecture) -> None:
+    """Raise ModelFileError if one image takes very much memory or time."""
+    if not architecture.reads_images:
+        return
+    if architecture.largest_layer > MAX_IMAGE_VALUES:
+        raise ModelFileError(
+            f"its largest layer has {short(architecture.largest_layer)} values for each image, and at most "
+            f"{MAX_IMAGE_VALUES:,} are computed."
+        )
+    values = sum(math.prod(named.input_shape) for named in architecture.named_layers)
+    if architecture.work + VALUE_WORK * values > MAX_WORK:
+        raise ModelFileError(f"its layers take the time of more than {MAX_WORK:,} multiplications for each image.")
 
 
 def current_parameter_name(name: str) -> str:

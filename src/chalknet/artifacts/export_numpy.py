@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from chalknet.artifacts.export_weights import float32_members
+from chalknet.artifacts.export_weights import float32_members, sample_shape
 from chalknet.data.tables.encoding import TableEncoding
 from chalknet.data.tables.texts import AMBIGUOUS_NUMBER, MISSING_TEXTS, TIME_OF_DAY, marked_number_pattern
 from chalknet.network.architecture import Architecture, NamedLayer
@@ -51,10 +51,14 @@ def _template_fields(model: Classifier) -> dict[str, Any]:
         "summary": f"{'A network' if n == 1 else f'{n} networks'} of {architecture} units.",
         "class_names": tuple_literal(model.class_names),
         "n_inputs": architecture.n_inputs,
-        "image_shape": model.image_shape,
+        "sample_shape": sample_shape(model),
+        "input_shape": architecture.input_shape,
+        "rows_at_once": architecture.images_at_once if architecture.reads_images else architecture.rows_at_once,
         "members": n,
         "dtype": model.members[0].dtype.name,
-        "layers": "".join(f"    {_layer_literal(named)},\n" for named in _prediction_layers(architecture)),
+        "layers": "".join(
+            f"    {_layer_literal(named, architecture)},\n" for named in _prediction_layers(architecture)
+        ),
         **_encoding_fields(model.encoding),
         "functions": "\n\n".join(functions.values()),
     }
@@ -99,7 +103,7 @@ def _encoding_fields(encoding: TableEncoding | None) -> dict[str, str]:
         "csv_import": "import csv\nimport datetime\n",
         "re_import": "import re\n",
         "unicode_import": "import unicodedata\n",
-        "table_text": "\n\n    x can also be a table: a dict of the values of each column.\n    ",
+        "table_text": "\n\n    x can also be a table: a dict of the values of each column.",
         "encoded": "encode(x) if isinstance(x, dict) else x",
         "valid": "~np.isinf",
         "fill": '    rows = np.where(np.isnan(rows), ARRAYS["input.fill"].astype(kind), rows)\n',
@@ -116,9 +120,15 @@ def _prediction_layers(architecture: Architecture) -> list[NamedLayer]:
     return [named for named in architecture.named_layers if named.layer.acts_in_prediction]
 
 
-def _layer_literal(named: NamedLayer) -> str:
-    """Return a layer as the literal (function, names of its parameters, its settings)."""
-    return f"({named.layer.type}, {named.names!r}, {named.layer.settings()!r})".replace("'", '"')
+def _layer_literal(named: NamedLayer, architecture: Architecture) -> str:
+    """Return a layer as the literal (function, names of its parameters, its settings), and the number of its shortcut.
+
+    Layers that do nothing in prediction are not counted.
+    """
+    shortcut = ""
+    if named.shortcut is not None:
+        shortcut = f", {sum(one.acts_in_prediction for one in architecture.layers[: named.shortcut])}"
+    return f"({named.layer.type}, {named.names!r}, {named.layer.settings()!r}{shortcut})".replace("'", '"')
 
 
 def tuple_literal(texts: tuple[str, ...]) -> str:

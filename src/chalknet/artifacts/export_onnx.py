@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.artifacts.export_weights import Float32Array, float32, float32_members, reads_pixels
+from chalknet.artifacts.export_weights import Float32Array, float32, float32_members, reads_pixels, sample_shape
 from chalknet.data.tables.columns import CATEGORY, DATE, Column
 from chalknet.data.tables.encoding import TableEncoding
 from chalknet.data.tables.rows import CYCLES
 from chalknet.errors import ConfigError, MissingExtraError
+from chalknet.network.activation import Activation
 from chalknet.network.architecture import Architecture
+from chalknet.network.dense import Dense
+from chalknet.network.flatten import Flatten
+from chalknet.network.layer import Shape
 from chalknet.network.model import Classifier
 from chalknet.version import __version__, install_command
 
@@ -29,11 +33,11 @@ def onnx_bytes(model: Classifier) -> bytes:
 
     Input, for a model of a table with an encoding: one input (N, 1) per column by its name: texts for
     categories, float64 for numbers and for dates (days since 1970), NaN or "" where a value is
-    missing. Otherwise: `samples`, (N, H, W) for a model of images, else (N, I); uint8 if the model was trained
-    on uint8 values, else float32. Outputs: `probabilities`, (N, K) float32, and `label`, (N,)
-    int64, the index of the most probable class (the first one of equals). The metadata has
-    `class_names`, a JSON list, and for a table with an encoding `columns`, a JSON list with the name,
-    kind and categories of each input.
+    missing. Otherwise: `samples`, (N, H, W) for a model of gray images, (N, H, W, C) for one of color
+    images, else (N, I); uint8 if the model was trained on uint8 values, else float32. Outputs:
+    `probabilities`, (N, K) float32, and `label`, (N,) int64, the index of the most probable class (the
+    first one of equals). The metadata has `class_names`, a JSON list, and for a table with an encoding
+    `columns`, a JSON list with the name, kind and categories of each input.
 
     Raises:
         MissingExtraError: the package onnx is not installed.
@@ -44,7 +48,7 @@ def onnx_bytes(model: Classifier) -> bytes:
     if n_bytes > MAX_BYTES:
         raise ConfigError(f"an ONNX file holds at most 2 GiB, and these weights are {n_bytes:,} bytes.")
     graph = _Graph(onnx)
-    scaled = _add_scaling(graph, model)
+    scaled = _add_images(graph, _add_scaling(graph, model), model.architecture)
     members = [
         _add_member(graph, f"member{number}/", parameters, scaled, model.architecture)
         for number, parameters in enumerate(float32_members(model), start=1)
@@ -83,7 +87,8 @@ class _Graph:
         """Create an empty graph."""
         self._onnx = onnx
         self._nodes: list[Any] = []
-        self._constants: dict[str, Any] = {}
+        self._constants: dict[str, NDArray[Any]] = {}
+        self._shapes: dict[str, Shape] = {}
 
     @property
     def float_type(self) -> int:
@@ -106,7 +111,7 @@ class _Graph:
 
     def constant(self, name: str, values: NDArray[Any]) -> str:
         """Add a constant and return its name."""
-        self._constants[name] = self._onnx.numpy_helper.from_array(values, name)
+        self._constants[name] = values
         return name
 
     @property
@@ -119,14 +124,26 @@ class _Graph:
         """Add a constant that is one number and return its name."""
         return self.constant(f"{value:.9g}", np.asarray(value, np.float32))
 
-    def integer(self, value: int) -> str:
-        """Add a constant that is a vector of one integer and return its name."""
-        return self.constant(f"[{value}]", np.array([value], np.int64))
+    def integers(self, *values: int) -> str:
+        """Add a constant that is a vector of integers and return its name."""
+        return self.constant(f"{list(values)}", np.array(values, np.int64))
 
     def size(self, name: str, axis: int) -> int:
         """Return the length of an axis of a constant."""
-        length: int = self._constants[name].dims[axis]
+        length: int = self._constants[name].shape[axis]
         return length
+
+    def transposed(self, name: str, axes: tuple[int, ...]) -> str:
+        """Change the order of the axes of a constant and return its name."""
+        return self.constant(name, np.ascontiguousarray(self._constants[name].transpose(axes)))
+
+    def describe(self, value: str, shape: Shape) -> None:
+        """Store the shape (H, W, C) or (I,) of one sample of a value."""
+        self._shapes[value] = shape
+
+    def sample_shape(self, value: str) -> Shape:
+        """Return the shape of one sample of a value."""
+        return self._shapes[value]
 
     def build(self, model: Classifier) -> Any:
         """Return the complete ONNX model, after onnx has checked it."""
@@ -142,7 +159,8 @@ class _Graph:
             raise ConfigError(
                 f"the ONNX graph cannot have an input named {clash!r}. Rename this column, and train again."
             )
-        graph = helper.make_graph(self._nodes, "chalknet", self._inputs(model), outputs, list(self._constants.values()))
+        constants = [self._onnx.numpy_helper.from_array(value, name) for name, value in self._constants.items()]
+        graph = helper.make_graph(self._nodes, "chalknet", self._inputs(model), outputs, constants)
         domains = [helper.make_opsetid("", OPSET)]
         if model.encoding is not None:
             domains.append(helper.make_opsetid(ML_DOMAIN, ML_OPSET))
@@ -162,7 +180,7 @@ class _Graph:
         info, types = self._onnx.helper.make_tensor_value_info, self._onnx.TensorProto
         if model.encoding is None:
             kind = types.UINT8 if reads_pixels(model) else types.FLOAT
-            return [info(SAMPLES, kind, ["N", *(model.image_shape or (model.architecture.n_inputs,))])]
+            return [info(SAMPLES, kind, ["N", *sample_shape(model)])]
         return [
             info(column.name, types.STRING if column.kind == CATEGORY else types.DOUBLE, ["N", 1])
             for column in model.encoding.columns
@@ -216,7 +234,7 @@ def _add_scaling(graph: _Graph, model: Classifier) -> str:
     The columns of an encoded table are scaled in float64, as they are in Python.
     """
     scaling, is_encoded = model.scaling, model.encoding is not None
-    rows = graph.add("Flatten", [SAMPLES], axis=1) if model.image_shape else SAMPLES
+    rows = graph.add("Flatten", [SAMPLES], axis=1) if len(sample_shape(model)) > 1 else SAMPLES
     if model.encoding is not None:
         rows = _add_encoding(graph, model.encoding)
     elif reads_pixels(model):
@@ -236,12 +254,61 @@ def _add_scaling(graph: _Graph, model: Classifier) -> str:
     return graph.add("Cast", [rows], to=graph.float_type) if is_encoded else rows
 
 
+def _add_images(graph: _Graph, rows: str, architecture: Architecture) -> str:
+    """Add images (N, C, H, W) of rows for a network that reads images; return the name of the result."""
+    if not architecture.reads_images:
+        return rows
+    height, width, channels = architecture.input_shape
+    if channels == 1:
+        return graph.add("Reshape", [rows, graph.integers(0, 1, height, width)])
+    images = graph.add("Reshape", [rows, graph.integers(0, height, width, channels)])
+    return graph.add("Transpose", [images], perm=[0, 3, 1, 2])
+
+
 def _add_member(
     graph: _Graph, prefix: str, parameters: dict[str, Float32Array], value: str, architecture: Architecture
 ) -> str:
     """Add one network; return the name of its (N, K) probabilities (docs/derivation.md, N1)."""
+    readers = _readers_of_images(architecture)
+    for position, shape in readers.values():
+        name = architecture.named_layers[position].names["weight"]
+        weight = parameters[name].reshape(-1, *shape).transpose(0, 3, 1, 2)
+        parameters = parameters | {name: np.ascontiguousarray(weight.reshape(parameters[name].shape))}
     names = {name: graph.constant(prefix + name, values) for name, values in parameters.items()}
-    for named in architecture.named_layers:
-        if named.layer.acts_in_prediction:
-            value = named.layer.to_onnx(graph, {key: names[name] for key, name in named.names.items()}, value)
+    inputs: list[str] = []
+    for position, named in enumerate(architecture.named_layers):
+        inputs.append(value)
+        graph.describe(value, named.input_shape)
+        if not named.layer.acts_in_prediction:
+            continue
+        if position in readers:
+            value = graph.add("Flatten", [value], axis=1)
+            continue
+        own = {key: names[name] for key, name in named.names.items()}
+        if named.shortcut is not None:
+            own["shortcut"] = inputs[named.shortcut]
+        value = named.layer.to_onnx(graph, own, value)
     return graph.add("Softmax", [value], axis=1)
+
+
+def _readers_of_images(architecture: Architecture) -> dict[int, tuple[int, Shape]]:
+    """Return the dense layer after each flatten, whose weights can have the order of ONNX's images instead.
+
+    ONNX has images (C, H, W) and chalknet (H, W, C). A network that changes the columns of one weight here does
+    not have to change the order of all values in each prediction. Between the two layers there may be activations
+    only.
+
+    Returns:
+        Position of a flatten -> position of the dense layer, and shape (H, W, C) of the images.
+    """
+    layers, found = architecture.named_layers, dict[int, tuple[int, Shape]]()
+    for position, named in enumerate(layers):
+        if not isinstance(named.layer, Flatten):
+            continue
+        after = position + 1
+        while isinstance(layers[after].layer, Activation) or not layers[after].layer.acts_in_prediction:
+            after += 1
+        is_shortcut = any(one.shortcut in range(position + 1, after + 1) for one in layers)
+        if isinstance(layers[after].layer, Dense) and not is_shortcut:
+            found[position] = after, named.input_shape
+    return found

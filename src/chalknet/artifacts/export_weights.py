@@ -34,6 +34,14 @@ def float32(values: NDArray[np.floating], name: str) -> Float32Array:
     return narrow
 
 
+def sample_shape(model: Classifier) -> tuple[int, ...]:
+    """Return the shape of one raw sample: (H, W), (H, W, C) for several channels, or (I,)."""
+    shape = model.architecture.input_shape
+    if model.architecture.reads_images:
+        return shape if shape[2] > 1 else shape[:2]
+    return model.image_shape or shape
+
+
 def reads_pixels(model: Classifier) -> bool:
     """Return whether the model was trained on uint8 values, which it divides by 255."""
     return model.scaling.shift is None and model.scaling.scale == PIXEL_SCALE

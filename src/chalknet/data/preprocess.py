@@ -23,14 +23,14 @@ VALUES_AT_ONCE = 2**15  # scaled at a time in a wider type; as float64 they fit 
 
 
 def flatten(inputs: Any) -> NDArray[Any]:
-    """Return (N, H, W) images as (N, H·W) rows, row by row; (N, I) rows are returned unchanged.
+    """Return images (N, H, W) or (N, H, W, C) as rows, row by row; (N, I) rows are returned unchanged.
 
     Raises:
-        ShapeError: inputs do not have two or three dimensions.
+        ShapeError: inputs have fewer than two or more than four dimensions.
     """
     array = np.asarray(inputs)
-    if array.ndim not in (2, 3):
-        raise ShapeError(f"samples must be (N, H, W) or (N, I), got {array.shape}.")
+    if array.ndim not in (2, 3, 4):
+        raise ShapeError(f"samples must be (N, H, W), (N, H, W, C) or (N, I), got {array.shape}.")
     return array.reshape(len(array), math.prod(array.shape[1:]))  # not -1, which NumPy rejects if N is 0
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from chalknet.config import ACTIVATION_NAMES, Recipe
 from chalknet.errors import ConfigError, ShapeError
 from chalknet.named_networks import DENSE, NETWORKS
-from chalknet.network.arrays import FloatArray
+from chalknet.network.arrays import VALUES_AT_ONCE, FloatArray
 from chalknet.network.average_pool2d import AveragePool2d
 from chalknet.network.batch_norm import BatchNorm
 from chalknet.network.conv2d import Conv2d
@@ -26,6 +26,9 @@ OUTPUT = "output"  # name of the last dense layer
 # Random streams of dropout layers are unique for fewer than this many dense layers, with fewer than
 # this many dropout layers after each.
 STREAM_STRIDE = 2**16
+# Rows that are computed at a time: few enough that hidden values stay in the cache between layers. Rows of many
+# values are fewer.
+CHUNK_ROWS, MAX_CHUNK_VALUES = 512, 2**25
 
 
 class NamedLayer(NamedTuple):
@@ -196,6 +199,29 @@ class Architecture:
             if layer.acts_in_prediction:
                 kept.append(layer)
         return Architecture(self.input_shape, layers=kept)
+
+    @property
+    def work(self) -> int:
+        """Roughly the number of multiplications that the prediction of a sample takes."""
+        return sum(named.layer.work(named.input_shape) for named in self.named_layers)
+
+    @cached_property
+    def largest_layer(self) -> int:
+        """The largest number of values of one sample before a layer."""
+        return max(math.prod(named.input_shape) for named in self.named_layers)
+
+    @cached_property
+    def rows_at_once(self) -> int:
+        """The number of rows that prediction takes at a time."""
+        largest = max(
+            self.n_inputs, *(named.input_shape[0] for named in self.named_layers if len(named.input_shape) == 1)
+        )
+        return max(1, min(CHUNK_ROWS, MAX_CHUNK_VALUES // largest))
+
+    @cached_property
+    def images_at_once(self) -> int:
+        """The number of images whose values in the largest layer stay in the cache."""
+        return max(1, min(self.rows_at_once, VALUES_AT_ONCE // self.largest_layer))
 
     @property
     def reads_images(self) -> bool:

@@ -11,6 +11,8 @@ from chalknet.errors import ShapeError
 
 FloatArray = NDArray[np.floating[Any]]
 LabelArray = NDArray[np.integer[Any]]
+# Layers of images take so many values at a time in prediction that they stay in the cache of a core.
+VALUES_AT_ONCE = 2**17
 
 
 def check_logits_and_labels(logits: FloatArray, labels: LabelArray) -> None:

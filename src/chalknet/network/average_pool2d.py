@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,8 @@ import numpy as np
 
 from chalknet.config import MAX_KERNEL, OPTIONAL_STRIDE, integer, setting
 from chalknet.network.arrays import FloatArray
-from chalknet.network.layer import PREDICTION, Layer, LayerPass, Mode, OnnxGraph, Shape
-from chalknet.network.windows import add_windows, pooled_shape, windows_of
+from chalknet.network.layer import PREDICTION, Buffers, Layer, LayerPass, Mode, OnnxGraph, Shape
+from chalknet.network.windows import COPY_WORK, add_windows, pooled, pooled_shape, windows_of
 
 Backward = Callable[[FloatArray], FloatArray]
 
@@ -78,10 +79,27 @@ def average_pool2d(x, p):
         value, backward = average_pool2d(x, self.size, self.stride)
         return LayerPass(value, lambda grad_value: (backward(grad_value), {}))
 
+    def predict(
+        self,
+        parameters: Mapping[str, FloatArray],
+        x: FloatArray,
+        buffers: Buffers,
+        shortcut: FloatArray | None = None,
+    ) -> FloatArray:
+        """Return the means, with sums first over rows and then over columns; see `Layer.predict`."""
+        del parameters, shortcut
+        total = pooled(x, self.size, self.stride or self.size, np.add, buffers)
+        total *= x.dtype.type(1 / self.size**2)
+        return total
+
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
         """Add ONNX's AveragePool; see `Layer.to_onnx`."""
         del parameters
         return graph.add("AveragePool", [x], kernel_shape=[self.size] * 2, strides=[self.stride or self.size] * 2)
+
+    def work(self, input_shape: Shape) -> int:
+        """Return the number of values that are copied or combined; see `Layer.work`."""
+        return COPY_WORK * self.size * math.prod(input_shape)
 
     def __str__(self) -> str:
         """Return the layer in words; see `Layer`."""

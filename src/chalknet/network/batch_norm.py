@@ -12,6 +12,7 @@ from chalknet.errors import ShapeError
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import (
     PREDICTION,
+    Buffers,
     Layer,
     LayerPass,
     Mode,
@@ -177,6 +178,25 @@ def batch_norm(x, p):
             return LayerPass(value.reshape(x.shape), backward)
         new_mean, new_variance = update_running_statistics(mean, variance, h)
         return LayerPass(value.reshape(x.shape), backward, {"mean": new_mean, "variance": new_variance})
+
+    def predict(
+        self,
+        parameters: Mapping[str, FloatArray],
+        x: FloatArray,
+        buffers: Buffers,
+        shortcut: FloatArray | None = None,
+    ) -> FloatArray:
+        """Normalize x by the running statistics; see `Layer.predict`."""
+        del buffers, shortcut
+        if x.ndim == 2:
+            return self.forward(parameters, x).value
+        gamma, bias, mean, variance = (parameters[name] for name in ("gamma", "bias", "mean", "variance"))
+        factor = gamma / np.sqrt(variance + x.dtype.type(EPSILON))
+        # Whole rows of an image at once: loops over a few channels would be slow.
+        rows = x.reshape(len(x), x.shape[1], -1)
+        rows *= np.tile(factor, x.shape[2])
+        rows += np.tile(bias - mean * factor, x.shape[2])
+        return rows.reshape(x.shape)
 
     def __str__(self) -> str:
         """Return the layer in words; see `Layer`."""

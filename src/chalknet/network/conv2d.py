@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, NamedTuple
 
@@ -10,11 +10,12 @@ import numpy as np
 
 from chalknet.config import BOOLEAN, KERNEL_SIZE, MAX_KERNEL, MAX_UNITS, PADDING, SAME, integer, setting
 from chalknet.errors import ConfigError, ShapeError
-from chalknet.network.arrays import FloatArray
+from chalknet.network.arrays import VALUES_AT_ONCE, FloatArray
 from chalknet.network.layer import (
     BIAS,
     PREDICTION,
     WEIGHT,
+    Buffers,
     Layer,
     LayerPass,
     Mode,
@@ -25,7 +26,10 @@ from chalknet.network.layer import (
     image_size,
     l2_setting,
 )
-from chalknet.network.windows import add_windows, n_windows, windows
+from chalknet.network.windows import COPY_WORK, add_windows, n_windows, windows
+
+COPIED_RUN = 16  # values of a row of a window from which on they are copied as a run
+GROUP_WORK = 2**18  # the time that a group takes in addition, in multiplications
 
 
 class Conv2dGradients(NamedTuple):
@@ -136,6 +140,52 @@ def _check_shapes(x: FloatArray, weight: FloatArray, bias: FloatArray, groups: i
         )
 
 
+def _tiles(rows: int, columns: int, size: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield parts (above, below, left, right) of the windows of an image, few enough to stay in the cache.
+
+    Args:
+        rows: windows from top to bottom.
+        columns: windows from left to right.
+        size: values of a window.
+    """
+    n_windows_at_once = max(1, VALUES_AT_ONCE // size)
+    high, wide = max(1, n_windows_at_once // columns), min(columns, n_windows_at_once)
+    for above in range(0, rows, high):
+        for left in range(0, columns, wide):
+            yield above, min(above + high, rows), left, min(left + wide, columns)
+
+
+def _patches(x: FloatArray, kernel: tuple[int, int], stride: int, buffers: Buffers) -> FloatArray:
+    """Return the windows of images as rows (B, H' W', R S C + 1) that end with a 1, in a buffer."""
+    (n, height, width, channels), (high, wide) = x.shape, kernel
+    rows, columns = n_windows((height, width), kernel, stride)
+    run, size = wide * channels, high * wide * channels
+    name = f"windows {rows} {columns}"
+    if run >= COPIED_RUN or size >= COPIED_RUN**2:
+        patches = buffers.array(name, (n, rows, columns, size + 1), x.dtype, 1.0)
+        every = windows(x, kernel, stride)
+        for row in range(high):
+            target = patches[..., row * run : (row + 1) * run].reshape(n, rows, columns, wide, channels)
+            np.copyto(target, every[:, :, :, row])
+        return patches.reshape(n, rows * columns, size + 1)
+    # A few values at a time are slow to copy. So a value of all windows at a time is copied.
+    planes = buffers.array(name, (n, size + 1, rows, columns), x.dtype, 1.0)
+    for position, (row, column, channel) in enumerate(np.ndindex(high, wide, channels)):
+        below, right = row + stride * rows, column + stride * columns
+        np.copyto(planes[:, position], x[:, row:below:stride, column:right:stride, channel])
+    return planes.reshape(n, size + 1, rows * columns).transpose(0, 2, 1)
+
+
+def _depthwise(x: FloatArray, weight: FloatArray, bias: FloatArray, stride: int, out: FloatArray) -> FloatArray:
+    """Write the convolution of each channel with its kernel, weight (C, R, S), to out, and return it."""
+    _, rows, columns, _ = out.shape
+    out[:] = bias
+    for row, column in np.ndindex(weight.shape[1:]):
+        below, right = row + stride * rows, column + stride * columns
+        out += x[:, row:below:stride, column:right:stride] * weight[:, row, column]
+    return out
+
+
 @dataclass(frozen=True)
 class Conv2d(Layer):
     """A two-dimensional convolution: the same small kernels at every position of an image.
@@ -220,8 +270,7 @@ def conv2d(x, p):
         """Apply `conv2d` to x; see `Layer.forward`."""
         del mode
         weight = parameters["weight"]
-        bias = parameters["bias"] if self.bias else np.zeros(len(weight), weight.dtype)
-        value, through = conv2d(x, weight, bias, self.stride, self.zeros, self.groups)
+        value, through = conv2d(x, weight, self._bias(parameters), self.stride, self.zeros, self.groups)
 
         def backward(grad_value: FloatArray) -> tuple[FloatArray, Parameters]:
             grad_x, grad_weight, grad_bias = through(grad_value)
@@ -229,9 +278,57 @@ def conv2d(x, p):
 
         return LayerPass(value, backward)
 
+    def predict(
+        self,
+        parameters: Mapping[str, FloatArray],
+        x: FloatArray,
+        buffers: Buffers,
+        shortcut: FloatArray | None = None,
+    ) -> FloatArray:
+        """Return the products of the kernels with all windows, for each image on its own; see `Layer.predict`."""
+        del shortcut
+        weight = parameters["weight"]
+        kernel, (above, left) = self.kernel, self.zeros
+        if above or left:
+            height, width = x.shape[1] + 2 * above, x.shape[2] + 2 * left
+            padded = buffers.array("padded", (len(x), height, width, x.shape[3]), x.dtype, 0.0)
+            padded[:, above : above + x.shape[1], left : left + x.shape[2]] = x
+            x = padded
+        rows, columns = n_windows(x.shape[1:3], kernel, self.stride)
+        out = buffers.array("out", (len(x), rows, columns, self.filters), x.dtype)
+        n_channels, n_filters = weight.shape[3], self.filters // self.groups
+        if n_channels == n_filters == 1 and kernel[0] * kernel[1] <= self.groups:
+            return _depthwise(x, weight[..., 0], self._bias(parameters), self.stride, out)
+        # Each window has a 1 as one more value, and the bias is its weight. So the product adds the bias.
+        matrix = np.concatenate([weight.reshape(self.filters, -1), self._bias(parameters)[:, None]], axis=1)
+        for group in range(self.groups):
+            own = slice(group * n_filters, (group + 1) * n_filters)
+            channels = x[..., group * n_channels : (group + 1) * n_channels]
+            for above, below, left, right in _tiles(rows, columns, matrix.shape[1]):
+                tile = channels[
+                    :,
+                    above * self.stride : (below - 1) * self.stride + kernel[0],
+                    left * self.stride : (right - 1) * self.stride + kernel[1],
+                ]
+                patches = _patches(tile, kernel, self.stride, buffers)
+                target = out[:, above:below, left:right].reshape(len(x), -1, self.filters)[..., own]
+                np.matmul(patches, matrix[own].T, out=target)
+        return out
+
+    def work(self, input_shape: Shape) -> int:
+        """Return the number of products, and more for the windows that are copied; see `Layer.work`."""
+        rows, columns, _ = self.output_shape(input_shape)
+        n_values, _ = self.fans(input_shape)
+        products, copied = rows * columns * n_values * self.filters, rows * columns * n_values * self.groups
+        return products + COPY_WORK * copied + GROUP_WORK * self.groups
+
+    def _bias(self, parameters: Mapping[str, FloatArray]) -> FloatArray:
+        """Return the bias, or zeros if the layer has none."""
+        return parameters["bias"] if self.bias else np.zeros(self.filters, parameters["weight"].dtype)
+
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
         """Add ONNX's Conv; see `Layer.to_onnx`."""
-        weight = graph.add("Transpose", [parameters["weight"]], perm=[0, 3, 1, 2])
+        weight = graph.transposed(parameters["weight"], (0, 3, 1, 2))
         bias = [parameters["bias"]] if self.bias else []
         settings = {"strides": [self.stride] * 2, "pads": [*self.zeros, *self.zeros], "group": self.groups}
         return graph.add("Conv", [x, weight, *bias], kernel_shape=list(self.kernel), **settings)

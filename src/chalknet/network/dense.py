@@ -193,6 +193,14 @@ def dense(x, p):
 
         return LayerPass(value, backward)
 
+    def predict_row_by_row(self, parameters: Mapping[str, FloatArray], x: FloatArray) -> FloatArray:
+        """Return the value of `forward` with a product for each row of x (B, I) on its own."""
+        weight = parameters["weight"]
+        if self.is_ntk:
+            weight = weight * self.factor(weight.shape[-1])
+        product: FloatArray = np.matmul(x[:, None, :], weight.T)[:, 0, :]
+        return product + parameters["bias"] if self.bias else product
+
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
         """Add ONNX's Gemm; see `Layer.to_onnx`."""
         alpha = {"alpha": self.factor(graph.size(parameters["weight"], 1))} if self.is_ntk else {}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.config import NON_NEGATIVE, Checked, setting
@@ -74,6 +75,27 @@ class Mode(NamedTuple):
 PREDICTION = Mode()
 
 
+class Buffers:
+    """Arrays that a layer uses again for every block of samples, so that it does not ask for new memory."""
+
+    def __init__(self) -> None:
+        """Create an empty collection."""
+        self._arrays: dict[str, FloatArray] = {}
+
+    def array(self, name: str, shape: Shape, dtype: Any, fill: float | None = None) -> FloatArray:
+        """Return an array of a shape, with the values of the last call that had this name.
+
+        Args:
+            name: a name that the layer chooses.
+            shape: its shape. Later calls with the same name may have fewer samples, and differ in nothing else.
+            dtype: type of its values.
+            fill: its values when it is created; None for any.
+        """
+        if name not in self._arrays:
+            self._arrays[name] = np.empty(shape, dtype) if fill is None else np.full(shape, fill, dtype)
+        return self._arrays[name][: shape[0]]
+
+
 class LayerPass(NamedTuple):
     """The result of one batch through one layer.
 
@@ -100,11 +122,17 @@ class OnnxGraph(Protocol):
     def scalar(self, value: float) -> str:
         """Add a float32 constant."""
 
-    def integer(self, value: int) -> str:
-        """Add an int64 constant (1,)."""
+    def integers(self, *values: int) -> str:
+        """Add an int64 constant (n,)."""
 
     def size(self, name: str, axis: int) -> int:
         """Return the length of an axis of a constant; name is one of the parameters."""
+
+    def transposed(self, name: str, axes: tuple[int, ...]) -> str:
+        """Change the order of the axes of a constant, and return its name; name is one of the parameters."""
+
+    def sample_shape(self, value: str) -> Shape:
+        """Return the shape (H, W, C) or (I,) of one sample of the input or the shortcut of a layer."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +152,7 @@ class Layer(Checked, ABC):
             number, in the names of parameters; "" if it has none of its own.
         predictor_source: Python source of `def TYPE(x, p)`, for `chalknet export --numpy-only`. It
             returns the output for x, (N, I) or (N, H, W, C), may use `np` and `DTYPE`, and gets
-            parameters and settings by name in the dictionary p.
+            parameters, settings and a shortcut by name in the dictionary p.
     """
 
     type: ClassVar[str]
@@ -160,6 +188,10 @@ class Layer(Checked, ABC):
                 return math.prod(one.shape[1:]), one.shape[0]
         return 1, 1
 
+    def work(self, input_shape: Shape) -> int:
+        """Return roughly how many multiplications the prediction of a sample takes the time of."""
+        return math.prod(self.output_shape(input_shape)) * self.fans(input_shape)[0]
+
     def pieces(self, x: FloatArray) -> NDArray[Any]:
         """Return which smooth piece each element of x is on, for a layer with `is_smooth = False`.
 
@@ -180,13 +212,35 @@ class Layer(Checked, ABC):
             ShapeError: x or a parameter does not fit the layer.
         """
 
+    def predict(
+        self,
+        parameters: Mapping[str, FloatArray],
+        x: FloatArray,
+        buffers: Buffers,
+        shortcut: FloatArray | None = None,
+    ) -> FloatArray:
+        """Return the output in prediction, and keep nothing for a backward pass.
+
+        A subclass overrides this where it is faster. The result for a sample must have the same bits whatever
+        other samples there are, except in layers of rows with a matrix product.
+
+        Args:
+            parameters: arrays by local name.
+            x: (B, I) or (B, H, W, C), which may be overwritten.
+            buffers: arrays of this layer for intermediate values and for the output.
+            shortcut: for a layer with `skipped_layers`, the input of the first layer that it skips.
+        """
+        del buffers
+        return self.forward(parameters, x, Mode(shortcut=shortcut)).value
+
     @abstractmethod
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
         """Add the nodes that compute the layer in prediction, and return their output's name.
 
         Args:
             graph: the builder that nodes are added to.
-            parameters: names of the parameters in the graph, by local name.
+            parameters: names of the parameters in the graph, by local name; for a layer with
+                `skipped_layers` also "shortcut", the name of the input that it adds.
             x: name of the input value, float32: (N, I), or images (N, C, H, W), as ONNX has them.
         """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 
 from chalknet.config import MAX_KERNEL, OPTIONAL_STRIDE, integer, setting
 from chalknet.network.arrays import FloatArray
-from chalknet.network.layer import PREDICTION, Layer, LayerPass, Mode, OnnxGraph, Shape
-from chalknet.network.windows import add_windows, pooled_shape, windows_of
+from chalknet.network.layer import PREDICTION, Buffers, Layer, LayerPass, Mode, OnnxGraph, Shape
+from chalknet.network.windows import COPY_WORK, add_windows, pooled, pooled_shape, windows_of
 
 Backward = Callable[[FloatArray], FloatArray]
 
@@ -104,10 +105,26 @@ def max_pool2d(x, p):
         """Return which value of each window is the first largest; see `Layer.pieces`."""
         return first_largest(windows_of(x, self.size, self.stride)[0])
 
+    def predict(
+        self,
+        parameters: Mapping[str, FloatArray],
+        x: FloatArray,
+        buffers: Buffers,
+        shortcut: FloatArray | None = None,
+    ) -> FloatArray:
+        """Return the largest values, first over rows and then over columns; see `Layer.predict`."""
+        del parameters, shortcut
+        step = self.stride or self.size
+        return pooled(x, self.size, step, np.maximum, buffers)
+
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
         """Add ONNX's MaxPool; see `Layer.to_onnx`."""
         del parameters
         return graph.add("MaxPool", [x], kernel_shape=[self.size] * 2, strides=[self.stride or self.size] * 2)
+
+    def work(self, input_shape: Shape) -> int:
+        """Return the number of values that are copied or combined; see `Layer.work`."""
+        return COPY_WORK * self.size * math.prod(input_shape)
 
     def __str__(self) -> str:
         """Return the layer in words; see `Layer`."""

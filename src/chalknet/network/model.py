@@ -17,13 +17,11 @@ from chalknet.data.tables.encoding import TableEncoding
 from chalknet.data.tables.frames import as_frame, table_like
 from chalknet.errors import DataError, ShapeError
 from chalknet.formatting import quoted
-from chalknet.network.architecture import Architecture, check_parameters, forward
+from chalknet.network.architecture import Architecture, check_parameters
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import Parameters
+from chalknet.network.prediction import predict_logits
 from chalknet.network.softmax import log_softmax, softmax
-
-# Rows that are computed at a time: few enough that hidden values stay in the cache between layers.
-CHUNK_ROWS = 512
 
 
 class Classifier:
@@ -160,7 +158,7 @@ class Network(Classifier):
             check_input_names(column_names(inputs), self.input_names, "inputs", "the network")
         rows = self._rows(np.asarray(inputs))
         with np.errstate(all="ignore"):  # an overflow is reported below, with the sample that caused it
-            chunks = [forward(self.architecture, self.parameters, one).logits for one in self._scaled_chunks(rows)]
+            chunks = [predict_logits(self.architecture, self.parameters, one) for one in self._scaled_chunks(rows)]
         if len(chunks) == 1:
             logits = chunks[0]
         else:
@@ -201,7 +199,7 @@ class Network(Classifier):
 
     def _rows(self, inputs: NDArray[Any]) -> NDArray[Any]:
         inputs, _ = without_channel(inputs)
-        rows = flatten(inputs) if inputs.ndim == 3 else inputs
+        rows = flatten(inputs) if inputs.ndim in (3, 4) else inputs
         if rows.ndim != 2 or rows.shape[1] != self.architecture.n_inputs:
             shapes = f"(N, {self.architecture.n_inputs})"
             if self.image_shape:
@@ -222,8 +220,9 @@ class Network(Classifier):
         return rows
 
     def _scaled_chunks(self, rows: NDArray[Any]) -> Iterator[FloatArray]:
-        for start in range(0, len(rows), CHUNK_ROWS):
-            yield self.scaling(rows[start : start + CHUNK_ROWS], self.dtype)
+        step = self.architecture.rows_at_once
+        for start in range(0, len(rows), step):
+            yield self.scaling(rows[start : start + step], self.dtype)
 
 
 @dataclass(frozen=True, eq=False)

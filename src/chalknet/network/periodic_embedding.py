@@ -188,8 +188,8 @@ def periodic_embedding(x, p):
         """Add the nodes of F1 and F2; see `Layer.to_onnx`."""
         first = x
         if self.columns:
-            first = graph.add("Slice", [x, graph.integer(0), graph.integer(self.columns), graph.integer(1)])
-        turns = graph.add("Mul", [graph.add("Unsqueeze", [first, graph.integer(2)]), parameters["frequency"]])
+            first = graph.add("Slice", [x, graph.integers(0), graph.integers(self.columns), graph.integers(1)])
+        turns = graph.add("Mul", [graph.add("Unsqueeze", [first, graph.integers(2)]), parameters["frequency"]])
         angle = graph.add("Add", [graph.add("Mul", [turns, graph.scalar(2 * math.pi)]), parameters["phase"]])
         cosine = graph.add("Cos", [angle])
         product = graph.add("Einsum", [cosine, parameters["weight"]], equation="nik,ijk->nij")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from chalknet.network.activation import Activation, Backward, Function
 from chalknet.network.arrays import FloatArray
+from chalknet.network.layer import Buffers
 
 
 def relu(x: FloatArray) -> tuple[FloatArray, Backward]:
@@ -44,6 +46,18 @@ class Relu(Activation):
     is_smooth = False
     function: ClassVar[Function] = staticmethod(relu)
     onnx_operator = "Relu"
+
+    def predict(
+        self,
+        parameters: Mapping[str, FloatArray],
+        x: FloatArray,
+        buffers: Buffers,
+        shortcut: FloatArray | None = None,
+    ) -> FloatArray:
+        """Replace negative values of x by 0; see `Layer.predict`."""
+        del parameters, buffers, shortcut
+        return np.maximum(x, x.dtype.type(0), out=x)
+
     predictor_source = '''
 def relu(x, p):
     """max(x, 0)."""

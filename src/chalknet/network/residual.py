@@ -113,9 +113,17 @@ def residual(x, p):
         return LayerPass(value, lambda grad: (backward(grad)[0], {}), shortcut_backward=lambda grad: backward(grad)[1])
 
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
-        """Refuse, because a residual connection has two inputs; see `Layer.to_onnx`."""
-        del graph, parameters, x
-        raise ConfigError("networks with residual connections cannot be exported to ONNX yet.")
+        """Add ONNX's Add, after Slice and Pad where the shapes differ; see `Layer.to_onnx`."""
+        shortcut = parameters["shortcut"]
+        shape, earlier = graph.sample_shape(x), graph.sample_shape(shortcut)
+        step = shortcut_stride(shape, earlier)
+        if step > 1:
+            ends, axes = graph.integers(*earlier[:2]), graph.integers(2, 3)
+            shortcut = graph.add("Slice", [shortcut, graph.integers(0, 0), ends, axes, graph.integers(step, step)])
+        if shape[-1] > earlier[-1]:
+            pads = graph.integers(0, 0, 0, 0, 0, shape[-1] - earlier[-1], 0, 0)
+            shortcut = graph.add("Pad", [shortcut, pads])
+        return graph.add("Add", [x, shortcut])
 
     def __str__(self) -> str:
         """Return the layer in words; see `Layer`."""

@@ -6,7 +6,9 @@ import numpy as np
 
 from chalknet.errors import ConfigError, ShapeError
 from chalknet.network.arrays import FloatArray
-from chalknet.network.layer import Layer, Shape, image_size
+from chalknet.network.layer import Buffers, Layer, Shape, image_size
+
+COPY_WORK = 32  # the time of a value that is copied, in multiplications
 
 
 def n_windows(
@@ -80,6 +82,29 @@ def windows_of(x: FloatArray, size: int, stride: int | None) -> tuple[FloatArray
     step = size if stride is None else stride
     n_windows(x.shape[1:3], (size, size), step)
     return windows(x, (size, size), step), step
+
+
+def pooled(x: FloatArray, size: int, stride: int, combine: np.ufunc, buffers: Buffers) -> FloatArray:
+    """Return the values of each window combined by maximum or addition, first over rows and then over columns.
+
+    Args:
+        x: (B, H, W, C).
+        size: height and width of a window.
+        stride: pixels between two windows.
+        combine: np.maximum or np.add.
+        buffers: arrays of the layer.
+    """
+    n, height, width, channels = x.shape
+    rows, columns = n_windows((height, width), (size, size), stride)
+    high = buffers.array("rows", (n, rows, width, channels), x.dtype)
+    np.copyto(high, x[:, : stride * rows : stride])
+    for row in range(1, size):
+        combine(high, x[:, row : row + stride * rows : stride], out=high)
+    out = buffers.array("out", (n, rows, columns, channels), x.dtype)
+    np.copyto(out, high[:, :, : stride * columns : stride])
+    for column in range(1, size):
+        combine(out, high[:, :, column : column + stride * columns : stride], out=out)
+    return out
 
 
 def check_images(x: FloatArray) -> None:

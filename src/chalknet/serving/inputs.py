@@ -32,7 +32,8 @@ from chalknet.data.tables.encoding import TableEncoding
 from chalknet.errors import ConfigError, DataError
 from chalknet.files import Budget
 from chalknet.formatting import count_of, quoted
-from chalknet.network.model import CHUNK_ROWS, Classifier
+from chalknet.network.architecture import CHUNK_ROWS
+from chalknet.network.model import Classifier
 from chalknet.serving.image_preparation import CLEARLY_EMPTY, ImagePreparation
 
 BATCH_BYTES = 32 * 2**20  # size of the samples of a batch as float64

@@ -3,7 +3,7 @@
 A product of a matrix of several rows with the weights adds numbers in another order than the product of
 one row, so the last digits of a row's result depend on the rows beside it. A server computes the rows of
 several requests together, and its answers shall not depend on other requests. So products are computed row
-by row here, in one call of NumPy. All other steps treat every number or every row by itself.
+by row here, in one call of NumPy. All other steps treat every number, every row or every image by itself.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.network.arrays import FloatArray
-from chalknet.network.dense import Dense
 from chalknet.network.model import Classifier, Network
+from chalknet.network.prediction import predict_logits
 from chalknet.network.softmax import softmax
 
 N_CHECKED = 5  # rows that `RowwiseModel` compares
@@ -63,21 +63,7 @@ class RowwiseModel:
 
 def _probabilities(network: Network, rows: NDArray[np.float64]) -> tuple[FloatArray, NDArray[np.bool_]]:
     with np.errstate(all="ignore"):  # rows that overflow are returned as invalid
-        value = network.scaling(rows, network.dtype)
-        for named in network.architecture.named_layers:
-            parameters = named.local(network.parameters)
-            if isinstance(named.layer, Dense):
-                value = _dense(named.layer, parameters, value)
-            else:
-                value = named.layer.forward(parameters, value).value
-        is_valid: NDArray[np.bool_] = np.isfinite(value).all(axis=1)
+        scaled = network.scaling(rows, network.dtype)
+        value = predict_logits(network.architecture, network.parameters, scaled, row_by_row=True)
+        is_valid: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(value), axis=1)
         return softmax(np.where(is_valid[:, None], value, 0))[0], is_valid
-
-
-def _dense(layer: Dense, parameters: dict[str, FloatArray], x: FloatArray) -> FloatArray:
-    """Return `Dense.forward` of x (B, I), computed row by row."""
-    weight = parameters["weight"]
-    if layer.is_ntk:
-        weight = weight * layer.factor(weight.shape[-1])
-    product: FloatArray = np.matmul(x[:, None, :], weight.T)[:, 0, :]
-    return product + parameters["bias"] if layer.bias else product
