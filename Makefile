@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ALL_CORES := -n logical --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick page test test-slow test-extras test-ray test-pythons format lint types typed docs docs-check site site-check pictures benchmark-docs wheel clean
+.PHONY: help run quick page test test-slow test-extras test-ray test-pythons format lint types typed docs docs-check site site-check pictures benchmark-docs wheel wheel-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  make \1 | /' | column -t -s '|'
@@ -102,11 +102,19 @@ benchmark-docs: $(INSTALLED) ## write docs/benchmarks.md and the tables of docs/
 	$(BIN)/python benchmarks/precision.py --docs
 	$(BIN)/python benchmarks/over_fitting.py --docs
 
+wheel-check: .venv-release/.installed ## build sdist and wheel into dist/, check them, and install the wheel in bare environments
+	.venv-release/bin/python tools/check_wheel.py $(if $(RELEASE),--release)
+
+.venv-release/.installed: pyproject.toml constraints.txt
+	@test -x .venv-release/bin/python || $(PYTHON) -m venv .venv-release
+	.venv-release/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[release]'
+	@touch $@
+
 wheel: $(INSTALLED) ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## remove the virtual environments and caches; leaves runs/
-	rm -rf .venv .venv-* dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* dist build completions .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "chalknet needs Python 3.11 or newer, and $(PYTHON) is %d.%d: make PYTHON=python3.12 ..." % v[:2])'

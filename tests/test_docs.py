@@ -63,6 +63,7 @@ def test_every_recipe_field_is_documented(name):
 def test_the_changelog_knows_this_version():
     assert f"## {chalknet.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f'version = "{chalknet.__version__}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f"version: {chalknet.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

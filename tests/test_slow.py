@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
+import check_wheel  # tools/ is on the path
 import pytest
 
 import chalknet
@@ -62,3 +64,17 @@ def test_the_wheel_works_outside_the_repository(wheel, tmp_path):
     ).stdout  # fmt: skip
     assert where.startswith(str(tmp_path))
     assert (tmp_path / "run" / "curves.png").exists()
+
+
+def test_the_distributions_work_in_bare_environments(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run(["make", ".venv-release/.installed"], cwd=ROOT, check=True, env=environment)
+    command = [ROOT / ".venv-release" / "bin" / "python", ROOT / "tools" / "check_wheel.py", "--dist", tmp_path]
+    done = subprocess.run(command, check=False, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "works on Python" in done.stdout
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"completions/chalknet.bash", "docs/derivation.md", "mkdocs.yml"} <= names
+    with pytest.raises(SystemExit, match="placeholder"):
+        check_wheel.refuse_placeholder(next(tmp_path.glob("*.whl")))

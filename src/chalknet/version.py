@@ -1,6 +1,6 @@
 """The version of chalknet, and how an extra is installed. Nothing is imported, so any module can import this one."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def install_command(extra: str) -> str:

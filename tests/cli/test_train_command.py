@@ -15,6 +15,7 @@ from conftest import save_images
 from chalknet.artifacts.model_file import load_model
 from chalknet.cli import main as main_module
 from chalknet.cli.main import main
+from chalknet.version import __version__
 
 SIZES = ["--recipe", "writeup", "--train", "160", "--valid", "40"]
 QUICK = ["--hidden", "6", "--epochs", "4", "--learning-rate", "1e-3", *SIZES]
@@ -366,7 +367,7 @@ def test_a_broken_pipe_is_not_reported(monkeypatch):
 def test_help_and_version_exit_with_0(capsys):
     assert main(["--help"]) == 0
     assert main(["--version"]) == 0
-    assert "chalknet, version 0.1.0" in capsys.readouterr().out
+    assert f"chalknet, version {__version__}" in capsys.readouterr().out
 
 
 def test_an_unknown_command_exits_with_2(capsys):
