@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ALL_CORES := -n logical --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick page test test-slow test-extras test-ray test-pythons format lint types typed docs docs-check site site-check pictures benchmark-docs wheel wheel-check clean
+.PHONY: help run quick page test test-slow test-extras test-ray test-sklearn test-pythons format lint types typed docs docs-check site site-check pictures benchmark-docs wheel wheel-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  make \1 | /' | column -t -s '|'
@@ -40,6 +40,15 @@ test-extras: .venv-extras/.installed ## the tests that need PyTorch, onnx or ano
 
 test-ray: .venv-extras/.installed ## the tests that start a Ray cluster of two nodes on this machine, in the same environment
 	CHALKNET_TEST_EXTRAS=1 .venv-extras/bin/python -m pytest -m ray
+
+test-sklearn: .venv-sklearn/.installed ## the quick tests of the scikit-learn estimator with the oldest scikit-learn that it supports
+	.venv-sklearn/bin/python -m pytest $(ALL_CORES) -m "not slow" tests/workflows/test_classifier.py tests/workflows/test_classifier_protocols.py
+
+.venv-sklearn/.installed: pyproject.toml constraints.txt
+	@test -x .venv-sklearn/bin/python || $(PYTHON) -m venv .venv-sklearn
+	@grep -v '^scikit-learn==' constraints.txt > .venv-sklearn/constraints.txt
+	.venv-sklearn/bin/python -m pip install --quiet --disable-pip-version-check --constraint .venv-sklearn/constraints.txt --editable '.[dev]' 'scikit-learn==1.6.*'
+	@touch $@
 
 .venv-extras/.installed: pyproject.toml constraints.txt
 	@test -x .venv-extras/bin/python || $(PYTHON) -m venv .venv-extras

@@ -176,9 +176,9 @@ def test_early_stopping_keeps_the_best_validation_epoch(digits):
 
 def test_validation_scores_are_those_of_the_kept_network(digits):
     x, y = digits
-    fitted = quick(early_stopping=True).fit(x[:300], y[:300], x[300:], y[300:])
+    fitted = quick(early_stopping=True).fit(x[:300], y[:300], X_val=x[300:], y_val=y[300:])
     assert fitted.score(x[300:], y[300:]) == pytest.approx(fitted.validation_curve_[fitted.best_epoch_ - 1])
-    plain = quick(early_stopping=False).fit(x[:300], y[:300], x[300:], y[300:])
+    plain = quick(early_stopping=False).fit(x[:300], y[:300], X_val=x[300:], y_val=y[300:])
     assert len(plain.validation_curve_) == plain.n_iter_ == plain.best_epoch_ == 20
     # Validation samples teach nothing, not even the scaling.
     alone = quick(early_stopping=False).fit(x[:300], y[:300])
@@ -187,7 +187,7 @@ def test_validation_scores_are_those_of_the_kept_network(digits):
 
 def test_validation_scores_are_weighted_where_training_is(digits):
     x, y = digits
-    fitted = quick(class_weight={0: 1000.0}).fit(x[:300], y[:300], x[300:], y[300:])
+    fitted = quick(class_weight={0: 1000.0}).fit(x[:300], y[:300], X_val=x[300:], y_val=y[300:])
     correct = fitted.predict(x[300:]) == y[300:]
     weighted = np.average(correct, weights=np.where(y[300:] == 0, 1000.0, 1.0))
     assert fitted.validation_curve_[-1] == pytest.approx(weighted)
@@ -202,8 +202,12 @@ def test_few_validation_samples_all_train_without_early_stopping(digits):
     assert few.notes_[-1].startswith("199 validation samples are too few to choose an epoch by")
     assert len(enough.validation_curve_) == 20
     assert clone(strong).set_params(early_stopping=True).fit(x[:200], y[:200]).validation_curve_
-    watched = clone(strong).set_params(patience=1, learning_rate=0.1).fit(x[:200], y[:200], x[200:], y[200:])
-    too_few = clone(strong).set_params(patience=1, learning_rate=0.1).fit(x[:200], y[:200], x[201:], y[201:])
+    watched = (
+        clone(strong).set_params(patience=1, learning_rate=0.1).fit(x[:200], y[:200], X_val=x[200:], y_val=y[200:])
+    )
+    too_few = (
+        clone(strong).set_params(patience=1, learning_rate=0.1).fit(x[:200], y[:200], X_val=x[201:], y_val=y[201:])
+    )
     assert watched.n_iter_ < too_few.n_iter_ == 20
 
 
@@ -265,7 +269,7 @@ def test_few_samples_train_networks_that_differ_in_their_seeds(wine, monkeypatch
     three = quick(settings={"ensemble": 3}).fit(np.r_[x, x], np.r_[y, y])
     assert len(three.network_.members) == 3
     assert "ensemble 3 is not a multiple of the recipe's 2 folds, so there are no folds." in three.notes_
-    watched = quick().fit(np.r_[x, x], np.r_[y, y], x, y)
+    watched = quick().fit(np.r_[x, x], np.r_[y, y], X_val=x, y_val=y)
     assert "X_val validates all networks, so there are no folds." in watched.notes_
     assert watched.temperature_ is not None
     one = quick().partial_fit(x, y, classes=[0, 1, 2])
@@ -277,7 +281,7 @@ def test_few_samples_train_networks_that_differ_in_their_seeds(wine, monkeypatch
 def test_x_val_and_folds_that_were_asked_for_exclude_each_other(digits):
     x, y = digits
     with pytest.raises(ConfigError, match="X_val has the validation samples, so there is nothing to divide into folds"):
-        quick(**BAG).fit(x[:300], y[:300], x[300:], y[300:])
+        quick(**BAG).fit(x[:300], y[:300], X_val=x[300:], y_val=y[300:])
 
 
 def test_weights_go_with_their_samples_into_folds(digits):
@@ -602,7 +606,7 @@ def test_what_a_parameter_cannot_mean_is_said_in_one_line(wine):
     with pytest.raises(DataError, match="X_val and y_val must be given together"):
         quick().fit(*wine, X_val=wine[0])
     with pytest.raises(DataError, match=r"y_val\[0\] is 9, which is not a class: 0, 1, 2"):
-        quick().fit(*wine, wine[0], wine[1] + 9)
+        quick().fit(*wine, X_val=wine[0], y_val=wine[1] + 9)
     with pytest.raises(DivergenceError, match=r"largest gradient .*: try learning_rate"):
         quick(learning_rate=1e30, optimizer="gradient_descent", activation="identity").fit(*wine)
     with pytest.raises(NotFittedError):
@@ -657,7 +661,7 @@ def test_log_probabilities_are_finite_where_probabilities_are_0():
 
 
 def test_verbose_prints_a_line_an_epoch(wine, capsys):
-    quick(epochs=2, verbose=True).fit(*wine, *wine)
+    quick(epochs=2, verbose=True).fit(*wine, X_val=wine[0], y_val=wine[1])
     lines = capsys.readouterr().out.splitlines()
     assert [line[:8] for line in lines] == ["epoch 1:", "epoch 2:"]
     assert "valid loss" in lines[0]

@@ -7,13 +7,13 @@ from chalknet.records import EpochRecord
 
 
 class EarlyStopping:
-    """Early stopping by the validation loss or the validation accuracy.
+    """Early stopping by the validation loss, the validation accuracy or another score.
 
-    A loss improves if value < best - min_delta, an accuracy if value > best + min_delta. Training
+    A loss improves if value < best - min_delta, an accuracy or another score if value > best + min_delta. Training
     should stop after `patience` epochs without an improvement, but never in the first half of its
     epochs: a learning rate that is still high, or still rising, hides what later epochs gain. Of
-    several epochs with the best accuracy, the one with the lowest validation loss is kept, because
-    equal accuracies are common with few validation samples.
+    several epochs with the best accuracy or score, the one with the lowest validation loss is kept,
+    because equal accuracies are common with few validation samples.
 
     Attributes:
         best: the record of the best epoch so far, or None before the first epoch.
@@ -31,20 +31,23 @@ class EarlyStopping:
         """
         self._config, self._n_epochs = config, n_epochs
         self.best: EpochRecord | None = None
+        self._best_score: float | None = None
         self._epochs = self._epochs_since = 0
 
-    def update(self, record: EpochRecord) -> bool:
+    def update(self, record: EpochRecord, score: float | None = None) -> bool:
         """Add a finished epoch, and return whether it is the best one so far.
 
         Args:
             record: the epoch's record, which must have validation scores.
+            score: a score of the epoch that is watched instead of the monitor, where greater is better. It is given
+                for all epochs or for none.
         """
         self._epochs += 1
-        if self.best is None or self._is_better(record, self.best):
-            self.best, self._epochs_since = record, 0
+        if self.best is None or self._is_better(record, self.best, score):
+            self.best, self._best_score, self._epochs_since = record, score, 0
             return True
         self._epochs_since += 1
-        if wins_tie(record, self.best, self._config.monitor):
+        if self._wins_tie(record, self.best, score):
             self.best = record
             return True
         return False
@@ -54,11 +57,20 @@ class EarlyStopping:
         """Whether `patience` epochs have passed without an improvement, and half of all epochs."""
         return self._epochs_since >= self._config.patience and 2 * self._epochs >= self._n_epochs
 
-    def _is_better(self, record: EpochRecord, best: EpochRecord) -> bool:
+    def _is_better(self, record: EpochRecord, best: EpochRecord, score: float | None) -> bool:
         monitor = self._config.monitor
+        if score is not None and self._best_score is not None:
+            return score > self._best_score + self._config.min_delta
         return is_improvement(
             monitored_value(record, monitor), monitored_value(best, monitor), self._config.min_delta, monitor
         )
+
+    def _wins_tie(self, record: EpochRecord, best: EpochRecord, score: float | None) -> bool:
+        if score is None:
+            return wins_tie(record, best, self._config.monitor)
+        assert record.valid is not None
+        assert best.valid is not None
+        return score == self._best_score and record.valid.loss < best.valid.loss
 
 
 def monitored_value(record: EpochRecord, monitor: str) -> float:

@@ -216,6 +216,8 @@ class Trainer:
         should_stop: set to True by a callback to end the training.
         on_update: called about every `REPORT_SECONDS` with the number of samples of the current epoch that
             have been trained on; or None.
+        score_network: returns a score of the current network after each epoch, where greater is better;
+            early stopping watches it instead of the recipe's monitor. None for the monitor.
         earlier_epochs: number of epochs of a training that this one continues with other samples.
             Batch orders continue from there; learning rate schedules start anew.
         earlier_updates: number of updates of that training. Update numbers continue from there.
@@ -291,6 +293,7 @@ class Trainer:
         self.best: tuple[int, Snapshot] | None = None
         self.should_stop = False
         self.on_update: Callable[[int], None] | None = None
+        self.score_network: Callable[[], float] | None = None
         self.earlier_epochs = self.earlier_updates = 0
 
     def epochs(self) -> Iterator[EpochRecord]:
@@ -740,7 +743,8 @@ class BestWeights(Callback):
     def on_epoch_end(self, record: EpochRecord) -> None:
         """Keep the weights of an epoch that is the best so far."""
         if self._stopping is not None:
-            if self._stopping.update(record):
+            score = None if self._trainer.score_network is None else self._trainer.score_network()
+            if self._stopping.update(record, score):
                 self._trainer.best = record.epoch, self._trainer.last
             self._stop()
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
+from importlib.metadata import PackageNotFoundError, metadata
+from inspect import signature
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -16,7 +20,7 @@ from chalknet.config import COLUMN_CHOICES, USUAL_TABLE, Recipe, TableOptions
 from chalknet.data.preprocess import Scaling
 from chalknet.data.splits import Splits
 from chalknet.data.tables.encoding import TableEncoding, find_encoding
-from chalknet.data.tables.frames import as_frame, columns_of_rows, has_missing, is_frame
+from chalknet.data.tables.frames import as_frame, column_labels, columns_of_rows, has_missing, is_frame
 from chalknet.data.tables.texts import with_nulls
 from chalknet.errors import ConfigError, DataError, MissingExtraError, ShapeError
 from chalknet.formatting import count_of, listed, quoted
@@ -24,12 +28,15 @@ from chalknet.network.arrays import FloatArray
 from chalknet.network.model import Ensemble, Network
 from chalknet.network.softmax import log_softmax, softmax
 from chalknet.records import EpochRecord
+from chalknet.training.callbacks import EpochCallback
 from chalknet.training.notes import ignored_input_notes, untrained_class_note
 from chalknet.training.recipes import MIN_VALID
 from chalknet.training.sample_weights import relative_weights
+from chalknet.training.trainer import Trainer
 from chalknet.version import install_command
 from chalknet.workflows.classifier_recipe import FIELD_OF_PARAMETER, classifier_recipe
 from chalknet.workflows.classifier_samples import (
+    NamedColumns,
     WeightedSamples,
     class_indices,
     class_weights_by_label,
@@ -50,10 +57,12 @@ from chalknet.workflows.ensemble import mean_record
 try:
     from joblib import effective_n_jobs
     from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.metrics import check_scoring
     from sklearn.utils import check_random_state
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import (
         _check_sample_weight,
+        _get_feature_names,
         check_consistent_length,
         check_is_fitted,
         column_or_1d,
@@ -61,6 +70,23 @@ try:
     )
 except ImportError as _error:
     raise MissingExtraError(f"ChalkClassifier needs scikit-learn >= 1.6: {install_command('sklearn')}.") from _error
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # before scikit-learn 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stands in for that of scikit-learn, which has no callbacks."""
+
+    def with_callbacks(method: Any) -> Any:
+        """Return the method in a wrapper, so that warnings name the same caller as with scikit-learn's."""
+
+        @wraps(method)
+        def wrapped(*arguments: Any, **keywords: Any) -> Any:
+            return method(*arguments, **keywords)
+
+        return wrapped
+
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 TABLE_PARAMETERS = (*COLUMN_CHOICES, "missing", "decimal")
@@ -82,7 +108,12 @@ def _all_or_nothing(method: Method) -> Method:
     return cast(Method, wrapped)
 
 
-class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+def _with_callbacks(method: Method) -> Method:
+    """Return a method around which scikit-learn's callbacks are set up and torn down."""
+    return cast(Method, with_callbacks(method))
+
+
+class ChalkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A neural-network classifier that scikit-learn can clone, search and put into pipelines.
 
     A parameter that is None keeps the recipe's value. For rows of numbers, the recipe "strong" is
@@ -135,6 +166,10 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             given by name takes. Other parameters and settings win.
         table: how the columns of a frame are read, as a dict of options of `chalknet.load_data`: drop,
             keep, categorical, numeric, missing, decimal. For example {"categorical": ["Pclass"]}.
+        scoring: what early stopping watches on the validation samples: a scorer of scikit-learn by name,
+            such as "balanced_accuracy" or "neg_log_loss", or a function (classifier, X, y) -> number, where
+            greater is better. The classifier predicts X, rows of numbers. None: the validation accuracy
+            or loss, as the recipe says.
 
     Attributes:
         classes_: (K,) labels, sorted.
@@ -157,6 +192,8 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         loss_curve_: mean training loss of each epoch in nats per sample, taken before each update.
         validation_curve_: validation accuracy after each epoch, in [0, 1]; empty without validation
             samples.
+        scoring_curve_: the score by `scoring` after each epoch; of an ensemble the mean, up to the shortest
+            training. Empty without `scoring` or without validation samples.
         notes_: notes on the samples, for example on columns that are left out or ignored.
     """
 
@@ -186,6 +223,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         settings: Mapping[str, Any] | None = None,
         budget: str | float | None = None,
         table: Mapping[str, Any] | None = None,
+        scoring: Any = None,
     ) -> None:
         """Store the parameters unchanged, as scikit-learn requires; fit checks them."""
         self.recipe = recipe
@@ -211,6 +249,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.settings = settings
         self.budget = budget
         self.table = table
+        self.scoring = scoring
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn that samples may have missing values."""
@@ -218,9 +257,23 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.allow_nan = True
         return tags
 
+    _doc_link_module = "chalknet"
+
+    @property
+    def _doc_link_template(self) -> str:
+        """The page of the documentation that scikit-learn's HTML of an estimator links to; "" if it has no address."""
+        address = _documentation_address()
+        return f"{address.rstrip('/')}/reference/python.html#chalknet.{{estimator_name}}" if address else ""
+
     @_all_or_nothing
-    def fit(self, X: Any, y: Any, X_val: Any = None, y_val: Any = None, sample_weight: Any = None) -> ChalkClassifier:
+    @_with_callbacks
+    def fit(
+        self, X: Any, y: Any, sample_weight: Any = None, *, X_val: Any = None, y_val: Any = None
+    ) -> ChalkClassifier:
         """Train a network from new weights, or with warm_start from the current ones.
+
+        Callbacks of scikit-learn 1.9 (`set_callbacks`) see a task "epoch" for each epoch, and for an ensemble
+        within a task "network" for each network.
 
         Args:
             X: (N, I) numbers: an array, a list of rows, a pandas or polars frame; not sparse. NaN is a
@@ -228,10 +281,10 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 dates; see `encoding_`. All columns of numbers are used. Columns of texts that are ids
                 or free text are left out, with a warning.
             y: (N,) labels: numbers, booleans or strings.
+            sample_weight: (N,) numbers >= 0, the weights of the samples; 0 removes a sample.
             X_val: validation samples for early stopping and `validation_curve_`, instead of a fraction
                 of X.
             y_val: labels of X_val.
-            sample_weight: (N,) numbers >= 0, the weights of the samples; 0 removes a sample.
 
         Returns:
             The classifier itself.
@@ -242,6 +295,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             DivergenceError: the loss is no longer finite.
         """
         goes_on = self.warm_start and hasattr(self, "classes_")
+        given = (X, y, sample_weight)
         X, y = self._validated(X, y, reset=not goes_on)
         check_classification_targets(y)
         classes, labels = np.unique(y, return_inverse=True)
@@ -258,20 +312,25 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if len(classes) < 2:
             return self._store_fit(classes, None, split_seed=split_seed)
         self._check_trained(classes, samples.labels[splits.train])
+        scaling = self._scaling(samples.subset(splits.train), recipe, start)
+        monitor = _FitMonitor(self, classes, scaling, recipe, given)
         fitted = train_all_epochs(
             samples,
             splits,
             recipe,
-            self._scaling(samples.subset(splits.train), recipe, start),
+            scaling,
             printable_class_names(classes),
             start=start,
             workers=effective_n_jobs(self.n_jobs),
-            on_epoch=_print_line if self.verbose else None,
+            watch=monitor.watch,
         )
-        fitted = replace(fitted, notes=(*notes, *more, *fitted.notes))
-        return self._store_fit(classes, fitted, split_seed=split_seed)
+        fitted = replace(fitted, notes=(*notes, *more, *fitted.notes), scoring_curve=monitor.mean_curve())
+        self._store_fit(classes, fitted, split_seed=split_seed)
+        monitor.end()
+        return self
 
     @_all_or_nothing
+    @_with_callbacks
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> ChalkClassifier:
         """Train one epoch on these samples, at a constant learning rate and without validation.
 
@@ -386,7 +445,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 self._refuse_missing(X)
             return self._checked_arrays(X, y, reset) if is_frame(X) else (X, y)
         if is_frame(X):
-            validate_data(self, X, skip_check_array=True, reset=reset)
+            validate_data(self, _with_names(X), skip_check_array=True, reset=reset)
         rows, notes = self.encoding_.encode(as_frame(X if is_frame(X) else columns_of_rows(X), "X"), "X")
         for note in () if reset else notes:
             warnings.warn(note, stacklevel=4)
@@ -399,6 +458,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return X as an array of numbers, in which NaN is a missing value, and y as an array."""
         checks: dict[str, Any] = {"dtype": SAMPLE_TYPES, "order": "C", "reset": reset}
         checks["ensure_all_finite"] = "allow-nan" if self.image_shape is None else True
+        X = _with_names(X)
         if y is None:
             return validate_data(self, X, **checks), None
         found: tuple[Any, Any] = validate_data(self, X, exact_labels(y), **checks)
@@ -419,7 +479,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.encoding_: TableEncoding | None
         self.encoding_, self._table_notes = find_encoding(samples, TableOptions(**table))
         if self._table_notes:
-            warnings.warn(" ".join(self._table_notes), stacklevel=5)
+            warnings.warn(" ".join(self._table_notes), stacklevel=6)
 
     def _refuse_missing(self, X: Any) -> None:
         """Raise DataError for missing values in numbers, if training had none."""
@@ -463,6 +523,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.validation_curve_: list[float] = [record.valid.accuracy for record in history if record.valid is not None]
         self.validation_score_: float | None = None if fitted is None else fitted.validation_score
         self.temperature_: float | None = None if fitted is None else fitted.temperature
+        self.scoring_curve_: list[float] = [] if fitted is None else list(fitted.scoring_curve)
         ignored = () if network is None else ignored_input_notes(network.scaling, names)
         self.notes_: tuple[str, ...] = (*self._table_notes, *ignored, *(() if fitted is None else fitted.notes))
         for note in self.notes_ if self.verbose else ():
@@ -579,7 +640,7 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             warnings.warn(
                 f"early_stopping needs at least two samples of each class to set some aside, and these {len(samples)} "
                 "samples have fewer. All of them train, without early stopping. Give X_val and y_val.",
-                stacklevel=3,
+                stacklevel=5,
             )
         return samples, everything, recipe.with_settings(stop_early=False), notes
 
@@ -636,6 +697,170 @@ class ChalkClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"{why} the classes {quoted(self.classes_.tolist())}, but {what} {quoted(classes.tolist())}. "
                 "Give the same classes, or start again with fit and warm_start=False."
             )
+
+
+def _with_names(X: Any) -> Any:
+    """Return samples whose names scikit-learn sees: before 1.9 it sees none of polars."""
+    names = column_labels(X) if is_frame(X) else []
+    if not names or not all(isinstance(name, str) for name in names) or _get_feature_names(X) is not None:
+        return X
+    return NamedColumns(X, tuple(names))
+
+
+def _documentation_address() -> str:
+    """Return the address of the documentation, which pyproject.toml names; "" without one."""
+    try:
+        addresses = metadata("chalknet").get_all("Project-URL") or []
+    except PackageNotFoundError:  # chalknet is imported from a folder
+        return ""
+    named = (entry.partition(",") for entry in addresses)
+    return next((address.strip() for name, _, address in named if name.strip() == "Documentation"), "")
+
+
+class _EpochClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A network in training, as scorers see it; its samples are rows of numbers."""
+
+    def __init__(self, network: Network, classes: NDArray[Any]) -> None:
+        """Create the classifier, which is fitted."""
+        self.network, self.classes = network, classes
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """The (K,) labels."""
+        return self.classes
+
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Return the (N,) log-odds of the second of two classes, or (N, K) logits."""
+        logits = self.network.logits(X).astype(np.float64)
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the (N,) most probable labels."""
+        labels: NDArray[Any] = self.classes[self.network.logits(X).argmax(axis=1)]
+        return labels
+
+    def predict_proba(self, X: Any) -> FloatArray:
+        """Return (N, K) float64 probabilities."""
+        return softmax(self.network.logits(X).astype(np.float64))[0]
+
+
+class _FitMonitor:
+    """Watches the epochs of a fit: prints them, scores them, and tells scikit-learn's callbacks of them.
+
+    Args:
+        classifier: the classifier that is fitted.
+        classes: (K,) labels.
+        scaling: the input scaling of the networks.
+        recipe: the recipe of the fit.
+        given: X, y and sample_weight, as they were given to fit.
+    """
+
+    def __init__(
+        self,
+        classifier: ChalkClassifier,
+        classes: NDArray[Any],
+        scaling: Scaling,
+        recipe: Recipe,
+        given: tuple[Any, Any, Any],
+    ) -> None:
+        """Begin the task "fit"."""
+        self._classifier, self._classes, self._scaling, self._recipe = classifier, classes, scaling, recipe
+        self._curves: list[list[float]] = []
+        X, y, weights = given
+        self._given = {"X": X, "y": y, "metadata": None if weights is None else {"sample_weight": weights}}
+        self._n_networks, self._n_epochs = recipe.training.ensemble, recipe.training.epochs
+        self._fit_task: Any = None
+        if getattr(classifier, "_skl_callbacks", None):
+            n_tasks = self._n_networks if self._n_networks > 1 else self._n_epochs
+            self._fit_task = classifier._init_callback_context(max_subtasks=n_tasks)
+            self._fit_task.call_on_fit_task_begin(estimator=classifier, **self._given)
+
+    @contextmanager
+    def watch(self, trainer: Trainer, valid: WeightedSamples) -> Iterator[Sequence[EpochCallback]]:
+        """Watch the training of one network; see `train_all_epochs`."""
+        callbacks: list[EpochCallback] = [_print_line] if self._classifier.verbose else []
+        if self._classifier.scoring is not None and len(valid):
+            trainer.score_network = self._scorer(trainer, valid)
+        if self._fit_task is None:
+            yield callbacks
+            return
+        task = self._fit_task
+        if self._n_networks > 1:
+            task = task.subcontext(task_name="network", max_subtasks=self._n_epochs)
+            task.call_on_fit_task_begin(estimator=self._classifier, **self._given)
+        yield [*callbacks, self._epoch_tasks(trainer, task)]
+        if self._n_networks > 1:
+            self._end_task(task, trainer)
+
+    def mean_curve(self) -> tuple[float, ...]:
+        """Return the score after each epoch, of several networks the mean up to the shortest training."""
+        return tuple(float(np.mean(scores)) for scores in zip(*self._curves, strict=False))
+
+    def end(self) -> None:
+        """End the task "fit"."""
+        if self._fit_task is not None:
+            self._fit_task.call_on_fit_task_end(estimator=self._classifier, reconstruction_attributes={}, **self._given)
+
+    def _scorer(self, trainer: Trainer, valid: WeightedSamples) -> Callable[[], float]:
+        """Return what scores the current network of a trainer on its validation samples."""
+        scoring, curve = self._classifier.scoring, list[float]()
+        self._curves.append(curve)
+        labels = self._classes[valid.labels]
+        scorer = check_scoring(self._classifier, scoring)
+        weighs = valid.weights is not None and "sample_weight" in signature(scorer).parameters
+        keywords = {"sample_weight": valid.weights} if weighs else {}
+
+        def score() -> float:
+            found = float(
+                scorer(_EpochClassifier(self._network(trainer), self._classes), valid.rows, labels, **keywords)
+            )
+            if not math.isfinite(found):
+                raise ConfigError(
+                    f"scoring must return finite numbers, got {found} after epoch {len(curve) + 1}. Use another "
+                    "scorer, or more validation samples."
+                )
+            curve.append(found)
+            return found
+
+        return score
+
+    def _epoch_tasks(self, trainer: Trainer, parent: Any) -> EpochCallback:
+        """Return a callback that ends the task of an epoch and begins that of the next one."""
+        current: Any = None
+
+        def begin() -> Any:
+            task = parent.subcontext(task_name="epoch")
+            task.call_on_fit_task_begin(estimator=self._classifier, **self._given)
+            return task
+
+        def on_epoch(record: EpochRecord) -> None:
+            nonlocal current
+            del record
+            if self._end_task(current, trainer):
+                trainer.should_stop = True
+            if not trainer.is_finished:
+                current = begin()
+
+        current = begin()
+        return on_epoch
+
+    def _end_task(self, task: Any, trainer: Trainer) -> bool:
+        """End a task with the classifier as it is now, and return whether a callback asks to stop."""
+
+        def fitted() -> dict[str, Any]:
+            classifier = self._classifier
+            names = getattr(classifier, "feature_names_in_", ())
+            names = names if classifier.encoding_ is None else classifier.encoding_.input_names
+            network = _with_encoding(self._network(trainer), classifier.encoding_, tuple(names))
+            return {"classes_": self._classes, "network_": network, "history_": tuple(trainer.history)}
+
+        return bool(
+            task.call_on_fit_task_end(estimator=self._classifier, reconstruction_attributes=fitted, **self._given)
+        )
+
+    def _network(self, trainer: Trainer) -> Network:
+        """Return the current network of a trainer, for samples that are not scaled."""
+        return replace(trainer.network(), scaling=self._scaling)
 
 
 def _with_encoding(

@@ -22,6 +22,41 @@ NO_DIGEST = "none"  # a digest is not computed, because it takes time and nothin
 
 
 @dataclass(frozen=True, eq=False)
+class NamedColumns:
+    """A frame with the two methods by which scikit-learn before 1.9 finds the names of columns.
+
+    Attributes:
+        frame: the frame.
+        names: the names of its columns.
+    """
+
+    frame: Any
+    names: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, number of columns)."""
+        return tuple(self.frame.shape)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.frame)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Return the values as an array."""
+        del copy
+        return np.asarray(self.frame, dtype=dtype)
+
+    def __dataframe__(self) -> NamedColumns:
+        """Return itself, which has `column_names`."""
+        return self
+
+    def column_names(self) -> tuple[str, ...]:
+        """Return the names of the columns."""
+        return self.names
+
+
+@dataclass(frozen=True, eq=False)
 class WeightedSamples:
     """Samples with weights.
 

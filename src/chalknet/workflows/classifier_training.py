@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -24,6 +25,10 @@ from chalknet.training.trainer import Trainer, run_epochs
 from chalknet.workflows.classifier_samples import WeightedSamples, train_on_all
 from chalknet.workflows.ensemble import mean_history
 from chalknet.workflows.model_scores import held_out
+
+# A context around the training of one network, which gets its trainer, whose samples are scaled already, and its
+# validation samples, which are not. It yields callbacks of the epochs.
+Watch = Callable[[Trainer, WeightedSamples], AbstractContextManager[Sequence[EpochCallback]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +63,7 @@ class FitResult:
             did not train on it; None without validation samples.
         temperature: what the logits were divided by to calibrate them; None if they were not.
         notes: what the user should know.
+        scoring_curve: another score after each epoch, which early stopping has watched.
     """
 
     network: Network | Ensemble
@@ -66,6 +72,7 @@ class FitResult:
     validation_score: float | None = None
     temperature: float | None = None
     notes: tuple[str, ...] = ()
+    scoring_curve: tuple[float, ...] = ()
 
 
 def train_all_epochs(
@@ -77,7 +84,7 @@ def train_all_epochs(
     *,
     start: Sequence[Network] = (),
     workers: int = 1,
-    on_epoch: EpochCallback | None = None,
+    watch: Watch | None = None,
 ) -> FitResult:
     """Train all epochs of a recipe, or until early stopping ends the training, for each network.
 
@@ -92,7 +99,7 @@ def train_all_epochs(
         class_names: the K classes.
         start: the networks to take the initial parameters from, or () for random ones.
         workers: number of threads.
-        on_epoch: called with the record of each epoch, one network after the other.
+        watch: opened for each network, one after the other, before it is trained.
 
     Raises:
         ConfigError: start has another shape than the recipe specifies, or there are fewer samples
@@ -105,7 +112,8 @@ def train_all_epochs(
         trainer = _trainer(samples, data, own, one, workers)
         if start:
             _load_parameters(trainer, start[k])
-        runs.append(run_epochs(trainer, *([] if on_epoch is None else [on_epoch])))
+        with nullcontext(()) if watch is None else watch(trainer, samples.subset(own.valid)) as callbacks:
+            runs.append(run_epochs(trainer, *callbacks))
     trained = [network for run in runs for network in run.network.members]
     found = held_out(trained, data, [run.splits.valid for run in runs], recipe.training.folds)
     weights = None if samples.weights is None else samples.weights[found.index]
