@@ -1,10 +1,8 @@
 """The image layers of the numpy engine: convolution, pooling and what stands between them.
 
 The layers in front of the first layer that reads flat samples are the image part of a network. It
-works on tiles of a few images, whose values stay in the cache of one core. A feature map of a tile is
-an array (H, W, n, C): pixels first, so that a row of pixels, or every second one, is a few long runs
-of memory, and channels last, so that a product with a matrix (C, O) reads its rows as they stand. The
-number of images in a tile depends on the sizes of the network alone.
+works on tiles of a few images (`numpy_maps`). The number of images in a tile depends on the sizes of
+the network alone.
 
 Layers between two barriers pass over a tile one after the other. Only batch normalization in training
 is a barrier, because it needs sums over all tiles of a batch. They are added in the order of the tiles.
@@ -13,8 +11,7 @@ is a barrier, because it needs sums over all tiles of a batch. They are added in
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -22,8 +19,20 @@ from typing import Any
 import numpy as np
 
 from chalknet.engines.batches import even_slices
-from chalknet.engines.kernels import T, kernel_for, registered
+from chalknet.engines.kernels import kernel_for
+from chalknet.engines.numpy_convolution import ConvolutionWeights, convolution_kernel, convolution_weights
 from chalknet.engines.numpy_kernels import ActivationKernel, SourceKernel, sum_rows
+from chalknet.engines.numpy_maps import (
+    KERNELS,
+    DrawMask,
+    FeatureMap,
+    MapKernel,
+    Scratch,
+    TilePass,
+    kernel_of,
+    output_map,
+    window,
+)
 from chalknet.engines.parameter_layout import LayerArrays, Matrix, NetworkArrays, ParameterLayout
 from chalknet.network.activation import Activation
 from chalknet.network.architecture import Architecture, NamedLayer
@@ -33,7 +42,7 @@ from chalknet.network.conv2d import Conv2d
 from chalknet.network.dropout import Dropout
 from chalknet.network.flatten import Flatten
 from chalknet.network.global_average_pool import GlobalAveragePool
-from chalknet.network.layer import Layer, Shape
+from chalknet.network.layer import Shape
 from chalknet.network.max_pool2d import MaxPool2d
 from chalknet.network.residual import Residual, shortcut_stride
 
@@ -46,123 +55,6 @@ MAX_PARTIAL_SUMS = 8
 
 # Runs tasks, on one or several threads. Each is called with the number of its thread.
 Run = Callable[[Sequence[Callable[[int], Any]]], None]
-# (stream, rate, rows of the workspace, width) -> dropout mask (rows, width)
-DrawMask = Callable[[int, float, slice, int], Matrix]
-
-
-class FeatureMap:
-    """The values of a tile between two layers, in the backward pass their gradient.
-
-    Args:
-        shape: (H, W, C).
-        n: maximum number of images.
-        dtype: float type.
-    """
-
-    def __init__(self, shape: Shape, n: int, dtype: Any) -> None:
-        """Allocate the buffer."""
-        self.shape = shape
-        self.n_pixels = shape[0] * shape[1]
-        self.matrix: Matrix = np.empty((self.n_pixels * n, shape[2]), dtype)
-        self._views: dict[int, Matrix] = {}
-
-    def of(self, n: int) -> Matrix:
-        """Return the values of n images, (H, W, n, C)."""
-        if n not in self._views:
-            height, width, channels = self.shape
-            self._views[n] = self.rows(n).reshape(height, width, n, channels)
-        return self._views[n]
-
-    def rows(self, n: int) -> Matrix:
-        """Return the values of n images with a row for each pixel, (H W n, C)."""
-        return self.matrix[: self.n_pixels * n]
-
-
-class Scratch:
-    """Arrays of one thread that are needed within one layer only, by name."""
-
-    def __init__(self, dtype: Any) -> None:
-        """Start without arrays."""
-        self._dtype = dtype
-        self._arrays: dict[str, Matrix] = {}
-
-    def take(self, name: str, *shape: int) -> Matrix:
-        """Return an array of this shape, which may hold anything."""
-        size = math.prod(shape)
-        if name not in self._arrays or self._arrays[name].size < size:
-            self._arrays[name] = np.empty(size, self._dtype)
-        return self._arrays[name][:size].reshape(shape)
-
-
-@dataclass
-class TilePass:
-    """What the layers of a tile need in one pass.
-
-    Attributes:
-        arrays: parameters.
-        n: number of images.
-        rows: their rows in the workspace.
-        samples: (n, H W C) inputs of the network.
-        features: (n, F) outputs of the image part, in the backward pass their gradient.
-        training: whether this is training.
-        draw_mask: draws a dropout mask for rows of the workspace; None outside of training.
-        scratch: arrays of the thread.
-        out: where the backward pass writes the gradients of the parameters.
-    """
-
-    arrays: NetworkArrays
-    n: int
-    rows: slice
-    samples: Matrix
-    features: Matrix
-    training: bool
-    draw_mask: DrawMask | None
-    scratch: Scratch
-    out: NetworkArrays
-
-
-class MapKernel:
-    """One layer on the feature maps of a tile.
-
-    Args:
-        named: the layer.
-        place: where its parameters are stored.
-        x: the map that it reads.
-        n: maximum number of images.
-
-    Attributes:
-        values: the map that it writes: a new one, or x.
-        index: of its learned matrix, or None.
-        needs_gradient: whether a layer before it has parameters, so that it must propagate.
-    """
-
-    needs_gradient = True
-
-    def __init__(self, named: NamedLayer, place: LayerArrays, x: FeatureMap, n: int) -> None:  # noqa: ARG002
-        """Create the buffers of the layer."""
-        self.layer: Any = named.layer
-        self.x = x
-        self.index = place.learned
-        self.values = x
-
-    def forward(self, tile: TilePass) -> None:
-        """Compute the values from x, and keep what `backward` needs."""
-        raise NotImplementedError
-
-    def backward(self, tile: TilePass) -> None:
-        """Replace the values of x by their gradient, and write the gradients of the parameters.
-
-        When it is called, `values` holds the gradient of the values.
-        """
-        raise NotImplementedError
-
-
-KERNELS: dict[type[Layer], type[MapKernel]] = {}
-
-
-def kernel_of(layer: type[Layer]) -> Callable[[T], T]:
-    """Return a decorator that registers a kernel for a layer type."""
-    return registered(KERNELS, layer)
 
 
 class SamplesKernel(MapKernel):
@@ -171,7 +63,6 @@ class SamplesKernel(MapKernel):
     def __init__(self, shape: Shape, n: int, dtype: Any) -> None:
         """Create the map."""
         self.values = self.x = FeatureMap(shape, n, dtype)
-        self.index = None
 
     def forward(self, tile: TilePass) -> None:
         """Copy the samples."""
@@ -182,114 +73,21 @@ class SamplesKernel(MapKernel):
         """Do nothing: samples have no gradient."""
 
 
-def _output_map(named: NamedLayer, x: FeatureMap, n: int) -> FeatureMap:
-    return FeatureMap(named.layer.output_shape(x.shape), n, x.matrix.dtype)
-
-
-def _window(pixels: Matrix, row: int, column: int, rows: int, columns: int, stride: int) -> Matrix:
-    """Return the pixels at one position of every window, (rows, columns, n, C)."""
-    return pixels[row : row + stride * (rows - 1) + 1 : stride, column : column + stride * (columns - 1) + 1 : stride]
-
-
-@kernel_of(Conv2d)
-class Conv2dKernel(MapKernel):
-    """A convolution (K1 to K5).
-
-    The windows of a group of channels are the columns of a matrix (R S I, pixels), which is filled one
-    row at a time. A last row of ones multiplies the bias.
-    """
-
-    def __init__(self, named: NamedLayer, place: LayerArrays, x: FeatureMap, n: int) -> None:
-        """Create the map of outputs."""
-        super().__init__(named, place, x, n)
-        self.values = _output_map(named, x, n)
-        assert place.learned is not None
-        layer, self._matrix = self.layer, place.learned
-        self._in, self._out = x.shape[2] // layer.groups, layer.filters // layer.groups
-        self._n_weights = place.n_weights
-
-    def forward(self, tile: TilePass) -> None:
-        """Compute K2."""
-        matrix, values = tile.arrays.learned[self._matrix], self.values.rows(tile.n)
-        for group in range(self.layer.groups):
-            columns = slice(group * self._out, (group + 1) * self._out)
-            patches = self._patches(tile, self._padded(tile), group)
-            np.matmul(patches.T, matrix[:, columns], out=values[:, columns])
-
-    def backward(self, tile: TilePass) -> None:
-        """Compute K3, K4 and K5."""
-        padded = self._padded(tile)
-        for group in range(self.layer.groups):
-            columns = slice(group * self._out, (group + 1) * self._out)
-            patches, grad = self._patches(tile, padded, group), self.values.rows(tile.n)[:, columns]
-            np.matmul(patches, grad, out=tile.out.learned[self._matrix][:, columns])
-        if self.needs_gradient:
-            self._propagate(tile)
-
-    def _propagate(self, tile: TilePass) -> None:
-        """Write the gradient of x (K5): that of every window is added to its pixels."""
-        (height, width, _), (rows, columns, _) = self.x.shape, self.values.shape
-        (above, left), weight = self.layer.zeros, tile.arrays.learned[self._matrix][: self._n_weights]
-        grad_padded = tile.scratch.take("padded", height + 2 * above, width + 2 * left, tile.n, self.x.shape[2])
-        grad_padded.fill(0)
-        for group in range(self.layer.groups):
-            outputs = slice(group * self._out, (group + 1) * self._out)
-            grad = self.values.rows(tile.n)[:, outputs]
-            windows = tile.scratch.take("patches", self._n_weights, len(grad))
-            np.matmul(weight[:, outputs], grad.T, out=windows)
-            for number, (row, column, channel) in enumerate(self._positions(group)):
-                at = _window(grad_padded, row, column, rows, columns, self.layer.stride)[..., channel]
-                np.add(at, windows[number].reshape(rows, columns, tile.n), out=at)
-        np.copyto(self.x.of(tile.n), grad_padded[above : above + height, left : left + width])
-
-    def _padded(self, tile: TilePass) -> Matrix:
-        """Return x with zeros around it."""
-        (height, width, channels), (above, left) = self.x.shape, self.layer.zeros
-        if not (above or left):
-            return self.x.of(tile.n)
-        padded = tile.scratch.take("padded", height + 2 * above, width + 2 * left, tile.n, channels)
-        padded.fill(0)
-        np.copyto(padded[above : above + height, left : left + width], self.x.of(tile.n))
-        return padded
-
-    def _positions(self, group: int) -> Iterable[tuple[int, int, int]]:
-        """Yield row, column and channel of each weight of a filter of a group."""
-        high, wide = self.layer.kernel
-        return (
-            np.ndindex(high, wide, self._in)
-            if not group
-            else (
-                (row, column, channel + group * self._in) for row, column, channel in np.ndindex(high, wide, self._in)
-            )
-        )
-
-    def _patches(self, tile: TilePass, padded: Matrix, group: int) -> Matrix:
-        """Return the windows as columns, (R S I, pixels), with a row of ones if there is a bias."""
-        rows, columns, _ = self.values.shape
-        n_rows = self._n_weights + (1 if self.layer.bias else 0)
-        patches = tile.scratch.take("patches", n_rows, rows * columns * tile.n)
-        for number, (row, column, channel) in enumerate(self._positions(group)):
-            at = _window(padded, row, column, rows, columns, self.layer.stride)[..., channel]
-            np.copyto(patches[number].reshape(rows, columns, tile.n), at)
-        patches[self._n_weights :] = 1
-        return patches
-
-
 @kernel_of(MaxPool2d)
 class MaxPool2dKernel(MapKernel):
     """Max pooling (Q1, Q2)."""
 
-    def __init__(self, named: NamedLayer, place: LayerArrays, x: FeatureMap, n: int) -> None:
+    def __init__(self, named: NamedLayer, x: FeatureMap, n: int) -> None:
         """Create the map of outputs."""
-        super().__init__(named, place, x, n)
-        self.values = _output_map(named, x, n)
+        super().__init__(named, x, n)
+        self.values = output_map(named, x, n)
         self._stride = self.layer.stride or self.layer.size
 
     def _windows(self, pixels: Matrix) -> list[Matrix]:
         """Return the pixels at each position of a window, from the top left."""
         rows, columns, _ = self.values.shape
         return [
-            _window(pixels, row, column, rows, columns, self._stride)
+            window(pixels, row, column, rows, columns, self._stride)
             for row, column in np.ndindex(self.layer.size, self.layer.size)
         ]
 
@@ -384,10 +182,10 @@ class MapActivationKernel(MapKernel):
 
     rate, stream = 0.0, 0
 
-    def __init__(self, named: NamedLayer, place: LayerArrays, x: FeatureMap, n: int) -> None:
+    def __init__(self, named: NamedLayer, x: FeatureMap, n: int) -> None:
         """Create the kernel of flat samples, for which each pixel is a sample."""
-        super().__init__(named, place, x, n)
-        self._kernel = ActivationKernel(self.layer, place, x.matrix)
+        super().__init__(named, x, n)
+        self._kernel = ActivationKernel(self.layer, LayerArrays(None, None, 0), x.matrix)
 
     def forward(self, tile: TilePass) -> None:
         """Replace the values by activation and dropout."""
@@ -432,7 +230,6 @@ class ShortcutKernel(MapKernel):
     def __init__(self, x: FeatureMap, n: int) -> None:
         """Create the buffer of what is kept."""
         self.x = self.values = x
-        self.index = None
         self.kept = FeatureMap(x.shape, n, x.matrix.dtype)
 
     def forward(self, tile: TilePass) -> None:
@@ -539,10 +336,10 @@ class MapBatchNormKernel(MapKernel):
     sums: BatchNormSums
     number: int
 
-    def __init__(self, named: NamedLayer, place: LayerArrays, x: FeatureMap, n: int) -> None:
+    def __init__(self, named: NamedLayer, x: FeatureMap, n: int) -> None:
         """Create the map of outputs. In training, x holds deviations from the mean after `forward`."""
-        super().__init__(named, place, x, n)
-        self.values = _output_map(named, x, n)
+        super().__init__(named, x, n)
+        self.values = output_map(named, x, n)
 
     def measure(self, tile: TilePass) -> None:
         """Compute mean and sum of squared deviations of a tile."""
@@ -593,7 +390,7 @@ class ImageTile:
         shape: (H, W, C) of the samples.
         n: maximum number of images.
         dtype: float type.
-        sums: of each batch normalization by position.
+        shared: what all tiles share, by the position of the layer.
         number: of the tile in the batch.
     """
 
@@ -603,7 +400,7 @@ class ImageTile:
         shape: Shape,
         n: int,
         dtype: Any,
-        sums: dict[int, BatchNormSums],
+        shared: Mapping[int, BatchNormSums | ConvolutionWeights],
         number: int,
     ) -> None:
         """Create the kernels."""
@@ -621,7 +418,11 @@ class ImageTile:
                 continue
             kernel = self.kernels[-1]
             if not (isinstance(layer, Dropout) and isinstance(kernel, MapActivationKernel) and not kernel.rate):
-                kernel = kernel_for(KERNELS, type(layer), "numpy", "reference")(named, place, x, n)
+                of_layer = shared.get(position)
+                if isinstance(of_layer, ConvolutionWeights):
+                    kernel = convolution_kernel(named, x, n, of_layer)
+                else:
+                    kernel = kernel_for(KERNELS, type(layer), "numpy", "reference")(named, x, n)
                 kernel.needs_gradient = learns
                 self.kernels.append(kernel)
             if isinstance(kernel, (MapActivationKernel, MapDropoutKernel)) and isinstance(layer, Dropout):
@@ -629,7 +430,8 @@ class ImageTile:
             if isinstance(kernel, MapResidualKernel):
                 kernel.shortcut = shortcuts[position]
             if isinstance(kernel, MapBatchNormKernel):
-                kernel.sums, kernel.number = sums[position], number
+                assert isinstance(of_layer, BatchNormSums)
+                kernel.sums, kernel.number = of_layer, number
             learns = learns or place.learned is not None
         self.kernels[-1].needs_gradient = learns
         barriers = [position for position, kernel in enumerate(self.kernels) if isinstance(kernel, MapBatchNormKernel)]
@@ -673,11 +475,13 @@ class ImageSource(SourceKernel):
             for position, (named, place) in enumerate(self._part)
             if isinstance(named.layer, BatchNorm)
         }
-        self._indexes = sorted({place.learned for _, place in self._part if place.learned is not None})
+        self._weights = {
+            position: convolution_weights(named, place, dtype)
+            for position, (named, place) in enumerate(self._part)
+            if isinstance(named.layer, Conv2d)
+        }
         self._tiles: list[ImageTile] = []
         self._scratch: dict[int, Scratch] = {}
-        self._partial_sums: list[NetworkArrays] = []
-        self._of_tile: dict[int, NetworkArrays] = {}
 
     def forward(self, arrays: NetworkArrays, n: int, columns: slice) -> None:
         """Do nothing; see `compute`."""
@@ -696,7 +500,10 @@ class ImageSource(SourceKernel):
         """
         cuts = even_slices(n, self._tile_images)
         for number in range(len(self._tiles), len(cuts) if training else 1):
-            self._tiles.append(ImageTile(self._part, self._shape, self._tile_images, self._dtype, self._sums, number))
+            shared: dict[int, BatchNormSums | ConvolutionWeights] = {**self._sums, **self._weights}
+            self._tiles.append(ImageTile(self._part, self._shape, self._tile_images, self._dtype, shared, number))
+        for weights in self._weights.values():
+            weights.prepare(arrays)
         if not training:
             for sums in self._sums.values():
                 sums.use_running(arrays)
@@ -730,55 +537,32 @@ class ImageSource(SourceKernel):
         """
         cuts = even_slices(n, self._tile_images)
         tiles, n_sums = self._tiles[: len(cuts)], min(MAX_PARTIAL_SUMS, len(cuts))
-        while len(self._partial_sums) < n_sums:
-            self._partial_sums.append(self._empty_gradients(arrays))
+        for weights in self._weights.values():
+            weights.begin_gradients(n_sums)
 
         def backward(stage: int, first: int, worker: int) -> None:
             for number in range(first, len(tiles), n_sums):
-                tile = self._tile_pass(arrays, cuts[number], True, worker)
-                total = self._partial_sums[first]
-                tile.out = total if number == first else self._own_gradients(arrays, worker)
-                if stage + 1 < len(tiles[number].stages):
-                    _barrier(tiles[number].stages[stage + 1]).backward(tile)
-                for kernel in reversed(tiles[number].stages[stage]):
+                tile, stages = self._tile_pass(arrays, cuts[number], True, worker), tiles[number].stages
+                tile.partial_sum, tile.is_first = first, number == first
+                if stage + 1 < len(stages):
+                    _barrier(stages[stage + 1]).backward(tile)
+                for kernel in reversed(stages[stage]):
                     if isinstance(kernel, MapBatchNormKernel):
                         kernel.measure_gradients(tile)
-                        continue
-                    kernel.backward(tile)
-                    if tile.out is not total and kernel.index is not None:
-                        sums = total.learned[kernel.index]
-                        np.add(sums, tile.out.learned[kernel.index], out=sums)
+                    else:
+                        kernel.backward(tile)
 
         for stage in reversed(range(len(tiles[0].stages))):
             run([partial(backward, stage, first) for first in range(n_sums)])
             if stage:
                 _barrier(tiles[0].stages[stage]).sums.combine_gradients(out)
-        normalized = {sums.learned for sums in self._sums.values()}
-        for index in self._indexes:
-            if index not in normalized:
-                np.copyto(out.learned[index], self._partial_sums[0].learned[index])
-                for other in self._partial_sums[1:n_sums]:
-                    np.add(out.learned[index], other.learned[index], out=out.learned[index])
-
-    def _empty_gradients(self, arrays: NetworkArrays) -> NetworkArrays:
-        """Return gradients of the image part; those of other layers are empty."""
-        return NetworkArrays(
-            [
-                np.empty_like(matrix) if index in self._indexes else matrix[:0]
-                for index, matrix in enumerate(arrays.learned)
-            ]
-        )
-
-    def _own_gradients(self, arrays: NetworkArrays, worker: int) -> NetworkArrays:
-        """Return the gradients of one tile, of a thread."""
-        if worker not in self._of_tile:
-            self._of_tile[worker] = self._empty_gradients(arrays)
-        return self._of_tile[worker]
+        for weights in self._weights.values():
+            weights.finish_gradients(n_sums, out)
 
     def _tile_pass(self, arrays: NetworkArrays, rows: slice, training: bool, worker: int) -> TilePass:
         scratch = self._scratch.setdefault(worker, Scratch(self._dtype))
         n, x, features = rows.stop - rows.start, self.x[rows], self.values[rows]
-        return TilePass(arrays, n, rows, x, features, training, self.draw_mask, scratch, arrays)
+        return TilePass(arrays, n, rows, x, features, training, self.draw_mask, scratch, worker)
 
 
 def _barrier(stage: Sequence[MapKernel]) -> MapBatchNormKernel:

@@ -1,0 +1,158 @@
+"""Feature maps of the numpy engine: their layout in memory, and the interface of the layers on them.
+
+A feature map of a tile is an array (H, W, n, C): pixels first, so that rows of pixels, or every second
+one, are a few long runs of memory, and channels last, so that a product with a matrix (C, O) reads its
+rows as they stand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from chalknet.engines.kernels import T, registered
+from chalknet.engines.parameter_layout import Matrix, NetworkArrays
+from chalknet.network.architecture import NamedLayer
+from chalknet.network.layer import Layer, Shape
+
+# (stream, rate, rows of the workspace, width) -> dropout mask (rows, width)
+DrawMask = Callable[[int, float, slice, int], Matrix]
+
+
+class FeatureMap:
+    """The values of a tile between two layers, in the backward pass their gradient.
+
+    Args:
+        shape: (H, W, C).
+        n: maximum number of images.
+        dtype: float type.
+    """
+
+    def __init__(self, shape: Shape, n: int, dtype: Any) -> None:
+        """Allocate the buffer."""
+        self.shape = shape
+        self.n_pixels = shape[0] * shape[1]
+        self.matrix: Matrix = np.empty((self.n_pixels * n, shape[2]), dtype)
+        self._views: dict[int, Matrix] = {}
+
+    def of(self, n: int) -> Matrix:
+        """Return the values of n images, (H, W, n, C)."""
+        if n not in self._views:
+            height, width, channels = self.shape
+            self._views[n] = self.rows(n).reshape(height, width, n, channels)
+        return self._views[n]
+
+    def rows(self, n: int) -> Matrix:
+        """Return the values of n images with a row for each pixel, (H W n, C)."""
+        return self.matrix[: self.n_pixels * n]
+
+
+class Scratch:
+    """Arrays of one thread that are needed within one layer only, by name."""
+
+    def __init__(self, dtype: Any) -> None:
+        """Start without arrays."""
+        self._dtype = dtype
+        self._arrays: dict[str, Matrix] = {}
+        self._bordered: dict[Any, tuple[Matrix, Matrix]] = {}
+
+    def bordered(self, shape: Shape, inner: tuple[slice, ...]) -> tuple[Matrix, Matrix]:
+        """Return an array of this shape with zeros outside of some slices, and the view of these slices."""
+        key = (shape, *((one.start, one.stop) for one in inner))
+        if key not in self._bordered:
+            whole = np.zeros(shape, self._dtype)
+            self._bordered[key] = whole, whole[inner]
+        return self._bordered[key]
+
+    def take(self, name: str, *shape: int) -> Matrix:
+        """Return an array of this shape, which may hold anything."""
+        size = math.prod(shape)
+        if name not in self._arrays or self._arrays[name].size < size:
+            self._arrays[name] = np.empty(size, self._dtype)
+        return self._arrays[name][:size].reshape(shape)
+
+
+@dataclass
+class TilePass:
+    """What the layers of a tile need in one pass.
+
+    Attributes:
+        arrays: parameters.
+        n: number of images.
+        rows: their rows in the workspace.
+        samples: (n, H W C) inputs of the network.
+        features: (n, F) outputs of the image part, in the backward pass their gradient.
+        training: whether this is training.
+        draw_mask: draws a dropout mask for rows of the workspace; None outside of training.
+        scratch: arrays of the thread.
+        worker: number of the thread.
+        partial_sum: number of the partial sum to which the tile adds its gradients.
+        is_first: whether it is the first tile of that sum.
+    """
+
+    arrays: NetworkArrays
+    n: int
+    rows: slice
+    samples: Matrix
+    features: Matrix
+    training: bool
+    draw_mask: DrawMask | None
+    scratch: Scratch
+    worker: int
+    partial_sum: int = 0
+    is_first: bool = True
+
+
+class MapKernel:
+    """One layer on the feature maps of a tile.
+
+    Args:
+        named: the layer.
+        x: the map that it reads.
+        n: maximum number of images.
+
+    Attributes:
+        values: the map that it writes: a new one, or x.
+        needs_gradient: whether a layer before it has parameters, so that it must propagate.
+    """
+
+    needs_gradient = True
+
+    def __init__(self, named: NamedLayer, x: FeatureMap, n: int) -> None:  # noqa: ARG002
+        """Create the buffers of the layer."""
+        self.layer: Any = named.layer
+        self.x = x
+        self.values = x
+
+    def forward(self, tile: TilePass) -> None:
+        """Compute the values from x, and keep what `backward` needs."""
+        raise NotImplementedError
+
+    def backward(self, tile: TilePass) -> None:
+        """Replace the values of x by their gradient, and write the gradients of the parameters.
+
+        When it is called, `values` holds the gradient of the values.
+        """
+        raise NotImplementedError
+
+
+KERNELS: dict[type[Layer], type[MapKernel]] = {}
+
+
+def kernel_of(layer: type[Layer]) -> Callable[[T], T]:
+    """Return a decorator that registers a kernel for a layer type."""
+    return registered(KERNELS, layer)
+
+
+def output_map(named: NamedLayer, x: FeatureMap, n: int) -> FeatureMap:
+    """Return a map for the outputs of a layer that reads x."""
+    return FeatureMap(named.layer.output_shape(x.shape), n, x.matrix.dtype)
+
+
+def window(pixels: Matrix, row: int, column: int, rows: int, columns: int, stride: int) -> Matrix:
+    """Return the pixels at one position of every window, (rows, columns, n, C)."""
+    return pixels[row : row + stride * (rows - 1) + 1 : stride, column : column + stride * (columns - 1) + 1 : stride]
