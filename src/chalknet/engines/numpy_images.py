@@ -48,7 +48,7 @@ from chalknet.network.residual import Residual, shortcut_stride
 
 # Values of the largest feature map of a tile, at most, and the most images of a tile. Constants, so
 # that the order of all sums is the same for any number of threads.
-TILE_VALUES = 100_000
+TILE_VALUES = 201_000
 MAX_TILE_IMAGES = 16
 # Partial sums of the gradients of the image part, and so the most threads that can share it.
 MAX_PARTIAL_SUMS = 8
@@ -274,53 +274,60 @@ class MapResidualKernel(MapKernel):
 class BatchNormSums:
     """The sums of one batch normalization over all tiles of a batch.
 
+    A tile stores its values minus its own mean. So variances are sums of small numbers, and values
+    far from 0 lose no digits.
+
     Attributes:
-        tiles: (T, 2, C) of each tile mean and sum of squared deviations, in the backward pass the
-            gradients of bias and scale.
-        counts: number of pixels of each tile.
-        mean: (C,) mean of the batch.
-        root: (C,) its standard deviation, with epsilon.
-        grad: (2, C) the gradients of scale and bias.
+        means: (T, C) mean of each tile.
+        squares: (T, C) sum of the squared deviations of each tile from its mean.
+        offsets: (T, C) mean of each tile minus that of the batch.
+        root: (C,) standard deviation of the batch, with epsilon.
+        grads: (T, 2, C) each tile's part of the gradients of scale and bias.
+        grad: (2, C) these gradients.
+        n: number of pixels of the batch.
     """
 
     def __init__(self, place: LayerArrays, channels: int, dtype: Any) -> None:
-        """Allocate the sums of a batch."""
+        """Create sums without room for tiles."""
         assert place.learned is not None
         assert place.statistics is not None
-        self.learned, self.statistics = place.learned, place.statistics
-        self._dtype = dtype
-        self.tiles = np.empty((0, 2, channels), dtype)
-        self.counts: list[int] = []
-        self.mean, self.root = np.empty(channels, dtype), np.empty(channels, dtype)
-        self.grad = np.empty((2, channels), dtype)
+        self.learned, self._statistics, self._dtype = place.learned, place.statistics, dtype
+        self.root: Matrix = np.empty(channels, dtype)
+        self.grad: Matrix = np.empty((2, channels), dtype)
+        self.n = 0
+        self._counts = np.empty((0, 1))
 
     def begin(self, counts: list[int]) -> None:
         """Make room for the sums of tiles with these numbers of pixels."""
-        self.counts = counts
-        if len(self.tiles) < len(counts):
-            self.tiles = np.empty((len(counts), *self.tiles.shape[1:]), self._dtype)
+        self.n = sum(counts)
+        if self._counts[:, 0].tolist() != counts:
+            self._counts = np.array(counts, np.float64)[:, None]
+            shape, channels = (len(counts), len(self.root)), len(self.root)
+            self.means, self.squares, self.offsets = (np.empty(shape, self._dtype) for _ in range(3))
+            self.grads = np.empty((len(counts), 2, channels), self._dtype)
 
     def combine(self, arrays: NetworkArrays) -> None:
         """Compute mean and deviation of the batch (B1, B2), and update the running statistics (B6)."""
-        counts = np.array(self.counts, np.float64)[:, None]
-        n, means, squares = counts.sum(), self.tiles[: len(counts), 0], self.tiles[: len(counts), 1]
-        mean = (counts * means).sum(axis=0) / n
-        variance = (squares.sum(axis=0, dtype=np.float64) + (counts * (means - mean) ** 2).sum(axis=0)) / n
-        self.mean[:] = mean
+        counts, n = self._counts, self.n
+        mean = (counts * self.means).sum(axis=0) / n
+        offsets = self.means - mean
+        variance = (self.squares.sum(axis=0, dtype=np.float64) + (counts * offsets**2).sum(axis=0)) / n
+        self.offsets[:] = offsets
         self.root[:] = np.sqrt(variance + EPSILON)
         unbiased = variance * (n / max(n - 1, 1))
-        for kept, of_batch in zip(arrays.statistics[self.statistics], (mean, unbiased), strict=True):
+        for kept, of_batch in zip(arrays.statistics[self._statistics], (mean, unbiased), strict=True):
             kept[:] = RUNNING_DECAY * kept + (1 - RUNNING_DECAY) * of_batch
 
     def use_running(self, arrays: NetworkArrays) -> None:
-        """Use the running statistics, as in prediction."""
-        mean, variance = arrays.statistics[self.statistics]
-        self.mean[:] = mean
+        """Use the running statistics, as in prediction, where values are not centered."""
+        mean, variance = arrays.statistics[self._statistics]
+        self.begin([1])
+        np.negative(mean, out=self.offsets[0])
         np.sqrt(variance + variance.dtype.type(EPSILON), out=self.root)
 
     def combine_gradients(self, out: NetworkArrays) -> None:
         """Add up the gradients of scale and bias (B4)."""
-        self.grad[:] = self.tiles[: len(self.counts)].sum(axis=0)
+        np.add.reduce(self.grads, axis=0, out=self.grad)
         out.learned[self.learned][:] = self.grad
 
 
@@ -337,49 +344,50 @@ class MapBatchNormKernel(MapKernel):
     number: int
 
     def __init__(self, named: NamedLayer, x: FeatureMap, n: int) -> None:
-        """Create the map of outputs. In training, x holds deviations from the mean after `forward`."""
+        """Create the map of outputs."""
         super().__init__(named, x, n)
         self.values = output_map(named, x, n)
 
     def measure(self, tile: TilePass) -> None:
-        """Compute mean and sum of squared deviations of a tile."""
-        x = self.x.rows(tile.n)
-        mean, squares = self.sums.tiles[self.number]
+        """Compute mean and sum of squared deviations of a tile, and subtract the mean."""
+        x, wide, mean = self.x.rows(tile.n), self.x.wide(tile.n), self.sums.means[self.number]
         sum_rows(x, mean)
         np.divide(mean, len(x), out=mean)
-        deviation = tile.scratch.take("pixels", *x.shape)
-        np.subtract(x, mean, out=deviation)
-        np.multiply(deviation, deviation, out=deviation)
-        sum_rows(deviation, squares)
+        np.subtract(wide, np.tile(mean, tile.n), out=wide)
+        squares = np.multiply(x, x, out=tile.scratch.take("pixels", *x.shape))
+        sum_rows(squares, self.sums.squares[self.number])
 
     def forward(self, tile: TilePass) -> None:
         """Compute B2 and B3."""
-        x, values = self.x.rows(tile.n), self.values.rows(tile.n)
         gamma, bias = tile.arrays.learned[self.sums.learned]
-        np.subtract(x, self.sums.mean, out=x)
-        np.multiply(x, gamma / self.sums.root, out=values)
-        np.add(values, bias, out=values)
+        values, factor = self.values.wide(tile.n), gamma / self.sums.root
+        shift = factor * self.sums.offsets[self.number] + bias
+        np.multiply(self.x.wide(tile.n), np.tile(factor, tile.n), out=values)
+        np.add(values, np.tile(shift, tile.n), out=values)
 
     def measure_gradients(self, tile: TilePass) -> None:
         """Compute a tile's part of the gradients of scale and bias (B4)."""
-        x, grad = self.x.rows(tile.n), self.values.rows(tile.n)
-        grad_gamma, grad_bias = self.sums.tiles[self.number]
+        x, grad, sums = self.x.rows(tile.n), self.values.rows(tile.n), self.sums
+        grad_gamma, grad_bias = sums.grads[self.number]
         products = np.multiply(x, grad, out=tile.scratch.take("pixels", *x.shape))
         sum_rows(products, grad_gamma)
-        np.divide(grad_gamma, self.sums.root, out=grad_gamma)
         sum_rows(grad, grad_bias)
+        grad_gamma += sums.offsets[self.number] * grad_bias
+        np.divide(grad_gamma, sums.root, out=grad_gamma)
 
     def backward(self, tile: TilePass) -> None:
         """Compute B5."""
         if not self.needs_gradient:
             return
-        x, grad, sums = self.x.rows(tile.n), self.values.rows(tile.n), self.sums
-        n, gamma = sum(sums.counts), tile.arrays.learned[sums.learned][0]
-        grad_gamma, grad_bias = sums.grad
-        np.multiply(x, -gamma * grad_gamma / (sums.root**2 * n), out=x)
-        np.multiply(grad, gamma / sums.root, out=grad)
+        x, grad, sums = self.x.wide(tile.n), self.values.wide(tile.n), self.sums
+        factor = tile.arrays.learned[sums.learned][0] / sums.root
+        grad_gamma, grad_bias = sums.grad / sums.n
+        of_x = -factor * grad_gamma / sums.root
+        shift = of_x * sums.offsets[self.number] - factor * grad_bias
+        np.multiply(x, np.tile(of_x, tile.n), out=x)
+        np.multiply(grad, np.tile(factor, tile.n), out=grad)
         np.add(x, grad, out=x)
-        np.subtract(x, gamma * grad_bias / (sums.root * n), out=x)
+        np.add(x, np.tile(shift, tile.n), out=x)
 
 
 class ImageTile:

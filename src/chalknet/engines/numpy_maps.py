@@ -50,6 +50,13 @@ class FeatureMap:
         """Return the values of n images with a row for each pixel, (H W n, C)."""
         return self.matrix[: self.n_pixels * n]
 
+    def wide(self, n: int) -> Matrix:
+        """Return the values of n images with a row for each position, (H W, n C).
+
+        NumPy adds a vector to long rows faster than to short ones.
+        """
+        return self.rows(n).reshape(self.n_pixels, -1)
+
 
 class Scratch:
     """Arrays of one thread that are needed within one layer only, by name."""
