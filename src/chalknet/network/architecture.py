@@ -387,12 +387,14 @@ class ForwardPass(NamedTuple):
         backward: grad_logits (B, K) -> gradients of all learned parameters, by name.
         kinks: every layer that is not smooth, with its input, for the gradient check.
         statistics: running statistics after this batch, by name; empty in prediction.
+        input_gradient: grad_logits (B, K) -> gradient of x, with the shape of the samples.
     """
 
     logits: FloatArray
     backward: Callable[[FloatArray], Parameters]
     kinks: tuple[tuple[Layer, FloatArray], ...]
     statistics: Parameters
+    input_gradient: Callable[[FloatArray], FloatArray]
 
 
 def forward(
@@ -441,7 +443,7 @@ def forward(
             statistics |= named.named(done.statistics)
         passes.append((named, done))
 
-    def backward(grad_logits: FloatArray) -> Parameters:
+    def through(grad_logits: FloatArray) -> tuple[FloatArray, Parameters]:
         grad = grad_logits
         gradients: Parameters = {}
         of_shortcuts: dict[int, FloatArray] = {}  # by the position of the layer whose input was added
@@ -454,6 +456,10 @@ def forward(
             if position in of_shortcuts:
                 grad = grad + of_shortcuts.pop(position)
             gradients |= named.named(local)
+        return grad, gradients
+
+    def backward(grad_logits: FloatArray) -> Parameters:
+        gradients = through(grad_logits)[1]
         return {name: gradients[name] for name in architecture.shapes if name not in architecture.statistics}
 
-    return ForwardPass(value, backward, tuple(kinks), statistics)
+    return ForwardPass(value, backward, tuple(kinks), statistics, lambda grad_logits: through(grad_logits)[0])

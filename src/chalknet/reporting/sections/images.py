@@ -13,6 +13,7 @@ from chalknet.network.model import Network
 from chalknet.reporting.document import Block, FigureBlock, ImageBlock, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.drawings.mistakes import mistake_sheet, worst_mistakes
 from chalknet.reporting.report_data import ReportData
+from chalknet.reporting.sections.feature_maps import feature_map_blocks
 from chalknet.reporting.sections.phrases import comparison_split_name, network_phrase
 from chalknet.reporting.study_figures import MAX_MATRIX_CLASSES, confusion_figure
 from chalknet.reporting.study_tables import class_table
@@ -51,8 +52,11 @@ def weights_section(report_data: ReportData, number: str, title: str = "Weights 
     if network.image_shape is None:
         text = "The samples are table rows, so the weights of the first layer cannot be shown as images."
         return Section(number, title, (Paragraph(text),))
+    if network.architecture.reads_images:
+        blocks = feature_map_blocks(report_data, network.members[0], runs)
+        return Section(number, "Filters and feature maps", blocks)
     weight = network.members[0].parameters.get("hidden1.weight")
-    if network.architecture.reads_images or weight is None or weight.shape[1] != network.architecture.n_inputs:
+    if weight is None or weight.shape[1] != network.architecture.n_inputs:
         text = "The first dense layer does not read the pixels, so its weights cannot be shown as images."
         return Section(number, title, (Paragraph(text),))
     picture, shown, scale = _weights_sheet(network.members[0])
