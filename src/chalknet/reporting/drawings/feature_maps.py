@@ -77,7 +77,9 @@ def filter_sheet(network: Network) -> SignedSheet | None:
         titles = [name for _ in range(len(shown)) for name in names]
     flat = shown.reshape(-1, *weights.shape[1:3])
     gray, scale = _signed(flat)
-    return SignedSheet(_png(gray, as_grid(np.arange(len(gray)), columns), row_titles=titles), len(order), len(weights), scale)
+    return SignedSheet(
+        _png(gray, as_grid(np.arange(len(gray)), columns), row_titles=titles), len(order), len(weights), scale
+    )
 
 
 def stages(network: Network, image: NDArray[Any]) -> list[Stage]:
