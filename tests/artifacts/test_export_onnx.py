@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -14,6 +15,7 @@ from chalknet.artifacts.export_onnx import onnx_bytes
 from chalknet.data.preprocess import Scaling
 from chalknet.errors import ConfigError, MissingExtraError
 from chalknet.network.model import Network
+from chalknet.version import install_command
 
 pytestmark = pytest.mark.extras
 
@@ -123,5 +125,5 @@ def test_weights_that_float32_cannot_hold_are_refused():
 
 def test_without_the_package_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(MissingExtraError, match=r'pip install "chalknet\[onnx\]"\. kind=.numpy. '):
+    with pytest.raises(MissingExtraError, match=re.escape(f"{install_command('onnx')}. kind='numpy' ")):
         onnx_bytes(random_network())

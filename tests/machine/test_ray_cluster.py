@@ -1,5 +1,6 @@
 """Messages about Ray that need no cluster; tests with a cluster are in tests/test_ray.py."""
 
+import re
 import sys
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ from chalknet.cli.main import main
 from chalknet.engines.ray_shards import RayShards
 from chalknet.errors import ConfigError, MissingExtraError
 from chalknet.machine.ray_cluster import first_sentence, parse_cluster_address, ray_cluster
+from chalknet.version import install_command
 
 
 @pytest.mark.parametrize(("on", "address"), [("ray", ""), ("ray://10.0.0.1:6379", "10.0.0.1:6379")])
@@ -59,9 +61,11 @@ def without_ray(monkeypatch):
 def test_without_ray_the_extra_is_named(tmp_path):
     data = made_images(60, seed=0)
     sizes = {"train_size": 40, "valid_size": 10, "epochs": 1}
-    with pytest.raises(MissingExtraError, match=r'a study on Ray needs Ray: pip install "chalknet\[ray\]"\.'):
+    with pytest.raises(MissingExtraError, match=re.escape(f"a study on Ray needs Ray: {install_command('ray')}.")):
         chalknet.study(data, {"hidden": [2]}, out=tmp_path / "s", on="ray", **sizes)
-    with pytest.raises(MissingExtraError, match=r'training over shards needs Ray: pip install "chalknet\[ray\]"\.'):
+    with pytest.raises(
+        MissingExtraError, match=re.escape(f"training over shards needs Ray: {install_command('ray')}.")
+    ):
         chalknet.train(data, "writeup", out=tmp_path / "r", shards=2, hidden=[2], **sizes)
     assert not list(tmp_path.iterdir())
 
