@@ -18,7 +18,7 @@ from chalknet.errors import ConfigError
 from chalknet.named_networks import DENSE, NETWORK_NAMES, NETWORKS
 
 # Version of config.toml. Older formats are written where they suffice, so that earlier versions read
-# them: 2 for recipes of the short form, 3 for `layers`.
+# them: 2 for recipes of the short form, 3 for `layers`. `network` and `color` are new in 4.
 FORMAT = 4
 CUSTOM_SPLIT = "custom"  # index arrays of the caller, which a configuration cannot hold
 SPLIT_METHODS = ("writeup", "random", "stratified", "group")
@@ -57,6 +57,7 @@ CLASS_WEIGHTS = ("equal", "balanced")
 FULL = "full"
 MAX_KERNEL = 1_000  # height and width of a kernel or window, and its stride
 SAME = "same"  # the padding with which a convolution of stride 1 keeps the size of an image
+GRAY, RGB = COLORS = ("gray", "rgb")  # how images are read
 SAME_AS_SEED = "seed"  # the value of batch_seed that stands for the value of seed
 
 
@@ -589,7 +590,7 @@ USUAL_TABLE = TableOptions()
 COLUMN_CHOICES = ("drop", "keep", "categorical", "numeric")  # which columns are used, and as what
 TABLE_FIELDS = tuple(item.name for item in fields(TableOptions))
 # Options of load_data that `DataConfig` stores.
-READING_FIELDS = ("class_names", "label_column", "image_size", "image_fit", *TABLE_FIELDS)
+READING_FIELDS = ("class_names", "label_column", "image_size", "image_fit", "color", *TABLE_FIELDS)
 
 
 @dataclass(frozen=True)
@@ -599,7 +600,7 @@ class DataConfig:
     Attributes:
         source: path of the samples, or the name of a data set; "" if unknown.
         sha256: digest of the source. Data with another digest is refused when a run is repeated.
-        class_names, label_column, image_size, image_fit: options of `load_data`, or None.
+        class_names, label_column, image_size, image_fit, color: options of `load_data`, or None.
         table: options of `load_data` for tables.
         valid_source, valid_sha256: provided validation samples, or "".
         test_source, test_sha256: provided test samples, or "".
@@ -620,6 +621,7 @@ class DataConfig:
     splits_sha256: str = ""
     image_fit: str | None = None
     table: TableOptions = TableOptions()
+    color: str | None = None
 
     def updated(self, given: DataConfig, *, is_same: bool = False) -> DataConfig:
         """Return this configuration updated with the fields that another one sets.
@@ -799,7 +801,7 @@ def config_tables(recipe: Recipe, data: DataConfig) -> dict[str, Any]:
     if data.table.changed:
         named["table"] = {key: list(v) if isinstance(v, tuple) else v for key, v in data.table.changed.items()}
     is_named = recipe.network.network != DENSE
-    version = FORMAT if is_named else 3 if recipe.network.layers else 2
+    version = FORMAT if is_named or data.color else 3 if recipe.network.layers else 2
     tables: dict[str, Any] = {"format": version, "recipe": recipe.name, "data": named}
     for section in SECTIONS:
         tables[section] = _plain(getattr(recipe, section))
@@ -899,6 +901,8 @@ def _data_section(values: Any, where: str) -> DataConfig:
     size = known.get("image_size", [1, 1])
     if not isinstance(size, list) or len(size) != 2 or not all(is_integer(n) and n >= 1 for n in size):
         raise ConfigError(f"image_size must be [height, width], got {short(size)} ({where}).")
+    if known.get("color") not in (None, *COLORS):
+        raise ConfigError(f"color must be one of {', '.join(COLORS)}, got {short(known['color'])} ({where}).")
     for key in ("class_names", "image_size"):
         if key in known:
             known[key] = tuple(known[key])

@@ -37,7 +37,7 @@ def saved(image, path, **options):
 
 
 def as_folder_reads(path):
-    return fitted(read_image(path, "x").gray, SHAPE)
+    return fitted(read_image(path, "x").pixels, SHAPE)
 
 
 MODES = {
@@ -178,7 +178,7 @@ def test_images_of_a_folder_have_one_budget_of_time(tmp_path, monkeypatch):
     clock = iter(range(100))
     monkeypatch.setattr(inputs_module.time, "thread_time", lambda: float(next(clock)))  # one second for each image
     image = ReadImage(np.zeros(SHAPE, np.uint8), "gray", SHAPE)
-    monkeypatch.setattr(inputs_module, "read_image", lambda *_: image)
+    monkeypatch.setattr(inputs_module, "read_image", lambda *_, **__: image)
     with pytest.raises(DataError, match=r"takes more than the 2 seconds .* Give fewer images at once"):
         predict_files(image_model(), [tmp_path], PLAIN)
 

@@ -165,8 +165,3 @@ def test_the_axis_of_one_channel_is_dropped_with_a_note(shape, kind, small_image
     assert data.notes == (f"images {shape} have one channel, so they are read as gray images.",)
     run = chalknet.train(data, "writeup", hidden=[4], epochs=1, train_size=160, valid_size=40)
     assert (run.network.predict_proba(images) == run.network.predict_proba(data.inputs)).all()
-
-
-def test_images_of_three_channels_are_still_refused():
-    with pytest.raises(DataError, match="Turn color images to gray first"):
-        dataset_from_arrays(np.zeros((9, 6, 5, 3), np.uint8), np.arange(9) % 2)

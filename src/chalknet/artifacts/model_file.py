@@ -11,6 +11,7 @@ every size and value is checked before it is used. docs/file_formats.md describe
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,7 @@ from chalknet.artifacts.architecture_table import (
 from chalknet.artifacts.atomic import write_bytes
 from chalknet.artifacts.tensor_file import MIB, describe_non_file, read_tensors, tensor_bytes
 from chalknet.checked import checked, plain, short, strict_json
+from chalknet.data.color import N_COLORS
 from chalknet.data.image_facts import ImageFacts
 from chalknet.data.preprocess import Scaling
 from chalknet.data.tables.encoding import TableEncoding, encoding_from_table
@@ -246,13 +248,14 @@ def _per_input_values(name: str, value: FloatArray | None, n_inputs: int) -> NDA
     return value.astype(np.float64)
 
 
-def _image_shape(description: dict[str, Any], n_inputs: int) -> tuple[int, int] | None:
+def _image_shape(description: dict[str, Any], n_inputs: int) -> tuple[int, ...] | None:
     if description.get("image_shape") is None:
         return None
     shape = _field(description, "image_shape", list[int])
-    if len(shape) != 2 or min(shape) < 1 or shape[0] * shape[1] != n_inputs:
+    has_axes = len(shape) == 2 or (len(shape) == 3 and shape[2] == N_COLORS)
+    if not has_axes or min(shape) < 1 or math.prod(shape) != n_inputs:
         raise ModelFileError(f"its image_shape is {short(shape)}, which does not make {short(n_inputs)} inputs.")
-    return (shape[0], shape[1])
+    return tuple(shape)
 
 
 def _input_names(description: dict[str, Any], n_inputs: int) -> tuple[str, ...]:

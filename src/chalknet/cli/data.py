@@ -282,6 +282,8 @@ def _conversion_lines(done: Conversion) -> Iterator[str]:
         yield f"to read it, give --class-names {','.join(done.read_with['class_names'])}"
     if "image_size" in done.read_with:
         yield f"to read it, give --image-size {'x'.join(map(str, done.read_with['image_size']))}"
+    if "color" in done.read_with:
+        yield f"to read it, give --color {done.read_with['color']}"
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from chalknet.cli.parameters import DATA_SOURCE, FILE, FOLDER, MAX_METAVAR, Choi
 from chalknet.config import (
     ACTIVATION_NAMES,
     CLASS_WEIGHTS,
+    COLORS,
     COLUMN_OPTIONS,
     FULL,
     SAME_AS_SEED,
@@ -201,6 +202,12 @@ def reading_options(default: str = "") -> Decorator:
             f"{required}  {shown('the size that the model reads' if default else 'as in the data')}",
         ),
         cloup.option("--image-fit", type=Choice(IMAGE_FITS), help=f"{FIT_TEXT}  {shown('stretch')}"),
+        cloup.option(
+            "--color",
+            type=Choice(COLORS),
+            help="Whether images are gray or in color (rgb). Gray images have three equal channels in rgb.  "
+            f"{shown('folders of images: gray, arrays: as they are')}",
+        ),
     )
 
     def decorate(command: Command) -> Command:
@@ -390,6 +397,7 @@ def parse_source(source: str | None, flags: dict[str, Any]) -> DataConfig:
         label_column=flags["label_column"],
         image_size=_parse_size(flags["image_size"]),
         image_fit=flags["image_fit"],
+        color=flags["color"],
         table=parse_table_options(flags),
     )
 

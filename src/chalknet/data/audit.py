@@ -70,6 +70,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chalknet.config import GRAY
+from chalknet.data.color import are_blank, in_color
 from chalknet.data.dataset import Dataset, IntArray
 from chalknet.data.near_duplicates import BoolArray, Duplicates, Progress, find_duplicates, full_scale
 from chalknet.data.row_numbers import row_numbers
@@ -427,9 +429,8 @@ def _blanks(context: AuditContext) -> tuple[tuple[Blank, ...], list[Check]]:
     data = context.data
     if not data.is_images:
         return (), []
-    pixels = data.inputs.reshape(len(data), -1)
-    blank = pixels.min(axis=1) == pixels.max(axis=1)
-    values = pixels[:, 0]
+    blank = are_blank(data.inputs)
+    values = in_color(data.inputs[:, :1, :1], GRAY).ravel()  # of color images the brightness
     found = []
     for value in np.unique(values[blank]):
         chosen = blank & (values == value)

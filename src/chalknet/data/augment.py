@@ -32,13 +32,13 @@ class Augmenter:
 
     Args:
         config: the bounds.
-        image_shape: (H, W).
+        image_shape: (H, W), or (H, W, 3) in color. All channels of an image change alike.
     """
 
-    def __init__(self, config: AugmentationConfig, image_shape: tuple[int, int]) -> None:
+    def __init__(self, config: AugmentationConfig, image_shape: tuple[int, ...]) -> None:
         """Create an augmenter for images of one shape."""
         self._config, self._shape = config, image_shape
-        height, width = image_shape
+        height, width = image_shape[:2]
         y, x = np.mgrid[:height, :width].astype(np.float32)
         self._y, self._x = (y - (height - 1) / 2).ravel(), (x - (width - 1) / 2).ravel()
         bounds = (config.shift_pixels, config.rotation_degrees, config.zoom, config.shear)
@@ -48,12 +48,12 @@ class Augmenter:
         """Return changed images.
 
         Args:
-            rows: (n, H·W) raw images.
+            rows: (n, H·W) raw images, or (n, H·W·3) in color.
             parameters: (n, `PARAMETERS_PER_IMAGE`) uniform random numbers in [0, 1), one row
                 per image.
 
         Returns:
-            (n, H·W) float32, in the units of rows. The result for an image does not depend on the
+            Rows of the same shape, float32, in the units of rows. The result for an image does not depend on the
             other images.
         """
         images = rows.astype(np.float32)
@@ -67,11 +67,11 @@ class Augmenter:
 
     def _moved(self, images: NDArray[np.float32], parameters: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return images shifted, rotated, scaled and sheared."""
-        height, width = self._shape
+        height, width, *channels = self._shape
         # A border of zeros, so that reading outside of the image gives 0. It is one pixel wide before
         # the image and two after it, because interpolation also reads the next pixel.
-        padded = np.zeros((len(images), height + 3, width + 3), np.float32)
-        padded[:, 1:-2, 1:-2] = images.reshape(-1, height, width)
+        padded = np.zeros((len(images), height + 3, width + 3, *channels), np.float32)
+        padded[:, 1:-2, 1:-2] = images.reshape(-1, *self._shape)
         (yy, yx, ty), (xy, xx, tx) = self._maps(parameters)
         read_y = np.clip(yy * self._y + yx * self._x + (ty + (height + 1) / 2), 0, height + 1).astype(np.float32)
         read_x = np.clip(xy * self._y + xx * self._x + (tx + (width + 1) / 2), 0, width + 1).astype(np.float32)
@@ -81,11 +81,13 @@ class Augmenter:
         row *= width + 3
         row += column
         row += (np.arange(len(images), dtype=np.int32) * ((height + 3) * (width + 3)))[:, None]
-        flat = padded.ravel()
-        above = _between(flat.take(row), flat.take(row + 1), read_x)
+        flat = padded.reshape(-1, *channels)
+        if channels:
+            read_x, read_y = read_x[:, :, None], read_y[:, :, None]
+        above = _between(flat.take(row, axis=0), flat.take(row + 1, axis=0), read_x)
         row += width + 3
-        below = _between(flat.take(row), flat.take(row + 1), read_x)
-        return _between(above, below, read_y)
+        below = _between(flat.take(row, axis=0), flat.take(row + 1, axis=0), read_x)
+        return _between(above, below, read_y).reshape(images.shape)
 
     def _maps(self, parameters: NDArray[np.float64]) -> tuple[tuple[NDArray[np.float32], ...], ...]:
         """Return the two rows of R S Z and t for each image, each number as (n, 1)."""
@@ -106,8 +108,8 @@ class Augmenter:
 
         Each side is uniform up to the largest, and the position is uniform inside the image.
         """
-        height, width = self._shape
-        view = images.reshape(-1, height, width)
+        height, width = self._shape[:2]
+        view = images.reshape(-1, *self._shape)
         for n in np.flatnonzero(parameters[:, 6] < self._config.erase):
             size_y, size_x, place_y, place_x = parameters[n, 7:PARAMETERS_PER_IMAGE]
             tall, wide = (
@@ -127,12 +129,12 @@ def _between(
     return second
 
 
-def augmenter_for(config: AugmentationConfig, image_shape: tuple[int, int] | None) -> Augmenter | None:
+def augmenter_for(config: AugmentationConfig, image_shape: tuple[int, ...] | None) -> Augmenter | None:
     """Return the augmenter of a recipe, or None if the recipe changes no images.
 
     Args:
         config: the augmentation settings.
-        image_shape: (H, W), or None if the samples are rows.
+        image_shape: (H, W) or (H, W, 3), or None if the samples are rows.
 
     Raises:
         ConfigError: the recipe changes images, but the samples are rows.

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.config import DataConfig
+from chalknet.config import RGB, DataConfig
+from chalknet.data.color import N_COLORS, in_color, is_color, with_usual_channels
 from chalknet.data.on_disk import OnDiskSamples
 from chalknet.data.tables.columns import ColumnSummary
 from chalknet.data.tables.encoding import TableEncoding
 from chalknet.data.tables.rows import TableRows
-from chalknet.errors import DataError
+from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import count_of
 
 IntArray = NDArray[np.int64]
@@ -33,9 +34,9 @@ class Dataset:
     """N labeled samples with consistent shapes, valid labels and finite values.
 
     Attributes:
-        inputs: (N, H, W) gray images or (N, I) rows; uint8, float32 or float64, not scaled. A NumPy
-            array, `OnDiskSamples` that are read when they are indexed, or the `TableRows` of a large
-            table, which are computed when they are indexed.
+        inputs: (N, H, W) gray images, (N, H, W, 3) color images or (N, I) rows; uint8, float32 or
+            float64, not scaled. A NumPy array, `OnDiskSamples` that are read when they are indexed, or
+            the `TableRows` of a large table, which are computed when they are indexed.
         labels: (N,) int64 in [0, K).
         class_names: K names, at least two.
         groups: (N,) int64 or None. Samples of one group (a font family, a patient) should not be in
@@ -109,18 +110,44 @@ class Dataset:
 
     @property
     def n_inputs(self) -> int:
-        """Return the number of values of a sample: H·W of an image, I of a row."""
+        """Return the number of values of a sample: H·W of a gray image, I of a row."""
         return int(np.prod(self.inputs.shape[1:]))
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
-        """Return the shape of one sample: (H, W) of an image, (I,) of a row."""
-        return tuple(self.inputs.shape[1:])
+        """Return the shape of one sample: (H, W) or (H, W, 3) of an image, (I,) of a row."""
+        return tuple(map(int, self.inputs.shape[1:]))
 
     @property
     def is_images(self) -> bool:
         """Return whether the samples are images and not rows."""
-        return len(self.inputs.shape) == 3
+        return len(self.inputs.shape) > 2
+
+    @property
+    def is_color(self) -> bool:
+        """Return whether the samples are color images."""
+        return is_color(self.sample_shape)
+
+    def in_color(self, color: str | None) -> Dataset:
+        """Return the data set with images in gray or color; it keeps its digest.
+
+        Args:
+            color: "gray" or "rgb"; None to leave the images as they are.
+
+        Raises:
+            ConfigError: the samples are rows, or stay on disk with other channels.
+        """
+        if color is None or (self.is_images and self.is_color == (color == RGB)):
+            return self
+        if not self.is_images:
+            raise ConfigError(f"color (--color) has no meaning for rows of numbers ({self.source}). Leave it out.")
+        if self.is_on_disk:
+            stored = "color" if self.is_color else "gray"
+            raise ConfigError(
+                f"{self.source}: holds {stored} images that stay on disk, so color {color!r} (--color) cannot change "
+                "them. Leave it out, or save the images in the other form."
+            )
+        return replace(self, inputs=in_color(self.inputs, color))
 
     @property
     def pool(self) -> IntArray:
@@ -161,7 +188,7 @@ class UnlabeledSamples:
     """N samples without labels, checked like those of a `Dataset`.
 
     Attributes:
-        inputs: (N, H, W) images or (N, I) rows; uint8, float32 or float64; a NumPy array,
+        inputs: (N, H, W) or (N, H, W, 3) images or (N, I) rows; uint8, float32 or float64; a NumPy array,
             `OnDiskSamples` or `TableRows`.
         source: what messages call the source.
         notes: what a reader converted or left out, one sentence each.
@@ -181,9 +208,9 @@ class UnlabeledSamples:
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Remove the axis of a single channel, and check the samples."""
+        """Bring the channels of images into the usual order, and check the samples."""
         if not isinstance(self.inputs, OnDiskSamples | TableRows):
-            inputs, dropped = without_channel(self.inputs)
+            inputs, dropped = with_usual_channels(self.inputs)
             object.__setattr__(self, "inputs", inputs)
             object.__setattr__(self, "notes", (*self.notes, *dropped))
         check_inputs(self.inputs, self.source, may_be_missing=self.encoding is not None)
@@ -207,13 +234,14 @@ def dataset_from_arrays(
 ) -> Dataset:
     """Create a `Dataset` from arrays, lists or frames in memory.
 
-    The channel axis of gray images (N, H, W, 1) or (N, 1, H, W) is removed, with a note. Integer
-    images with all values in 0..255 become uint8. Other types become float32 if it represents all
-    their values, and float64 otherwise. A frame of pandas or Polars also provides the names of its
-    columns.
+    The channel axis of gray images (N, H, W, 1) or (N, 1, H, W) is removed, color images (N, 3,
+    H, W) become (N, H, W, 3), and those with opacity are laid on white, with a note. Integer
+    images with all values in 0..255 become uint8. Other types become float32 if it represents
+    all their values, and float64 otherwise. A frame of pandas or Polars also provides the names
+    of its columns.
 
     Args:
-        inputs: (N, H, W) images or (N, I) rows of numbers.
+        inputs: (N, H, W) or (N, H, W, 3) images, or (N, I) rows of numbers.
         labels: (N,) integers in [0, K), or texts.
         class_names: K names; by default the different texts in order, or "0", "1", ... up to the largest
             label.
@@ -227,7 +255,7 @@ def dataset_from_arrays(
     Raises:
         DataError: as `Dataset`, or an array holds objects or text.
     """
-    numeric, dropped = without_channel(numeric_array(inputs, "inputs", source))
+    numeric, dropped = with_usual_channels(numeric_array(inputs, "inputs", source))
     label_array = np.asarray(labels)
     if label_array.dtype.kind in "OUST" and label_array.ndim == 1:
         label_array, class_names = _numbered_texts(label_array, class_names, source)
@@ -271,14 +299,6 @@ def column_names(values: Any) -> tuple[str, ...]:
         return ()
     names = tuple(values.columns)
     return names if all(isinstance(name, str) and name.isprintable() for name in names) else ()
-
-
-def without_channel(images: NDArray[Any]) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Return gray images without the axis of their single channel, and a note about it."""
-    axis = next((axis for axis in (3, 1) if images.shape[axis] == 1), None) if images.ndim == 4 else None
-    if axis is None:
-        return images, ()
-    return images.squeeze(axis), (f"images {images.shape} have one channel, so they are read as gray images.",)
 
 
 def numeric_array(values: Any, field: str, source: str) -> NDArray[Any]:
@@ -388,13 +408,13 @@ def check_inputs(inputs: Any, source: str, *, may_be_missing: bool = False) -> N
         may_be_missing: whether values may be NaN.
 
     Raises:
-        DataError: inputs are not (N, H, W) or (N, I) with N >= 1, have a type other than uint8,
+        DataError: inputs are not (N, H, W), (N, H, W, 3) or (N, I) with N >= 1, have a type other than uint8,
             float32 and float64, or hold a value that is not finite.
     """
-    if inputs.ndim not in (2, 3):
+    if inputs.ndim not in (2, 3) and not (inputs.ndim == 4 and inputs.shape[3] == N_COLORS):
         raise DataError(
-            f"{source}: images must be (N, H, W) or rows (N, I), got {inputs.ndim} dimension{'s' * (inputs.ndim != 1)} "
-            f"{inputs.shape}.{' Turn color images to gray first.' if inputs.ndim == 4 else ''}"
+            f"{source}: images must be (N, H, W), or (N, H, W, 3) in color, or rows (N, I), got {inputs.ndim} "
+            f"dimension{'s' * (inputs.ndim != 1)} {inputs.shape}."
         )
     if not len(inputs):
         raise DataError(f"{source}: no samples.")

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chalknet.config import GRAY
+from chalknet.data.color import in_color
+
 MAX_IMAGES = 500  # number of images that are measured, evenly spaced
 MAX_SIDE = 512  # pixels of a side; larger images are measured at every 2nd, 3rd, ... pixel
 TOLERANCE = 0.15  # fraction of the range by which pixels of a plain border can differ
@@ -77,7 +80,7 @@ def measure_image(image: NDArray[Any], low: float = 0.0, high: float = 255.0) ->
     """Measure one image.
 
     Args:
-        image: (H, W) pixels.
+        image: (H, W) or (H, W, 3) pixels; of color images the brightness is measured.
         low: the value of black.
         high: the value of white.
     """
@@ -88,7 +91,7 @@ def image_facts(images: Any, index: NDArray[np.int64], max_images: int = MAX_IMA
     """Return statistics of training images.
 
     Args:
-        images: (N, H, W) images, in memory or on disk.
+        images: (N, H, W) or (N, H, W, 3) images, in memory or on disk.
         index: (n,) indices of the training images, n >= 1.
         max_images: the largest number of images that are measured, evenly spaced.
     """
@@ -110,7 +113,8 @@ def image_facts(images: Any, index: NDArray[np.int64], max_images: int = MAX_IMA
 
 
 def measure_images(images: NDArray[Any], low: float, high: float) -> list[ImageMeasurements]:
-    """Measure each of n images (n, H, W), whose black is low and whose white is high."""
+    """Measure each of n images (n, H, W) or (n, H, W, 3), whose black is low and whose white is high."""
+    images = in_color(images, GRAY)
     height, width = images.shape[1:]
     step = -(-max(height, width) // MAX_SIDE)
     with np.errstate(all="ignore"):  # values beyond the range of float32 give measurements without meaning

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from chalknet.config import USUAL_TABLE, DataConfig, TableOptions
+from chalknet.config import COLORS, USUAL_TABLE, DataConfig, TableOptions
 from chalknet.data.dataset import ARRAYS, Dataset, UnlabeledSamples, dataset_from_arrays, numeric_array, with_known
 from chalknet.data.readers import idx, npy
 from chalknet.data.readers.csv_table import read_csv, read_csv_rows, read_csv_samples
@@ -39,15 +39,18 @@ MAX_IMAGE_SIDE = 65_535
 
 # What messages call each kind of source, and the options of `load_data` that apply to it.
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "builtin": ("the data set that comes with chalknet", ()),
-    "npz": ("an .npz file", ("class_names",)),
-    "npy": (".npy files", ("class_names",)),
-    "idx": ("IDX files", ("class_names",)),
-    "images": ("a folder of images", ("class_names", "image_size", "image_fit", "known_classes")),
-    "table": ("a table", ("class_names", "label_column", "image_size", "known_classes", "options", "encoding")),
+    "builtin": ("the data set that comes with chalknet", ("color",)),
+    "npz": ("an .npz file", ("class_names", "color")),
+    "npy": (".npy files", ("class_names", "color")),
+    "idx": ("IDX files", ("class_names", "color")),
+    "images": ("a folder of images", ("class_names", "image_size", "image_fit", "color", "known_classes")),
+    "table": (
+        "a table",
+        ("class_names", "label_column", "image_size", "color", "known_classes", "options", "encoding"),
+    ),
     "typed table": ("a table", ("class_names", "label_column", "known_classes", "options", "encoding")),
     "frame": ("a table in memory", ("class_names", "label_column", "known_classes")),
-    "pair": ("samples and labels in memory", ("class_names", "known_classes")),
+    "pair": ("samples and labels in memory", ("class_names", "color", "known_classes")),
 }
 TABLE_KINDS = ("table", "typed table")
 NPY_MAGIC = b"\x93NUMPY"
@@ -88,6 +91,7 @@ def load_data(
     label_column: str | int | None = None,
     image_size: tuple[int, int] | None = None,
     image_fit: str | None = None,
+    color: str | None = None,
     known_classes: Sequence[str] = (),
     like: HasEncoding | None = None,
     drop: Sequence[str] = (),
@@ -117,6 +121,9 @@ def load_data(
         image_fit: for a folder: how images with other proportions are resized: "stretch", "crop"
             (keep the center) or "pad" (with the brightness of the border). None stretches them,
             with a note.
+        color: "rgb" for color images (N, H, W, 3), "gray" for gray ones (N, H, W). By default, folders of
+            images are read as gray, and arrays as they are. Gray images have three equal channels in
+            "rgb". In a table with image_size and "rgb", a row has the three values of each pixel.
         known_classes: the classes of a model that is evaluated on these samples. A table or folder
             may then have samples of a single class.
         like: a data set or a model whose columns a table must have. They are encoded in the same way.
@@ -144,7 +151,15 @@ def load_data(
         raise ConfigError(f"label_column must be a column's name or index, got {label_column!r}.")
     if image_fit not in (None, *FITS):
         raise ConfigError(f"image_fit must be one of {', '.join(FITS)}, got {image_fit!r}.")
-    given = {"class_names": names, "label_column": label_column, "image_size": size, "image_fit": image_fit}
+    if color not in (None, *COLORS):
+        raise ConfigError(f"color must be one of {', '.join(COLORS)}, got {color!r}.")
+    given = {
+        "class_names": names,
+        "label_column": label_column,
+        "image_size": size,
+        "image_fit": image_fit,
+        "color": color,
+    }
     options = TableOptions(drop, keep, categorical, numeric, missing, decimal, delimiter, header)
     encoding = None if like is None else like.encoding
     if encoding is not None:
@@ -152,7 +167,7 @@ def load_data(
     more: dict[str, Any] = {"known_classes": known_classes, "options": options, "encoding": encoding}
     if isinstance(source, tuple):
         _reject_unused_options("pair", FRAME, given)
-        return _read_pair(source, names, more)
+        return _read_pair(source, names, more).in_color(color)
     if is_frame(source):
         _reject_unused_options("frame", FRAME, given)
         if label_column in column_labels(source):  # a name, also if it is a number
@@ -164,7 +179,7 @@ def load_data(
         _reject_table_options("builtin", BUILTIN, options)
         from chalknet.data.glyphs import load_glyphs
 
-        data, place = load_glyphs(), BUILTIN
+        data, place = load_glyphs().in_color(color), BUILTIN
     else:
         path = existing_path(source)
         with reading(str(source)):
@@ -174,7 +189,7 @@ def load_data(
             data = _read(kind, path, str(source), {**given, **more})
         place = str(path.absolute())  # valid from any working directory; messages show the source as it was given
     column = None if label_column is None else str(label_column)
-    origin = DataConfig(place, data.sha256, names, column, size, image_fit=image_fit, table=options)
+    origin = DataConfig(place, data.sha256, names, column, size, image_fit=image_fit, table=options, color=color)
     return data.with_origin(origin)
 
 
@@ -210,17 +225,26 @@ def _read_pair(pair: tuple[Any, ...], class_names: tuple[str, ...] | None, more:
 def _read(kind: str, path: Path, source: str, options: dict[str, Any]) -> Dataset:
     """Call the reader of a kind of source with the options that apply to it."""
     used = {name: value for name, value in options.items() if name in KINDS[kind][1]}
-    if kind == "npy":
-        return npy.read_pairs(npy.pairs_at(path, source), source, **used)
-    if kind == "idx":
-        return idx.read_idx(path, source, **used)
+    if kind in ("npy", "idx", "npz"):
+        color = used.pop("color")
+        return _read_arrays(kind, path, source, used).in_color(color)
     if kind == "images":
         return read_folder(path, source, **used)
     with open_source(path, source) as file:
         if kind == "typed table":
             frame, digest = read_typed_table(file, typed_format(file)), file.digest().hex()
             return dataset_from_frame(frame, source, sha256=digest, budget=file.budget, **used)
-        return read_npz(file, **used) if kind == "npz" else read_csv(file, **used)
+        return read_csv(file, **used).in_color(options["color"])
+
+
+def _read_arrays(kind: str, path: Path, source: str, options: dict[str, Any]) -> Dataset:
+    """Call the reader of a file that holds arrays."""
+    if kind == "npy":
+        return npy.read_pairs(npy.pairs_at(path, source), source, **options)
+    if kind == "idx":
+        return idx.read_idx(path, source, **options)
+    with open_source(path, source) as file:
+        return read_npz(file, **options)
 
 
 def load_inputs(

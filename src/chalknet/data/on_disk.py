@@ -57,7 +57,7 @@ class OnDiskArray:
 
 
 class OnDiskSamples:
-    """(N, H, W) images or (N, I) rows in one or more files, read when they are indexed.
+    """(N, H, W) or (N, H, W, 3) images or (N, I) rows in one or more files, read when they are indexed.
 
     They behave like an array where samples are selected: `len`, `shape`, `dtype`, `samples[5]`,
     `samples[10:20]` and `samples[positions]` work and return NumPy arrays. `numpy.asarray(samples)`

@@ -70,6 +70,7 @@ def _opened(
         label_column=config.label_column,
         image_size=config.image_size,
         image_fit=config.image_fit,
+        color=config.color,
         known_classes=known_classes,
         like=like,
         **(config.table if like is None or like.encoding is None else config.table.of_file).changed,

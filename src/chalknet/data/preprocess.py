@@ -25,6 +25,8 @@ VALUES_AT_ONCE = 2**15  # scaled at a time in a wider type; as float64 they fit 
 def flatten(inputs: Any) -> NDArray[Any]:
     """Return images (N, H, W) or (N, H, W, C) as rows, row by row; (N, I) rows are returned unchanged.
 
+    Color images (N, H, W, 3) become (N, H·W·3), pixel by pixel.
+
     Raises:
         ShapeError: inputs have fewer than two or more than four dimensions.
     """

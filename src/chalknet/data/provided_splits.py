@@ -50,9 +50,11 @@ def with_provided_splits(train: Dataset, valid: Dataset | None = None, test: Dat
                 "load_data(..., like=the training data)."
             )
         if one.inputs.shape[1:] != train.inputs.shape[1:]:
+            is_same_size = one.is_images and one.sample_shape[:2] == train.sample_shape[:2]
+            hint = " Read both with one color: gray or rgb (--color)." if is_same_size else ""
             raise DataError(
                 f"{one.source}: samples are {one.inputs.shape[1:]}, but those of {train.source} are "
-                f"{train.inputs.shape[1:]}."
+                f"{train.inputs.shape[1:]}.{hint}"
             )
         check_input_names(one.input_names, train.input_names, one.source, train.source)
         if one.inputs.dtype != train.inputs.dtype and np.uint8 in (one.inputs.dtype, train.inputs.dtype):

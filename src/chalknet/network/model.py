@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.data.dataset import check_class_names, check_input_names, column_names, without_channel
+from chalknet.data.color import with_usual_channels
+from chalknet.data.dataset import check_class_names, check_input_names, column_names
 from chalknet.data.image_facts import ImageFacts
 from chalknet.data.preprocess import PIXEL_SCALE, Scaling, flatten
 from chalknet.data.tables.encoding import TableEncoding
@@ -32,7 +33,7 @@ class Classifier:
         class_names: K names.
         scaling: from raw values to the inputs of the first layer. It divides by 255 if the training
             samples were uint8 images.
-        image_shape: (H, W) of the training images, or None for table rows.
+        image_shape: (H, W) or in color (H, W, 3) of the training images, or None for table rows.
         input_names: column names of the training table; () if it had no header.
         image_facts: brightness and similar facts of the training images, to compare new images
             with; None for table rows, or where it is not known.
@@ -44,7 +45,7 @@ class Classifier:
     architecture: Architecture
     class_names: tuple[str, ...]
     scaling: Scaling
-    image_shape: tuple[int, int] | None
+    image_shape: tuple[int, ...] | None
     input_names: tuple[str, ...]
     image_facts: ImageFacts | None
     encoding: TableEncoding | None
@@ -58,7 +59,7 @@ class Classifier:
         """Return the class probabilities of raw samples.
 
         Args:
-            inputs: (N, H, W) images or (N, I) rows, uint8 or float, in the units of the training
+            inputs: (N, H, W) or (N, H, W, 3) images or (N, I) rows, uint8 or float, in the units of the training
                 samples. Scaling is done here. If there is an `encoding`: a table as a frame or a dict of
                 columns, or rows that are encoded already.
 
@@ -97,7 +98,7 @@ class Network(Classifier):
         class_names: K names.
         scaling: from raw values to the inputs of the first layer. It divides by 255 if the training
             samples were uint8 images.
-        image_shape: (H, W) of the training images, or None for table rows.
+        image_shape: (H, W) or in color (H, W, 3) of the training images, or None for table rows.
         input_names: column names of the training table; () if it had no header.
         image_facts: facts of the training images, to compare new images with, or None.
         encoding: how the columns of a table become inputs, or None.
@@ -111,7 +112,7 @@ class Network(Classifier):
     parameters: Parameters
     class_names: tuple[str, ...]
     scaling: Scaling = Scaling()
-    image_shape: tuple[int, int] | None = None
+    image_shape: tuple[int, ...] | None = None
     input_names: tuple[str, ...] = ()
     image_facts: ImageFacts | None = None
     encoding: TableEncoding | None = None
@@ -137,7 +138,7 @@ class Network(Classifier):
         """Return the logits of raw samples.
 
         Args:
-            inputs: (N, H, W) images or (N, I) rows, uint8 or float, in the units of the training
+            inputs: (N, H, W) or (N, H, W, 3) images or (N, I) rows, uint8 or float, in the units of the training
                 samples. Scaling is done here.
 
         Returns:
@@ -198,12 +199,13 @@ class Network(Classifier):
         return rows
 
     def _rows(self, inputs: NDArray[Any]) -> NDArray[Any]:
-        inputs, _ = without_channel(inputs)
+        inputs, _ = with_usual_channels(inputs)
         rows = flatten(inputs) if inputs.ndim in (3, 4) else inputs
-        if rows.ndim != 2 or rows.shape[1] != self.architecture.n_inputs:
+        has_shape = inputs.ndim < 4 or inputs.shape[1:] in (self.image_shape, self.architecture.input_shape)
+        if rows.ndim != 2 or rows.shape[1] != self.architecture.n_inputs or not has_shape:
             shapes = f"(N, {self.architecture.n_inputs})"
             if self.image_shape:
-                shapes += f" or (N, {self.image_shape[0]}, {self.image_shape[1]})"
+                shapes += f" or (N, {', '.join(map(str, self.image_shape))})"
             if self.encoding is not None:
                 shapes += f" or a frame with the columns {quoted(self.encoding.names)}"
             raise ShapeError(f"network {self.architecture} expects samples of shape {shapes}, got {inputs.shape}.")
@@ -283,8 +285,8 @@ class Ensemble(Classifier):
         return self.networks[0].scaling
 
     @property
-    def image_shape(self) -> tuple[int, int] | None:  # type: ignore[override]
-        """The (H, W) of the training images, or None for table rows."""
+    def image_shape(self) -> tuple[int, ...] | None:  # type: ignore[override]
+        """The (H, W) or (H, W, 3) of the training images, or None for table rows."""
         return self.networks[0].image_shape
 
     @property

@@ -77,6 +77,7 @@ def train_command(results: StudyResults, config: Configuration) -> str | None:
     words = ["chalknet", "train", "--data", data.source, "--recipe", recipe.name]
     for flag, value in (("class-names", data.class_names), ("image-size", data.image_size)):
         words += [f"--{flag}", ("," if flag == "class-names" else "x").join(map(str, value))] if value else []
+    words += ["--color", data.color] if data.color else []
     words += ["--label-column", str(data.label_column)] if data.label_column is not None else []
     words += table_words(data.table)
     named = recipe.network.network != DENSE

@@ -222,7 +222,7 @@ class ReportData:
     @property
     def has_images(self) -> bool:
         """Whether the samples are images."""
-        return len(self.results.data.sample_shape) == 2
+        return len(self.results.data.sample_shape) > 1
 
     @property
     def tied(self) -> tuple[ConfigurationRuns, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from chalknet.data.image_facts import ImageFacts, ImageMeasurements, background_of, measure_image
-from chalknet.data.readers.image import FITS, GrayImage, fitted, is_stretched
+from chalknet.data.readers.image import FITS, Pixels, border_level, fitted, is_stretched
 from chalknet.errors import ConfigError
 from chalknet.formatting import count_of, quoted
 
@@ -65,14 +65,15 @@ class ImagePreparation:
         if self.image_fit not in (None, *FITS):
             raise ConfigError(f"image_fit must be one of {', '.join(FITS)}, got {self.image_fit!r}.")
 
-    def __call__(self, gray: GrayImage, name: str) -> tuple[GrayImage, str]:
+    def __call__(self, pixels: Pixels, name: str) -> tuple[Pixels, str]:
         """Return the prepared image, and a text with what was done besides resizing.
 
         Args:
-            gray: (h, w) uint8 image.
+            pixels: (h, w) or (h, w, 3) uint8 image.
             name: the name of the file, for notes.
         """
-        look, done = measure_image(gray), list[str]()
+        look, done = measure_image(pixels), list[str]()
+        level = border_level(pixels) if pixels.ndim == 3 else int(np.clip(round(255 * look.border), 0, 255))
         must_invert = self._must_invert(look, name)
         if must_invert:
             done.append("inverted")
@@ -80,18 +81,17 @@ class ImagePreparation:
         fit, fill = self.image_fit, 1.0
         if self._must_trim(look, name):
             top, bottom, left, right = look.box
-            gray = gray[top:bottom, left:right]
+            pixels = pixels[top:bottom, left:right]
             done.append(f"trimmed to {right - left}x{bottom - top}")
             facts = self.facts
             if fit is None and facts is not None:
                 is_filled = min(facts.usual_height, facts.usual_width) >= FILLED
                 fit, fill = (default, 1.0) if is_filled else ("pad", facts.usual_fill)
-        if fit is None and is_stretched(gray.shape, self.shape):
+        if fit is None and is_stretched(pixels.shape, self.shape):
             self._affected[FIT_DONE[default]].append(name)
             done.append(FIT_DONE[default])
-        level = int(np.clip(round(255 * look.border), 0, 255))
-        gray = fitted(gray, self.shape, fit or default, fill, level)
-        return 255 - gray if must_invert else gray, "".join(f", {what}" for what in done)
+        pixels = fitted(pixels, self.shape, fit or default, fill, level)
+        return 255 - pixels if must_invert else pixels, "".join(f", {what}" for what in done)
 
     def notes(self) -> list[str]:
         """Return one sentence per kind of change or doubt, with the names of the images."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.config import USUAL_TABLE, TableOptions
+from chalknet.config import GRAY, RGB, USUAL_TABLE, TableOptions
+from chalknet.data.color import images_text, in_color, is_color
 from chalknet.data.dataset import UnlabeledSamples, check_input_names
 from chalknet.data.image_facts import ImageFacts, image_facts
 from chalknet.data.load import (
@@ -26,7 +28,7 @@ from chalknet.data.load import (
     with_usual_delimiter,
 )
 from chalknet.data.preprocess import PIXEL_SCALE
-from chalknet.data.readers.image import SUFFIXES, GrayImage, ReadImage, image_of_bytes, looks_like_image, read_image
+from chalknet.data.readers.image import SUFFIXES, Pixels, ReadImage, image_of_bytes, looks_like_image, read_image
 from chalknet.data.readers.source_file import SourceFile
 from chalknet.data.tables.encoding import TableEncoding
 from chalknet.errors import ConfigError, DataError
@@ -77,7 +79,7 @@ class InputBatch:
     """Some samples in the units of the training samples.
 
     Attributes:
-        inputs: (n, H, W) or (n, I).
+        inputs: (n, H, W), (n, H, W, 3) or (n, I).
         names: n names.
         read_as: n texts about how each image was converted; "" for other samples.
     """
@@ -106,7 +108,7 @@ class InputReader:
     trained_delimiter: str | None = None
     unreadable: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    _images: list[tuple[str, GrayImage, str]] = field(default_factory=list)
+    _images: list[tuple[str, Pixels, str]] = field(default_factory=list)
     _prepare: ImagePreparation | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -116,9 +118,19 @@ class InputReader:
             None
             if shape is None
             else ImagePreparation(
-                shape, self.model.image_facts, how.invert, how.trim, how.image_fit, trained_fit=self.trained_fit
+                (shape[0], shape[1]),
+                self.model.image_facts,
+                how.invert,
+                how.trim,
+                how.image_fit,
+                trained_fit=self.trained_fit,
             )
         )
+
+    @property
+    def _is_color(self) -> bool:
+        """Whether the model reads color images."""
+        return self.model.image_shape is not None and is_color(self.model.image_shape)
 
     def batches(self, sources: Sequence[str | Path]) -> Iterator[InputBatch]:
         """Yield the samples of files and folders, in their order.
@@ -141,7 +153,7 @@ class InputReader:
                 continue
             budget = self._budget_of(images or (), str(source))
             for path, name in images or ():
-                self._add_image(name, partial(read_image, path, name), budget)
+                self._add_image(name, partial(read_image, path, name, color=self._is_color), budget)
                 if len(self._images) == CHUNK_ROWS:
                     yield self._image_batch()
             if samples is not None:
@@ -168,7 +180,7 @@ class InputReader:
             ConfigError: the value of white is unknown.
         """
         for name, content in files:
-            self._add_image(name, partial(image_of_bytes, content, name, max_pixels), budget)
+            self._add_image(name, partial(image_of_bytes, content, name, max_pixels, color=self._is_color), budget)
             if len(self._images) == CHUNK_ROWS:
                 yield self._image_batch()
         if self._images:
@@ -229,6 +241,7 @@ class InputReader:
             id_column=self.options.id_column,
             options=with_usual_delimiter(source, self.options.table, self.trained_delimiter),
         )
+        samples = with_channels_of(samples, self.model)
         self._check(samples)
         self.notes += [
             f"{samples.source}: {note}" for note in (*samples.notes, *value_notes(samples.inputs, self.model))
@@ -298,8 +311,8 @@ class InputReader:
         finally:
             budget.spend(time.thread_time() - start)
             budget.check_time()
-        gray, done = self._prepare(image.gray, name)
-        self._images.append((name, gray, self._how(image, gray, done)))
+        pixels, done = self._prepare(image.pixels, name)
+        self._images.append((name, pixels, self._how(image, pixels, done)))
 
     def _white(self, name: str) -> float:
         """Return the value of a white pixel in the training samples."""
@@ -317,16 +330,17 @@ class InputReader:
     def _image_batch(self) -> InputBatch:
         """Return the images collected so far as a batch, and forget them."""
         names, images, read_as = zip(*self._images, strict=True)
-        gray, white = np.stack(images), self._white(names[0])
+        pixels, white = np.stack(images), self._white(names[0])
         self._images.clear()
         # Divide first, as training samples of 0..1 were: x / 255 and x * (1 / 255) can differ in the last bit.
-        inputs = gray if white == PIXEL_SCALE else gray / PIXEL_SCALE * white
+        inputs = pixels if white == PIXEL_SCALE else pixels / PIXEL_SCALE * white
         return InputBatch(inputs, names, read_as)
 
-    def _how(self, image: ReadImage, gray: GrayImage, done: str) -> str:
+    def _how(self, image: ReadImage, pixels: Pixels, done: str) -> str:
         """Return the conversion of an image, such as "640x480 RGB -> 28x28 gray" (width x height)."""
-        height, width = gray.shape
-        before, after = f"{image.size[0]}x{image.size[1]} {image.mode}", f"{width}x{height} gray"
+        height, width = pixels.shape[:2]
+        kind = "RGB" if self._is_color else "gray"
+        before, after = f"{image.size[0]}x{image.size[1]} {image.mode}", f"{width}x{height} {kind}"
         more = ", transparency on white" * image.was_transparent + done
         return f"{before} -> {after}{more}" if before != after else f"{after}{more or ', as it is'}"
 
@@ -345,13 +359,37 @@ def check_sample_shape(inputs: Any, model: Classifier, source: str) -> None:
     """Raise DataError unless samples have the size that a model reads."""
     shape, n_inputs = tuple(inputs.shape[1:]), model.architecture.n_inputs
     fits = shape in ((n_inputs,), model.image_shape) or (
-        model.image_shape is None and len(shape) == 2 and shape[0] * shape[1] == n_inputs
+        model.image_shape is None and len(shape) in (2, 3) and math.prod(shape) == n_inputs
     )
     if fits:
         return
-    came = f"images of {shape[0]} x {shape[1]}" if len(shape) == 2 else f"rows of {shape[0]} values"
-    wanted = "" if model.image_shape is None else f"images of {model.image_shape[0]} x {model.image_shape[1]} or "
+    came = images_text(shape) if len(shape) > 1 else f"rows of {shape[0]} values"
+    wanted = "" if model.image_shape is None else f"{images_text(model.image_shape)} or "
     raise DataError(f"{source}: holds {came}, but the model reads {wanted}rows of {n_inputs} values.")
+
+
+def color_to_read(inputs: Any, model: Classifier) -> str | None:
+    """Return "gray" or "rgb" if images must be converted to it for a model, else None.
+
+    None is also returned for images of another size, and for samples that stay on disk.
+    """
+    wanted, shape = model.image_shape, tuple(inputs.shape[1:])
+    if not isinstance(inputs, np.ndarray) or wanted is None or len(shape) == len(wanted) or shape[:2] != wanted[:2]:
+        return None
+    return RGB if is_color(wanted) else GRAY
+
+
+def color_note(color: str) -> str:
+    """Return the note that images are converted to "gray" or "rgb" for a model."""
+    return f"the images are read in {'gray' if color == GRAY else 'color'}, as the training images were."
+
+
+def with_channels_of(samples: UnlabeledSamples, model: Classifier) -> UnlabeledSamples:
+    """Return images in gray or color, whichever the model reads, with a note if they are converted."""
+    color = color_to_read(samples.inputs, model)
+    if color is None:
+        return samples
+    return replace(samples, inputs=in_color(samples.inputs, color), notes=(*samples.notes, color_note(color)))
 
 
 def check_encoding(encoding: TableEncoding | None, model: Classifier, source: str) -> None:
@@ -368,7 +406,7 @@ def value_notes(inputs: Any, model: Classifier) -> list[str]:
     scaling = model.scaling
     if not len(inputs):
         return []
-    notes = [] if model.image_facts is None or inputs.ndim != 3 else _appearance_notes(inputs, model.image_facts)
+    notes = [] if model.image_facts is None or inputs.ndim < 3 else _appearance_notes(inputs, model.image_facts)
     if scaling.shift is not None or np.ndim(scaling.scale):
         return notes
     is_bytes = inputs.dtype == np.uint8

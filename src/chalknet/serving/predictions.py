@@ -23,6 +23,7 @@ from chalknet.serving.inputs import (
     check_encoding,
     check_sample_shape,
     value_notes,
+    with_channels_of,
 )
 
 MAX_LISTED = 5
@@ -158,6 +159,7 @@ def predict_samples(model: Classifier, samples: UnlabeledSamples, named: str | N
         DataError: the samples have another size, or columns with other names, than the model reads.
     """
     check_encoding(samples.encoding, model, samples.source)
+    samples = with_channels_of(samples, model)
     check_sample_shape(samples.inputs, model, samples.source)
     check_input_names(samples.input_names, model.input_names, samples.source, "the model")
     reader = InputReader(model, notes=[*samples.notes, *value_notes(samples.inputs, model)])

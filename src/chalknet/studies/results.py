@@ -128,7 +128,7 @@ class DataFacts:
         sha256: digest of the source.
         samples: N, the number of samples.
         class_names: K names.
-        sample_shape: (H, W) of images, (I,) of table rows.
+        sample_shape: (H, W) or (H, W, 3) of images, (I,) of table rows.
         split_sizes: number of "train", "valid" and "test" samples in the study's split. A
             configuration that varies train_size trains on fewer.
     """

@@ -108,7 +108,7 @@ def _data_facts(data: Mapping[str, Any], sizes: Any) -> DataFacts:
     for name, value in numbers.items():
         if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
             raise ValueError(f"{name} is {short(value)}, which is not a number of samples or values")
-    if len(shape) not in (1, 2) or 0 in shape or sum(sizes[split] for split in SPLITS) > samples:
+    if len(shape) not in (1, 2, 3) or 0 in shape or sum(sizes[split] for split in SPLITS) > samples:
         raise ValueError(f"sample_shape {shape} and split sizes {short(sizes)} are not those of {samples} samples")
     return DataFacts(
         str(data["source"]), str(data["sha256"]), samples, names, shape, {split: sizes[split] for split in SPLITS}

@@ -789,7 +789,6 @@ def shuffled_windows(n: int, window: int, rng: np.random.Generator) -> Iterator[
         yield start + rng.permutation(min(window, n - start))
 
 
-def image_shape(data: Dataset) -> tuple[int, int] | None:
-    """Return (H, W) of images, or None for table rows."""
-    shape: tuple[Any, ...] = data.inputs.shape[1:]
-    return (int(shape[0]), int(shape[1])) if data.is_images else None
+def image_shape(data: Dataset) -> tuple[int, ...] | None:
+    """Return (H, W) or (H, W, 3) of images, or None for table rows."""
+    return data.sample_shape if data.is_images else None

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from chalknet.checked import short
 from chalknet.config import COLUMN_CHOICES, USUAL_TABLE, Recipe, TableOptions
-from chalknet.data.preprocess import Scaling
+from chalknet.data.color import N_COLORS, with_usual_channels
+from chalknet.data.preprocess import Scaling, flatten
 from chalknet.data.splits import Splits
 from chalknet.data.tables.encoding import TableEncoding, find_encoding
 from chalknet.data.tables.frames import as_frame, column_labels, columns_of_rows, has_missing, is_frame
@@ -156,8 +157,9 @@ class ChalkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # 
             Equal ints give equal bits on one machine.
         n_jobs: threads, as in scikit-learn: None for 1, -1 for all. Results do not depend on it.
         verbose: whether to print a line per epoch.
-        image_shape: (H, W) if each row of X is an image, row of pixels by row of pixels. uint8 values
-            are divided by 255, other images by the largest value of the training samples.
+        image_shape: (H, W) if each row of X is an image, row of pixels by row of pixels, or (H, W, 3)
+            if it is a color image. X may then also be (N, H, W) or (N, H, W, 3). uint8 values are divided
+            by 255, other images by the largest value of the training samples.
         settings: other fields of the recipe as a dict, such as {"layers": [...]} for a network layer by
             layer, or {"ensemble": 5, "folds": 5, "calibrate": True} for five networks on
             cross-validation folds, whose averaged probabilities are calibrated. With calibrate and
@@ -219,7 +221,7 @@ class ChalkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # 
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: bool = False,
-        image_shape: tuple[int, int] | None = None,
+        image_shape: tuple[int, ...] | None = None,
         settings: Mapping[str, Any] | None = None,
         budget: str | float | None = None,
         table: Mapping[str, Any] | None = None,
@@ -431,6 +433,7 @@ class ChalkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # 
             y: the labels, or None.
             reset: whether X determines the columns, as in fit.
         """
+        X = self._as_rows(X)
         if not is_frame(X):
             if not reset and self.encoding_ is not None and hasattr(self, "feature_names_in_"):
                 raise DataError(
@@ -453,6 +456,13 @@ class ChalkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # 
             y = column_or_1d(exact_labels(y), warn=True)
             check_consistent_length(rows, y)
         return rows, y
+
+    def _as_rows(self, X: Any) -> Any:
+        """Return images of `image_shape` as rows; other samples are returned unchanged."""
+        if self.image_shape is None or is_frame(X) or np.ndim(X) not in (3, 4):
+            return X
+        images, _ = with_usual_channels(np.asarray(X))
+        return flatten(images) if images.shape[1:] == tuple(self.image_shape) else X
 
     def _checked_arrays(self, X: Any, y: Any, reset: bool) -> tuple[Any, Any]:
         """Return X as an array of numbers, in which NaN is a missing value, and y as an array."""
@@ -535,10 +545,11 @@ class ChalkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # 
     ) -> tuple[Recipe, tuple[str, ...]]:
         """Return the recipe for these samples, and notes about it; see `classifier_recipe`."""
         shape = self.image_shape
-        if shape is not None and (np.shape(shape) != (2,) or np.prod(shape) != self.n_features_in_):
+        has_axes = shape is None or np.shape(shape) == (2,) or (np.shape(shape) == (3,) and shape[2] == N_COLORS)
+        if not has_axes or (shape is not None and np.prod(shape) != self.n_features_in_):
             raise ShapeError(
                 f"image_shape must be (height, width) with {self.n_features_in_} pixels, one per column of X, "
-                f"got {shape!r}. Leave it out if rows are not images."
+                f"got {shape!r}. For color images it is (height, width, 3). Leave it out if rows are not images."
             )
         parameters = {name: getattr(self, name) for name in FIELD_OF_PARAMETER}
         return classifier_recipe(

@@ -66,14 +66,14 @@ class WeightedSamples:
         sample_weights: (N,) float64 > 0, relative sample weights, or None for equal ones.
         weights: (N,) float64 > 0, sample_weights times the class weights, relative, or None for equal
             ones.
-        image_shape: (H, W), or None.
+        image_shape: (H, W) or (H, W, 3), or None.
     """
 
     rows: NDArray[Any]
     labels: NDArray[np.int64]
     sample_weights: Weights | None
     weights: Weights | None
-    image_shape: tuple[int, int] | None
+    image_shape: tuple[int, ...] | None
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -109,7 +109,7 @@ def weighted_samples(
     labels: NDArray[np.integer[Any]],
     sample_weights: Weights | None,
     class_weights: Weights | None,
-    image_shape: tuple[int, int] | None,
+    image_shape: tuple[int, ...] | None,
 ) -> WeightedSamples:
     """Return the samples with a weight above 0.
 
@@ -118,7 +118,7 @@ def weighted_samples(
         labels: (N,) class indices.
         sample_weights: (N,) >= 0, or None.
         class_weights: (K,) >= 0, or None.
-        image_shape: (H, W) of images, or None.
+        image_shape: (H, W) or (H, W, 3) of images, or None.
 
     Raises:
         DataError: all weights are 0.

@@ -15,7 +15,7 @@ import numpy as np
 
 from chalknet.artifacts.atomic import refuse_existing
 from chalknet.artifacts.dataset_files import FOLDER_KINDS, IDX_NAMES, WRITERS
-from chalknet.config import Recipe
+from chalknet.config import RGB, Recipe
 from chalknet.data.audit import Audit, WorstPair
 from chalknet.data.dataset import Dataset, IntArray, sample_digests
 from chalknet.data.load import BUILTIN, load_data
@@ -293,8 +293,10 @@ def _read_back(data: Dataset, made: Path, path: Path) -> tuple[Dataset, dict[str
         back = load_data(made)
         if back.class_names != data.class_names:
             read_with["class_names"] = list(data.class_names)
-        if data.is_images and back.inputs.shape[1:] != data.inputs.shape[1:]:
-            read_with["image_size"] = tuple(data.inputs.shape[1:])
+        if data.is_images and back.sample_shape[:2] != data.sample_shape[:2]:
+            read_with["image_size"] = data.sample_shape[:2]
+        if data.is_color and not back.is_color:
+            read_with["color"] = RGB
         return (load_data(made, **read_with) if read_with else back), read_with
     except (DataError, ConfigError) as error:
         reason = str(error).replace(str(made), str(path)).removeprefix(f"{path}: ")

@@ -13,7 +13,8 @@ import numpy as np
 
 from chalknet.artifacts.atomic import new_folder, write_files
 from chalknet.artifacts.run_folder import CONFIG_FILE, SUMMARY_FILE, refuse_finished
-from chalknet.config import CUSTOM_SPLIT, DataConfig, Recipe, read_config
+from chalknet.config import CUSTOM_SPLIT, GRAY, RGB, DataConfig, Recipe, read_config
+from chalknet.data.color import is_color
 from chalknet.data.dataset import ARRAYS, Dataset, IntArray
 from chalknet.data.folds import without_test
 from chalknet.data.load import (
@@ -41,6 +42,7 @@ from chalknet.serving.evaluation_tables import (
     reliability_figure,
     reliability_table,
 )
+from chalknet.serving.inputs import color_note, color_to_read
 from chalknet.serving.loaded_model import LoadedModel, resolve_model
 
 ALL = "all"
@@ -105,6 +107,10 @@ def evaluate(
     known = loaded.classifier.class_names
     samples = source if isinstance(source, Dataset) else _open(_resolve_data(source, split, loaded, run), known, loaded)
     index, notes = _split_index(split, samples, loaded, run)
+    color = color_to_read(samples.inputs, loaded.classifier)
+    if color is not None:
+        samples = samples.in_color(color)
+        notes = [*notes, color_note(color)]
     found = evaluate_samples(loaded.classifier, samples, index, name=loaded.name, split=split)
     found = replace(found, notes=(*found.notes, *notes))
     if out is not None:
@@ -182,6 +188,7 @@ def _resolve_data(source: DataConfig, split: str, loaded: LoadedModel, run: RunC
             label_column=source.label_column or trained.label_column,
             image_size=source.image_size or trained.image_size,
             image_fit=source.image_fit or trained.image_fit,
+            color=source.color or trained.color,
             table=source.table if source.table.changed else trained.table,
         )
     elif path.is_file() and kind_of(path, source.source) in TABLE_KINDS:
@@ -194,7 +201,8 @@ def _resolve_data(source: DataConfig, split: str, loaded: LoadedModel, run: RunC
         if shape is not None and path.is_dir() and is_image_folder(path):
             return replace(
                 source,
-                image_size=source.image_size or shape,
+                image_size=source.image_size or (shape[0], shape[1]),
+                color=source.color or (RGB if is_color(shape) else GRAY),
                 image_fit=source.image_fit or loaded.image_fit,
             )
     return source

@@ -148,7 +148,9 @@ def test_the_memory_of_all_images_is_limited(tmp_path, monkeypatch):
         save(tmp_path / "ab"[at % 2] / f"{at}.png", np.zeros((1024, 1024), bool))
     decoded = []
     real = folder_reader.decode_image
-    monkeypatch.setattr(folder_reader, "decode_image", lambda content: decoded.append(1) or real(content))
+    monkeypatch.setattr(
+        folder_reader, "decode_image", lambda content, **more: decoded.append(1) or real(content, **more)
+    )
     with pytest.raises(DataError, match=r"bytes of memory that .* Give a smaller --image-size"):
         load_data(tmp_path)
     assert len(decoded) < 10
@@ -195,7 +197,7 @@ def test_image_size_resizes_only_images_of_other_sizes(letters):
 def test_color_becomes_its_luminance():
     red = image_bytes(Image.new("RGB", (2, 2), (255, 0, 0)))
     image = decode_image(red)
-    np.testing.assert_array_equal(image.gray, 76)  # 0.299 · 255, ITU-R 601
+    np.testing.assert_array_equal(image.pixels, 76)  # 0.299 · 255, ITU-R 601
     assert not image.was_transparent
 
 
@@ -203,7 +205,7 @@ def test_transparency_is_laid_on_white():
     half = Image.new("RGBA", (2, 1), (0, 0, 0, 255))
     half.putpixel((1, 0), (0, 0, 0, 0))
     image = decode_image(image_bytes(half))
-    np.testing.assert_array_equal(image.gray, [[0, 255]])
+    np.testing.assert_array_equal(image.pixels, [[0, 255]])
     assert image.was_transparent
     assert not decode_image(image_bytes(Image.new("RGBA", (2, 1), (9, 9, 9, 255)))).was_transparent
 
@@ -212,7 +214,7 @@ def test_a_palettes_transparent_color_is_laid_on_white():
     palette = Image.new("P", (2, 1), 0)
     palette.putpalette([10, 10, 10, 20, 20, 20])
     palette.putpixel((1, 0), 1)
-    np.testing.assert_array_equal(decode_image(image_bytes(palette, transparency=1)).gray, [[10, 255]])
+    np.testing.assert_array_equal(decode_image(image_bytes(palette, transparency=1)).pixels, [[10, 255]])
 
 
 def test_transparent_images_are_noted(letters):
@@ -224,7 +226,7 @@ def test_transparent_images_are_noted(letters):
 def test_16_bits_are_scaled_to_8_and_rounded(kind):
     values = np.array([[0, 128, 129, 257, 32768, 65535]], np.uint16)
     expected = [[round(value / 257) for value in values[0].tolist()]]
-    np.testing.assert_array_equal(decode_image(image_bytes(Image.fromarray(values), kind)).gray, expected)
+    np.testing.assert_array_equal(decode_image(image_bytes(Image.fromarray(values), kind)).pixels, expected)
 
 
 def test_warnings_of_pillow_are_suppressed(letters):
@@ -241,7 +243,7 @@ def test_exif_rotation_is_applied():
     image = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3))
     exif = Image.Exif()
     exif[0x0112] = 6  # the top of the picture is on the right of the sensor
-    np.testing.assert_array_equal(decode_image(image_bytes(image, exif=exif)).gray, [[3, 0], [4, 1], [5, 2]])
+    np.testing.assert_array_equal(decode_image(image_bytes(image, exif=exif)).pixels, [[3, 0], [4, 1], [5, 2]])
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ def test_every_mode_becomes_gray_and_says_what_it_was(tmp_path, mode):
     path = tmp_path / "x"
     path.write_bytes(image_bytes(image, kind))
     read = read_image(path, "x")
-    assert (read.mode, read.size, read.gray.shape, read.gray.dtype) == (mode, (6, 4), (4, 6), np.uint8)
-    assert np.abs(read.gray.astype(int) - (255 if mode == "black and white" else 76)).max() <= 1
+    assert (read.mode, read.size, read.pixels.shape, read.pixels.dtype) == (mode, (6, 4), (4, 6), np.uint8)
+    assert np.abs(read.pixels.astype(int) - (255 if mode == "black and white" else 76)).max() <= 1
 
 
 def test_an_image_is_read_and_resized_as_a_folder_of_images_is(tmp_path):
@@ -44,8 +44,8 @@ def test_an_image_is_read_and_resized_as_a_folder_of_images_is(tmp_path):
         Image.fromarray(pixels).save(tmp_path / name / "x.png")
     folder = read_folder(tmp_path, "letters", image_size=(9, 8))
     read = read_image(tmp_path / "a" / "x.png", "x")
-    assert (read.gray.shape, read.size) == ((40, 31), (31, 40))
-    np.testing.assert_array_equal(fitted(read.gray, (9, 8)), folder.inputs[0])
+    assert (read.pixels.shape, read.size) == ((40, 31), (31, 40))
+    np.testing.assert_array_equal(fitted(read.pixels, (9, 8)), folder.inputs[0])
     assert "2 images stretched to other proportions, which --image-fit crop" in folder.notes[1]
 
 
@@ -75,7 +75,7 @@ def test_32_bit_images_are_scaled_by_their_range(tmp_path, largest, white):
     values = np.array([[0, 220, largest]], np.int32)
     content = image_bytes(Image.fromarray(values), "TIFF")
     image = decode_image(content)
-    np.testing.assert_array_equal(image.gray, [[0, round(220 * 255 / white), 255]])
+    np.testing.assert_array_equal(image.pixels, [[0, round(220 * 255 / white), 255]])
     assert image.mode == "32-bit gray"
     for name in "ab":
         (tmp_path / name).mkdir()
@@ -115,7 +115,7 @@ def test_the_first_frame_of_an_animation_is_read(tmp_path):
     path = tmp_path / "x.gif"
     first, second = Image.new("L", (3, 3), 10), Image.new("L", (3, 3), 200)
     first.save(path, save_all=True, append_images=[second])
-    np.testing.assert_array_equal(read_image(path, "x.gif").gray, 10)
+    np.testing.assert_array_equal(read_image(path, "x.gif").pixels, 10)
 
 
 def test_the_size_is_that_of_the_upright_image(tmp_path):
@@ -155,8 +155,8 @@ def test_a_large_photo_is_decoded_in_reduced_size(tmp_path, size):
     halves.save(tmp_path / "x.jpg")
     read = read_image(tmp_path / "x.jpg", "x.jpg")
     assert read.size == size
-    assert np.abs(fitted(read.gray, (2, 8)).astype(int)[:, [0, 1, 6, 7]] - [200, 200, 40, 40]).max() <= 2
-    assert decode_image((tmp_path / "x.jpg").read_bytes()).gray.size <= image_reader.LARGE_PIXELS
+    assert np.abs(fitted(read.pixels, (2, 8)).astype(int)[:, [0, 1, 6, 7]] - [200, 200, 40, 40]).max() <= 2
+    assert decode_image((tmp_path / "x.jpg").read_bytes()).pixels.size <= image_reader.LARGE_PIXELS
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "LA", "RGBA", "I;16", "CMYK"])
@@ -172,23 +172,23 @@ def test_bands_and_rotation_change_no_pixel(monkeypatch, mode, orientation):
     monkeypatch.setattr(image_reader, "LARGE_PIXELS", 10)
     monkeypatch.setattr(image_reader, "BAND_PIXELS", 10)
     banded = decode_image(content)
-    np.testing.assert_array_equal(banded.gray, whole.gray)
+    np.testing.assert_array_equal(banded.pixels, whole.pixels)
     assert (banded.mode, banded.size, banded.was_transparent) == (whole.mode, whole.size, whole.was_transparent)
-    assert whole.gray.shape == whole.size[::-1] == ((5, 7) if orientation == 6 else (7, 5))
+    assert whole.pixels.shape == whole.size[::-1] == ((5, 7) if orientation == 6 else (7, 5))
 
 
 def test_large_images_are_decoded_one_at_a_time(monkeypatch):
     monkeypatch.setattr(image_reader, "LARGE_PIXELS", 10)
-    active, most, gray = [], [], image_reader._gray
+    active, most, pixels = [], [], image_reader._pixels
 
-    def slow(image, bits):
+    def slow(image, bits, color):
         active.append(image)
         time.sleep(0.02)
         most.append(len(active))
         active.remove(image)
-        return gray(image, bits)
+        return pixels(image, bits, color)
 
-    monkeypatch.setattr(image_reader, "_gray", slow)
+    monkeypatch.setattr(image_reader, "_pixels", slow)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(decode_image, [image_bytes(Image.new("L", (9, 9)))] * 8))
     assert most == [1] * 8

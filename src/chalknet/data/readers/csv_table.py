@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.config import USUAL_TABLE, TableOptions
+from chalknet.data.color import N_COLORS
 from chalknet.data.dataset import MAX_CLASSES, Dataset, UnlabeledSamples, dataset_from_arrays, with_known
 from chalknet.data.readers.labels import (
     GIVE_LABEL,
@@ -118,6 +119,7 @@ def read_csv(
     class_names: Sequence[str] | None = None,
     label_column: str | int | None = None,
     image_size: tuple[int, int] | None = None,
+    color: str | None = None,
     known_classes: Sequence[str] = (),
     options: TableOptions = USUAL_TABLE,
     encoding: TableEncoding | None = None,
@@ -136,6 +138,7 @@ def read_csv(
         label_column: name or index (from 0, negative from the end). By default the column that the
             header names label, class, target or y, or the first column if there is no header.
         image_size: (H, W) with H·W feature columns.
+        color: with "gray" or "rgb" there may also be H·W·3 feature columns, three for each pixel.
         known_classes: names of classes that may have no samples here.
         options: how columns are read.
         encoding: the encoding of another table whose columns this one must have; None to find the
@@ -174,7 +177,10 @@ def read_csv(
         )
     frame = None  # its memory is needed
     labels, names = number_labels(table.labels, class_names, f"{file.name}", columns.names[columns.label or 0], notes)
-    inputs = _as_images(table.features, image_size, file.name, notes)
+    shape: tuple[int, ...] | None = image_size
+    if image_size is not None and color is not None and N_COLORS * math.prod(image_size) == table.features.shape[1]:
+        shape = (*image_size, N_COLORS)
+    inputs = _as_images(table.features, shape, file.name, notes)
     if inputs.ndim == 2:
         notes += _rounded_columns(inputs, columns)
     return dataset_from_arrays(
@@ -770,14 +776,16 @@ def _texts_by_row(rows: _Rows, columns: _Columns) -> pl.DataFrame:
 
 
 def _as_images(
-    features: NDArray[np.float64], image_size: tuple[int, int] | None, source: str, notes: list[str]
+    features: NDArray[np.float64], image_size: tuple[int, ...] | None, source: str, notes: list[str]
 ) -> NDArray[Any]:
-    """Return features as (N, H, W) if the rows are images, and as (N, I) otherwise."""
+    """Return features as (N, H, W) or (N, H, W, 3) if the rows are images, and as (N, I) otherwise."""
     n_columns = features.shape[1]
     if image_size is not None and math.prod(image_size) != n_columns:
+        is_color = N_COLORS * math.prod(image_size) == n_columns
+        hint = " If they are three for each pixel, give color (--color rgb)." if is_color else ""
         raise DataError(
             f"{source}: image_size {image_size} needs {math.prod(image_size)} feature columns, but there are "
-            f"{n_columns}."
+            f"{n_columns}.{hint}"
         )
     side = math.isqrt(n_columns)
     is_guess = n_columns >= MIN_PIXELS and side * side == n_columns and features.max() > 127

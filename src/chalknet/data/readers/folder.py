@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from chalknet.config import RGB
 from chalknet.data.dataset import Dataset, dataset_from_arrays, nfc, with_known
-from chalknet.data.readers.image import MAX_FILE_BYTES, SUFFIXES, GrayImage, decode_image, fitted, is_stretched
+from chalknet.data.readers.image import MAX_FILE_BYTES, SUFFIXES, Pixels, decode_image, fitted, is_stretched
 from chalknet.data.readers.source_file import digest_of_files
 from chalknet.errors import DataError
 from chalknet.files import Budget, read_bytes, reading
@@ -33,6 +34,7 @@ NOTE_TEXTS = {
     "resized": "resized to {size}",
     "stretched": "stretched to other proportions, which --image-fit crop or pad keeps (in Python: "
     "load_data(..., image_fit='pad'))",
+    "colored": "with colors, read as gray; --color rgb keeps colors (in Python: load_data(..., color='rgb'))",
 }
 
 
@@ -44,14 +46,14 @@ class _ImageFile:
         name: path relative to the folder, with forward slashes.
         label: the class.
         digest: SHA-256 of the file.
-        gray: the image, or None if it could not be read.
+        pixels: the image, or None if it could not be read.
         kinds: keys of `NOTE_TEXTS` that apply to the image.
     """
 
     name: str  # relative to the folder, with forward slashes
     label: int
     digest: bytes
-    gray: GrayImage | None
+    pixels: Pixels | None
     kinds: tuple[str, ...] = ()  # of `NOTE_TEXTS`
 
 
@@ -62,11 +64,12 @@ def read_folder(
     class_names: Sequence[str] | None = None,
     image_size: tuple[int, int] | None = None,
     image_fit: str | None = None,
+    color: str | None = None,
     known_classes: Sequence[str] = (),
 ) -> Dataset:
-    """Read the images in the sub-folders of a folder as gray uint8 images, sorted by name.
+    """Read the images in the sub-folders of a folder as uint8 images, sorted by name.
 
-    Color is converted with the ITU-R 601 weights of Pillow, 16-bit values are scaled to 8 bits,
+    Colors become gray with the ITU-R 601 weights of Pillow, unless color is "rgb". 16-bit values are scaled to 8 bits,
     transparent images are laid on white, as on a web page, EXIF rotation is applied, and the first
     frame of an animation is used. Files that cannot be read are left out and named in the notes.
     Hidden files and folders are ignored.
@@ -78,6 +81,7 @@ def read_folder(
         image_size: (H, W) to which images of other sizes are resized (Lanczos).
         image_fit: how images of other proportions are resized: "stretch", "crop" or "pad". None
             stretches them, with a note.
+        color: "rgb" to keep colors, as (N, H, W, 3); gray files then have three equal channels.
         known_classes: names of classes that may have no samples here.
 
     Returns:
@@ -90,8 +94,8 @@ def read_folder(
     names = _class_folders(folder, source, class_names, is_part=bool(known_classes))
     notes: list[str] = []
     listing = list(_list_files(folder, source, names, notes))
-    files = _read_files(folder, source, listing, image_size, image_fit)
-    readable = [file for file in files if file.gray is not None]
+    files = _read_files(folder, source, listing, image_size, image_fit, color == RGB)
+    readable = [file for file in files if file.pixels is not None]
     found = Counter(label for _, label in listing)
     good = Counter(file.label for file in readable)
     for label, name in sorted(enumerate(names), key=lambda item: item[1]):
@@ -102,10 +106,10 @@ def read_folder(
             raise DataError(
                 f"{source}: class {name!r} has {problem}. Expected {', '.join(SUFFIXES)} directly in that folder.{hint}"
             )
-    images = [file.gray for file in readable if file.gray is not None]
+    images = [file.pixels for file in readable if file.pixels is not None]
     _check_sizes(readable, source)
     inputs = np.stack(images)
-    unread = sorted(file.name for file in files if file.gray is None)
+    unread = sorted(file.name for file in files if file.pixels is None)
     image_notes = [
         f"{count_of(len(unread), 'image file')} could not be read and left out: {quoted(unread, 5)}."
     ] * bool(unread)
@@ -113,7 +117,7 @@ def read_folder(
         of_kind = [file.name for file in files if kind in file.kinds]
         if of_kind:
             what = what.format(size=_high_wide(inputs.shape[1:]))
-            which = "" if kind == "resized" else f": {quoted(of_kind, 5)}"
+            which = "" if kind in ("resized", "colored") else f": {quoted(of_kind, 5)}"
             image_notes.append(f"{count_of(len(of_kind), 'image')} {what}{which}.")
     return dataset_from_arrays(
         inputs,
@@ -127,7 +131,7 @@ def read_folder(
 
 def _check_sizes(readable: Sequence[_ImageFile], source: str) -> None:
     """Raise DataError for the first image with another size than most images."""
-    named = [(file.name, file.gray.shape) for file in readable if file.gray is not None]
+    named = [(file.name, file.pixels.shape) for file in readable if file.pixels is not None]
     (common, n_common), *others = Counter(shape for _, shape in named).most_common()
     if others:
         name, shape = next((name, shape) for name, shape in named if shape != common)
@@ -228,6 +232,7 @@ def _read_files(
     listing: Sequence[tuple[str, int]],
     image_size: tuple[int, int] | None,
     image_fit: str | None,
+    color: bool,
 ) -> list[_ImageFile]:
     """Read all files, in order, with a few threads.
 
@@ -244,7 +249,7 @@ def _read_files(
         batches = [listing[at : at + BATCH_FILES] for at in range(0, len(listing), BATCH_FILES)]
 
         def read_batch(batch: Sequence[tuple[str, int]]) -> list[_ImageFile]:
-            return [_read_file(folder, name, label, image_size, image_fit, budget) for name, label in batch]
+            return [_read_file(folder, name, label, image_size, image_fit, color, budget) for name, label in batch]
 
         try:
             for found in pool.map(read_batch, batches):
@@ -256,7 +261,13 @@ def _read_files(
 
 
 def _read_file(
-    folder: Path, name: str, label: int, image_size: tuple[int, int] | None, image_fit: str | None, budget: Budget
+    folder: Path,
+    name: str,
+    label: int,
+    image_size: tuple[int, int] | None,
+    image_fit: str | None,
+    color: bool,
+    budget: Budget,
 ) -> _ImageFile:
     """Read, decode and resize one image file."""
     try:
@@ -266,21 +277,22 @@ def _read_file(
     digest = hashlib.sha256(content).digest()
     start = time.thread_time()
     try:
-        image = decode_image(content)
-        gray = fitted(image.gray, image_size, image_fit or "stretch")
+        image = decode_image(content, color=color)
+        pixels = fitted(image.pixels, image_size, image_fit or "stretch")
     except Exception:  # Pillow's decoders can raise anything; the file is named in the notes
         return _ImageFile(name, label, digest, None)
     finally:
         budget.spend(time.thread_time() - start)
-    budget.take(gray.nbytes)
+    budget.take(pixels.nbytes)
     is_kind = {
         "transparent": image.was_transparent,
         "32-bit": image.mode == "32-bit gray",
-        "dim": image.mode == "16-bit gray" and 0 < image.gray.max() <= DIM,
-        "resized": gray.shape != image.gray.shape,
-        "stretched": image_fit is None and is_stretched(image.gray.shape, image_size),
+        "dim": image.mode == "16-bit gray" and 0 < image.pixels.max() <= DIM,
+        "resized": pixels.shape != image.pixels.shape,
+        "stretched": image_fit is None and is_stretched(image.pixels.shape, image_size),
+        "colored": image.lost_color,
     }
-    return _ImageFile(name, label, digest, gray, tuple(kind for kind, does in is_kind.items() if does))
+    return _ImageFile(name, label, digest, pixels, tuple(kind for kind, does in is_kind.items() if does))
 
 
 def _high_wide(shape: tuple[int, ...]) -> str:

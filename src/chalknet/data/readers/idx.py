@@ -18,7 +18,7 @@ from chalknet.errors import DataError
 from chalknet.files import Budget
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-MAX_DIMENSIONS = 3
+MAX_DIMENSIONS = 4
 KINDS = ("images", "labels")
 
 
@@ -54,7 +54,8 @@ def read_idx(path: Path, source: str, *, class_names: Sequence[str] | None = Non
         if not names:
             raise DataError(
                 f"{source}: no labels file: its name is made from the images file's by putting 'labels' for 'images' "
-                "and 'idx1' for 'idx3'. Rename the two, such as train-images-idx3-ubyte and train-labels-idx1-ubyte."
+                "and 'idx1' for 'idx3' or 'idx4'. Rename the two, such as train-images-idx3-ubyte and "
+                "train-labels-idx1-ubyte."
             )
         found = [[path, first_file(path.parent, names) or _missing(path.parent, source, names)]]
     splits, digests = [], []
@@ -142,7 +143,7 @@ def _parse_header(head: bytes, source: str) -> tuple[np.dtype[Any], tuple[int, .
 def labels_file_names(images_name: str) -> tuple[str, ...]:
     """Return the possible names of the labels file of an images file, or ()."""
     plain = images_name.removesuffix(".gz")
-    renamed = plain.replace("images", "labels").replace("idx3", "idx1")
+    renamed = plain.replace("images", "labels").replace("idx3", "idx1").replace("idx4", "idx1")
     return () if renamed == plain or "images" not in plain else (renamed, f"{renamed}.gz")
 
 

@@ -1,4 +1,4 @@
-"""Single image files: bounded decoding, conversion to gray, and resizing."""
+"""Single image files: bounded decoding, conversion to gray or RGB, and resizing."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chalknet.data.color import N_COLORS, to_rgb
 from chalknet.errors import DataError
 from chalknet.files import Budget, read_bytes, reading
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-GrayImage = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]  # (H, W) gray or (H, W, 3) color
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 # Pillow has more decoders, some of which start other programs. Only these formats are tried, whatever
@@ -34,7 +35,9 @@ MAX_PIXELS = 2**27  # of one image: 134 million, below the limit of Pillow (179 
 LARGE_PIXELS = 2**25  # larger images are decoded one at a time, and JPEG files in reduced size
 MAX_SCANNED = 2**34  # pixels times scans of a progressive JPEG: some seconds of decoding
 JPEG_SCAN = b"\xff\xda"  # marks the beginning of a scan, and does not occur inside one
-BAND_PIXELS = 2**20  # converted to gray at a time
+BAND_PIXELS = 2**20  # converted at a time
+LOOKED_AT = 64  # pixels of a side that are looked at to see whether an image has colors
+COLORFUL, MIN_COLORFUL = 32, 0.01  # difference of channels of a colored pixel, and the fraction of such pixels
 BITS_PER_SAMPLE = 258  # a tag of TIFF files
 FITS = ("stretch", "crop", "pad")
 VISIBLE = 1.05  # smaller changes of the proportions get no note
@@ -50,40 +53,44 @@ class ReadImage:
     """One decoded image.
 
     Attributes:
-        gray: (H, W) uint8.
+        pixels: (H, W) or, in color, (H, W, 3) uint8.
         mode: what the pixels were: "gray", "RGB", "palette", "16-bit gray", ...
         size: (width, height) as displayed, with EXIF rotation applied.
         was_transparent: whether a pixel was transparent and laid on white.
+        lost_color: whether colors were converted to gray.
     """
 
-    gray: GrayImage
+    pixels: Pixels
     mode: str
     size: tuple[int, int]
     was_transparent: bool = False
+    lost_color: bool = False
 
 
-def read_image(path: Path, source: str) -> ReadImage:
+def read_image(path: Path, source: str, *, color: bool = False) -> ReadImage:
     """Read one image file in its own size; a large JPEG is reduced.
 
     Args:
         path: the file.
         source: what messages call it.
+        color: whether to return red, green and blue, and not gray.
 
     Raises:
         DataError: the file is not an image of a supported format, is damaged, or is too large.
     """
     with reading(source):
         content = read_bytes(path, MAX_FILE_BYTES)
-    return image_of_bytes(content, source)
+    return image_of_bytes(content, source, color=color)
 
 
-def image_of_bytes(content: bytes, source: str, max_pixels: int | None = None) -> ReadImage:
+def image_of_bytes(content: bytes, source: str, max_pixels: int | None = None, *, color: bool = False) -> ReadImage:
     """Return the image of a file whose content is in memory; a large JPEG is reduced.
 
     Args:
         content: the bytes of the file.
         source: what messages call it.
         max_pixels: the largest number of pixels; by default `MAX_PIXELS`.
+        color: whether to return red, green and blue, and not gray.
 
     Raises:
         DataError: the file is not an image of a supported format, is damaged, or is too large.
@@ -93,7 +100,7 @@ def image_of_bytes(content: bytes, source: str, max_pixels: int | None = None) -
     try:
         with warnings.catch_warnings():  # Pillow warns about what it can ignore, such as a damaged date
             warnings.simplefilter("ignore")
-            return decode_image(content, max_pixels)
+            return decode_image(content, max_pixels, color=color)
     except Exception as error:  # Pillow's decoders can raise anything for a damaged image
         raise DataError(f"{source}: {_reason(error)}") from error
 
@@ -122,7 +129,7 @@ class SlowImageError(DataError):
     """Raised when decoding an image takes longer than its size can explain."""
 
 
-def decode_image(content: bytes, max_pixels: int | None = None) -> ReadImage:
+def decode_image(content: bytes, max_pixels: int | None = None, *, color: bool = False) -> ReadImage:
     """Decode the bytes of an image file; a large JPEG is reduced to a half, a quarter or an eighth.
 
     Only one large image is decoded at a time, in all threads together. The largest images take less
@@ -151,10 +158,11 @@ def decode_image(content: bytes, max_pixels: int | None = None) -> ReadImage:
             image.load()
             orientation = image.getexif().get(ORIENTATION, 1)
             bits = _bits(image)
-            gray, was_transparent = _gray(image, bits)
+            pixels, was_transparent = _pixels(image, bits, color)
+            lost_color = not color and not bits and _has_colors(image)
             mode = f"{bits}-bit gray" if bits else MODE_NAMES.get(image.mode, image.mode)
     size = (height, width) if orientation in TURNED else (width, height)
-    return ReadImage(_upright(gray, orientation), mode, size, was_transparent)
+    return ReadImage(_upright(pixels, orientation), mode, size, was_transparent, lost_color)
 
 
 def _bits(image: Image) -> int:
@@ -170,8 +178,21 @@ def _bits(image: Image) -> int:
     return 32 if image.mode == "I" and bits == (32,) else 16
 
 
-def _gray(image: Image, bits: int) -> tuple[GrayImage, bool]:
-    """Return the gray image (H, W), and whether any pixel was transparent.
+def _has_colors(image: Image) -> bool:
+    """Return whether an image is not gray, by about `LOOKED_AT` x `LOOKED_AT` of its pixels."""
+    if image.mode in ("L", "LA", "1"):
+        return False
+    from PIL import Image as PillowImage
+
+    size = (min(image.width, LOOKED_AT), min(image.height, LOOKED_AT))
+    small = image.resize(size, PillowImage.Resampling.NEAREST)
+    pixels = _on_white(small, "RGB")[0] if small.has_transparency_data else np.asarray(small.convert("RGB"))
+    some = pixels.astype(np.int16)
+    return float((some.max(axis=2) - some.min(axis=2) > COLORFUL).mean()) > MIN_COLORFUL
+
+
+def _pixels(image: Image, bits: int, color: bool) -> tuple[Pixels, bool]:
+    """Return the image, (H, W) or in color (H, W, 3), and whether any pixel was transparent.
 
     The image is converted in bands, which bounds the memory. 32-bit integers have no defined white:
     images with values up to 255 are read as 8-bit pixels, as ImageJ and scikit-image write them,
@@ -179,18 +200,20 @@ def _gray(image: Image, bits: int) -> tuple[GrayImage, bool]:
     """
     rows = max(1, BAND_PIXELS // image.width)
     places = [(top, min(top + rows, image.height)) for top in range(0, image.height, rows)]
-    gray, was_transparent = np.empty((image.height, image.width), np.uint8), False
+    kind, channels = ("RGB", (N_COLORS,)) if color else ("L", ())
+    pixels, was_transparent = np.empty((image.height, image.width, *channels), np.uint8), False
     is_8_bit = bits == 32 and all(np.asarray(_band(image, *place)).max() <= 255 for place in places)
     for top, bottom in places:
         band = _band(image, top, bottom)
         if bits:
-            gray[top:bottom] = _from_wide(np.asarray(band), 1 if is_8_bit else 257)
+            gray = _from_wide(np.asarray(band), 1 if is_8_bit else 257)
+            pixels[top:bottom] = to_rgb(gray) if color else gray
         elif band.has_transparency_data:
-            gray[top:bottom], is_transparent = _on_white(band)
+            pixels[top:bottom], is_transparent = _on_white(band, kind)
             was_transparent |= is_transparent
         else:
-            gray[top:bottom] = np.asarray(band.convert("L"))
-    return gray, was_transparent
+            pixels[top:bottom] = np.asarray(band.convert(kind))
+    return pixels, was_transparent
 
 
 def _band(image: Image, top: int, bottom: int) -> Image:
@@ -198,71 +221,77 @@ def _band(image: Image, top: int, bottom: int) -> Image:
     return image.crop((0, top, image.width, bottom))
 
 
-def _upright(gray: GrayImage, orientation: int) -> GrayImage:
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
     """Return an image with EXIF rotation applied."""
     if orientation not in range(2, 9):
-        return gray
+        return pixels
     from PIL import Image, ImageOps
 
-    marked = Image.fromarray(gray)
+    marked = Image.fromarray(pixels)
     marked.getexif()[ORIENTATION] = orientation
     return np.array(ImageOps.exif_transpose(marked))
 
 
-def _from_wide(values: NDArray[Any], divisor: int) -> GrayImage:
+def _from_wide(values: NDArray[Any], divisor: int) -> Pixels:
     """Return values in 0..65535 scaled to 0..255 and rounded; 65535 = 255 · 257."""
     if values.min() < 0 or values.max() > 65_535:
         raise ValueError("values outside the 16-bit range")
     return ((values.astype(np.uint32) + divisor // 2) // divisor).astype(np.uint8)
 
 
-def _on_white(image: Image) -> tuple[GrayImage, bool]:
-    """Return a transparent image laid on white, and whether a pixel was transparent."""
+def _on_white(image: Image, kind: str) -> tuple[Pixels, bool]:
+    """Return a transparent image laid on white in Pillow's mode "L" or "RGB", and whether a pixel was transparent."""
     from PIL import Image as PillowImage
 
     layered = image.convert("RGBA")
     was_transparent = layered.getchannel("A").getextrema() != (255, 255)
     paper = PillowImage.new("RGBA", layered.size, "white")
-    return np.asarray(PillowImage.alpha_composite(paper, layered).convert("L")), was_transparent
+    return np.asarray(PillowImage.alpha_composite(paper, layered).convert(kind)), was_transparent
 
 
 def fitted(
-    gray: GrayImage,
+    pixels: Pixels,
     image_size: tuple[int, int] | None,
     fit: str = "stretch",
     fill: float = 1.0,
-    level: int | None = None,
-) -> GrayImage:
+    level: int | NDArray[np.integer[Any]] | None = None,
+) -> Pixels:
     """Return an image resized to (H, W) by Lanczos resampling; unchanged if it has that size.
 
     Args:
-        gray: (h, w) uint8.
+        pixels: (h, w) or (h, w, 3) uint8.
         image_size: (H, W), or None to return the image unchanged.
         fit: "stretch" to change the proportions, "crop" to cut off both sides equally, or "pad" to
             add a margin.
         fill: with "pad", the fraction of the larger side that the image takes.
-        level: with "pad", the value of the margin; the median of the image's border by default.
+        level: with "pad", the value of the margin, one for each channel; the median of the image's
+            border by default.
     """
-    if image_size is None or (gray.shape == image_size and fill == 1.0):
-        return gray
+    if image_size is None or (pixels.shape[:2] == image_size and fill == 1.0):
+        return pixels
     height, width = image_size
     if fit == "crop":
         tall, wide = (
-            min(gray.shape[0], _pixels(gray.shape[1] * height / width)),
-            min(gray.shape[1], _pixels(gray.shape[0] * width / height)),
+            min(pixels.shape[0], _side(pixels.shape[1] * height / width)),
+            min(pixels.shape[1], _side(pixels.shape[0] * width / height)),
         )
-        top, left = (gray.shape[0] - tall) // 2, (gray.shape[1] - wide) // 2
-        gray = gray[top : top + tall, left : left + wide]
+        top, left = (pixels.shape[0] - tall) // 2, (pixels.shape[1] - wide) // 2
+        pixels = pixels[top : top + tall, left : left + wide]
     if fit != "pad":
-        return _resized(gray, height, width)
-    scale = fill * min(height / gray.shape[0], width / gray.shape[1])
-    tall, wide = _pixels(gray.shape[0] * scale), _pixels(gray.shape[1] * scale)
-    if level is None:
-        level = int(np.median(np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])))
-    padded = np.full(image_size, level, np.uint8)
+        return _resized(pixels, height, width)
+    scale = fill * min(height / pixels.shape[0], width / pixels.shape[1])
+    tall, wide = _side(pixels.shape[0] * scale), _side(pixels.shape[1] * scale)
+    padded = np.empty((*image_size, *pixels.shape[2:]), np.uint8)
+    padded[...] = border_level(pixels) if level is None else level
     top, left = (height - tall) // 2, (width - wide) // 2
-    padded[top : top + tall, left : left + wide] = _resized(gray, tall, wide)
+    padded[top : top + tall, left : left + wide] = _resized(pixels, tall, wide)
     return padded
+
+
+def border_level(pixels: Pixels) -> NDArray[np.int64]:
+    """Return the median of the border of an image, () or one for each channel."""
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    return np.asarray(np.median(border, axis=0)).astype(np.int64)
 
 
 def is_stretched(shape: tuple[int, ...], image_size: tuple[int, int] | None) -> bool:
@@ -273,14 +302,14 @@ def is_stretched(shape: tuple[int, ...], image_size: tuple[int, int] | None) -> 
     return not 1 / VISIBLE < change < VISIBLE
 
 
-def _resized(gray: GrayImage, height: int, width: int) -> GrayImage:
+def _resized(pixels: Pixels, height: int, width: int) -> Pixels:
     """Return an image resized by Lanczos resampling."""
     from PIL import Image
 
-    return np.array(Image.fromarray(gray).resize((width, height), Image.Resampling.LANCZOS))
+    return np.array(Image.fromarray(pixels).resize((width, height), Image.Resampling.LANCZOS))
 
 
-def _pixels(size: float) -> int:
+def _side(size: float) -> int:
     """Return a size rounded to pixels, at least 1."""
     return max(1, round(size))
 

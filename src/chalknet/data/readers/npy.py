@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chalknet.data.color import N_COLORS
 from chalknet.data.dataset import Dataset, checked_labels, numbered_class_names
 from chalknet.data.on_disk import OnDiskArray, OnDiskSamples
 from chalknet.data.readers.npy_array import read_npy, read_npy_header
@@ -150,8 +151,11 @@ def _opened(path: Path, first: OnDiskArray | None) -> OnDiskArray:
     if len(shape) == 4 and 1 in (shape[1], shape[3]):  # gray images with an axis of one channel
         shape = shape[:3] if shape[3] == 1 else (shape[0], *shape[2:])
     found = OnDiskArray(path, header.n_bytes, shape, header.dtype)
-    if len(found.shape) not in (2, 3):
-        raise DataError(f"{path}: samples must be (N, H, W) images or (N, I) rows, got shape {found.shape}.")
+    if len(found.shape) not in (2, 3) and not (len(found.shape) == 4 and found.shape[3] == N_COLORS):
+        raise DataError(
+            f"{path}: samples that stay on disk must be (N, H, W) images, (N, H, W, 3) color images with the channels "
+            f"last, or (N, I) rows, got shape {found.shape}."
+        )
     if first is not None and (found.shape[1:], found.dtype) != (first.shape[1:], first.dtype):
         raise DataError(
             f"{path}: samples must be like those of {first.path.name}, {first.shape[1:]} of {first.dtype}, got "

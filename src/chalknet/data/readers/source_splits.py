@@ -19,7 +19,7 @@ class SourceSplit:
 
     Attributes:
         name: "train", "valid" or "test".
-        inputs: (n, H, W) or (n, I).
+        inputs: (n, H, W), (n, H, W, 3) or (n, I).
         labels: (n,).
         inputs_source: what messages call the file or array of the samples.
         labels_source: what messages call the file or array of the labels.
@@ -62,7 +62,8 @@ def dataset_from_splits(
     for split in splits:
         if split.inputs.ndim < 2:
             raise DataError(
-                f"{split.inputs_source}: images must be (N, H, W) or rows (N, I), got shape {split.inputs.shape}."
+                f"{split.inputs_source}: images must be (N, H, W) or (N, H, W, 3), or rows (N, I), got shape "
+                f"{split.inputs.shape}."
             )
         if split.inputs.shape[1:] != train.inputs.shape[1:] or split.inputs.dtype != train.inputs.dtype:
             raise DataError(

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.artifacts.atomic import write_bytes
+from chalknet.config import RGB
+from chalknet.data.color import are_blank, in_color
 from chalknet.data.dataset import Dataset, IntArray
 from chalknet.errors import ConfigError, DataError
 from chalknet.reporting.drawings.picture import drawing_bytes, drawing_type, file_kind
@@ -49,11 +51,12 @@ def show_images(
     indices: Sequence[int] | IntArray | None = None,
     path: str | Path | None = None,
 ) -> Drawing:
-    """Show images drawn at random, in gray, each with its class as title.
+    """Show images drawn at random, each with its class as title.
 
     Args:
-        data: images (N, H, W). uint8 is shown on the scale 0 to 255. Other values are shown on 0 to
-            1 if they lie in this range, else from the smallest to the largest value.
+        data: images (N, H, W), or (N, H, W, 3) in color. uint8 is shown on the scale 0 to 255. Other
+            values are shown on 0 to 1 if they lie in this range, else from the smallest to the largest
+            value.
         rows: rows of the grid. By default 2, or one per class with `by_class`.
         columns: columns of the grid. With fewer images than cells, the grid is smaller.
         seed: seed of the random choice; the same seed shows the same images.
@@ -116,7 +119,7 @@ def sample_sheet(data: Dataset, indices: IntArray, *, seed: int, rows: int = 1, 
     a reader nothing. Where there are too few other images, such images are shown too.
 
     Args:
-        data: images (N, H, W).
+        data: images (N, H, W), or (N, H, W, 3) in color.
         indices: positions of the samples to choose from.
         seed: seed of the random choice.
         rows: rows of the sheet.
@@ -124,7 +127,7 @@ def sample_sheet(data: Dataset, indices: IntArray, *, seed: int, rows: int = 1, 
     """
     pool = choose_images(data, min(CANDIDATES * rows, MAX_SIDE), columns, seed=seed, indices=indices).ravel()
     pool = pool[pool != EMPTY]
-    is_blank = np.array([data.inputs[sample].min() == data.inputs[sample].max() for sample in pool], dtype=bool)
+    is_blank = are_blank(data.inputs[pool])
     # A stable sort keeps the random order and moves blank images behind all others.
     chosen = pool[np.argsort(is_blank, kind="stable")][: rows * columns]
     grid = as_grid(chosen, columns)
@@ -156,7 +159,7 @@ def draw_images(
     """Draw a sheet of the given samples, laid out pixel by pixel.
 
     Args:
-        data: images (N, H, W).
+        data: images (N, H, W), or (N, H, W, 3) in color.
         grid: (rows, columns) positions of samples, or `EMPTY` for a free cell.
         titles: one above each cell, in reading order.
         row_titles: one at the left of each row.
@@ -167,10 +170,10 @@ def draw_images(
     drawing = drawing_type()(figsize=(sheet.width / DPI, sheet.height / DPI), dpi=DPI, facecolor="white")
     axes = drawing.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set_axis_off()
-    pixels = sheet.pixels(data, grid)
+    pixels = in_color(sheet.pixels(data, grid)[None], RGB)[0]
     extent = (0.0, float(sheet.width), float(sheet.height), 0.0)
     # As RGB: a gray color map would round some values down by one.
-    axes.imshow(np.stack([pixels] * 3, axis=-1), interpolation="nearest", extent=extent, aspect="auto")
+    axes.imshow(pixels, interpolation="nearest", extent=extent, aspect="auto")
     # Class names are text: a $ in a name must not start a formula.
     style: dict[str, Any] = {"fontfamily": "DejaVu Sans", "fontsize": sheet.font, "color": "black", "parse_math": False}
     for at, title in enumerate(titles or ()):
@@ -219,7 +222,7 @@ class _Sheet:
         """Return the layout for a grid of images with these titles."""
         rows, columns = grid.shape
         side = min(max(SHEET_WIDTH // columns, SMALL), LARGE)
-        height, width = data.inputs.shape[1:]
+        height, width = data.sample_shape[:2]
         step = -(-max(height, width) // side)
         height, width = max(height // step, 1), max(width // step, 1)
         zoom = max(side // max(height, width), 1)
@@ -262,15 +265,15 @@ class _Sheet:
         return x, y
 
     def pixels(self, data: Dataset, grid: IntArray) -> NDArray[np.uint8]:
-        """Return the sheet without its letters, (height, width) with 0 black and 255 white."""
-        paper = np.full((self.height, self.width), 255, dtype=np.uint8)
+        """Return the sheet without its letters, (height, width) or (height, width, 3) with 0 black and 255 white."""
+        paper = np.full((self.height, self.width, *data.sample_shape[2:]), 255, dtype=np.uint8)
         low, high = _shown_range(data)
         for (row, column), sample in np.ndenumerate(grid):
             if sample != EMPTY:
                 x, y = self.corner(row, column)
                 paper[y - 1 : y + self.cell[0] + 1, x - 1 : x + self.cell[1] + 1] = FRAME_GRAY
-                gray = _gray(data.inputs[sample], low, high, self.step)
-                paper[y : y + self.cell[0], x : x + self.cell[1]] = gray.repeat(self.zoom, 0).repeat(self.zoom, 1)
+                image = _reduced(data.inputs[sample], low, high, self.step)
+                paper[y : y + self.cell[0], x : x + self.cell[1]] = image.repeat(self.zoom, 0).repeat(self.zoom, 1)
         return paper
 
 
@@ -324,12 +327,12 @@ def _shown_range(data: Dataset) -> tuple[float, float]:
     return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
 
 
-def _gray(image: NDArray[Any], low: float, high: float, step: int) -> NDArray[np.uint8]:
-    """Return (h, w) uint8: step x step pixels averaged to one, low is 0, high is 255."""
-    height, width = (max(side // step, 1) for side in image.shape)
+def _reduced(image: NDArray[Any], low: float, high: float, step: int) -> NDArray[np.uint8]:
+    """Return (h, w) or (h, w, 3) uint8: step x step pixels averaged to one, low is 0, high is 255."""
+    height, width = (max(side // step, 1) for side in image.shape[:2])
     tall, wide = min(step, image.shape[0]), min(step, image.shape[1])
     # Halves: the difference of two float64 can overflow, that of their halves cannot.
     scaled = (image[: height * tall, : width * wide] * 0.5 - low * 0.5) / max(high * 0.5 - low * 0.5, 1e-300)
-    means = scaled.reshape(height, tall, width, wide).mean(axis=(1, 3))
-    gray: NDArray[np.uint8] = np.rint(means * 255).clip(0, 255).astype(np.uint8)
-    return gray
+    means = scaled.reshape(height, tall, width, wide, *image.shape[2:]).mean(axis=(1, 3))
+    reduced: NDArray[np.uint8] = np.rint(means * 255).clip(0, 255).astype(np.uint8)
+    return reduced

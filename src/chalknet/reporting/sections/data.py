@@ -6,6 +6,7 @@ import re
 
 from chalknet.config import CUSTOM_SPLIT
 from chalknet.data.audit import Audit
+from chalknet.data.color import is_color
 from chalknet.data.dataset import Dataset
 from chalknet.formatting import count_of, listed
 from chalknet.reporting.document import Block, ImageBlock, Note, Paragraph, Section, TableBlock
@@ -92,8 +93,9 @@ def data_section(report_data: ReportData, number: str, title: str = "The data") 
 
 def _text(report_data: ReportData) -> str:
     facts, split = report_data.results.data, report_data.results.spec.recipe.split
-    shape = " × ".join(map(str, facts.sample_shape))
-    what = f"{facts.samples:,} images of {shape} pixels" if report_data.has_images else _rows(report_data)
+    shape = " × ".join(map(str, facts.sample_shape[:2]))
+    kind = "color images" if is_color(facts.sample_shape) else "images"
+    what = f"{facts.samples:,} {kind} of {shape} pixels" if report_data.has_images else _rows(report_data)
     text = f"{code(facts.source)} holds {what} in {len(facts.class_names):,} classes. "
     text += _columns(report_data)
     if report_data.recipe.split.split == CUSTOM_SPLIT:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chalknet.data.color import is_color
 from chalknet.data.dataset import dataset_from_arrays
 from chalknet.formatting import count_of
 from chalknet.network.model import Network
@@ -63,18 +64,29 @@ def weights_section(report_data: ReportData, number: str, title: str = "Weights 
     text = (
         f"Each hidden unit has one weight per pixel. The figure shows {shown} of "
         f"{count_of(network.architecture.hidden[0], 'unit')} of {network_phrase(runs)}, seed {runs.seeds[0]}: "
-        f"those with the largest weights to the next layer. Gray is 0, white is {scale:.2g} or more, and black is "
-        f"-{scale:.2g} or less. A unit responds to images that are bright at its white pixels and dark at its black "
-        "ones. "
+        f"those with the largest weights to the next layer. {_shades(network.image_shape, scale)} "
         "Noise is what remains of the random initial weights."
     )
     block = ImageBlock(
         "weights",
         picture,
         "Weights of hidden units of the first layer, as images.",
-        "A sheet of weight images in gray.",
+        "A sheet of weight images.",
     )
     return Section(number, title, (Paragraph(text), block))
+
+
+def _shades(image_shape: tuple[int, ...], scale: float) -> str:
+    """Return what the shades of weights mean."""
+    if is_color(image_shape):
+        return (
+            f"A pixel has a weight for red, green and blue, each half bright at 0, full at {scale:.2g} or more, and "
+            f"dark at -{scale:.2g} or less. A unit responds to images that have the colors of its pixels."
+        )
+    return (
+        f"Gray is 0, white is {scale:.2g} or more, and black is -{scale:.2g} or less. A unit responds to images that "
+        "are bright at its white pixels and dark at its black ones."
+    )
 
 
 def _confusion(report_data: ReportData, whose: str, predictions: tuple[LabeledPredictions, ...]) -> list[Block]:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+from chalknet.data.color import images_text
 from chalknet.formatting import count_of, printable, quoted
 from chalknet.machine.blas import one_blas_thread
 from chalknet.serving.prediction_tables import predictions_csv
@@ -350,8 +351,8 @@ def describe_models(registry: Registry) -> list[str]:
     lines = []
     for entry in registry:
         facts = entry.model.facts
-        height_width = facts.get("image_shape")
+        shape = facts.get("image_shape")
         values = count_of(facts.get("values_per_row", 0), "value")
-        reads = f"images of {height_width[0]} x {height_width[1]}" if height_width else f"rows of {values}"
+        reads = images_text(tuple(shape)) if shape else f"rows of {values}"
         lines.append(f"{entry.name}: reads {reads}, predicts {count_of(len(facts['classes']), 'class', 'classes')}")
     return lines

@@ -16,6 +16,7 @@ import numpy as np
 
 from chalknet.checked import plain, short, strict_json
 from chalknet.config import TableOptions, near_match
+from chalknet.data.color import images_text
 from chalknet.data.dataset import UnlabeledSamples, numeric_array
 from chalknet.data.readers.csv_table import DELIMITERS
 from chalknet.data.readers.image import looks_like_image
@@ -178,7 +179,7 @@ def _objects(content: bytes, model: Classifier, options: InputOptions, budget: B
 
 
 def _numbers(rows: list[Any], model: Classifier) -> Any:
-    """Return lists of numbers as an array (N, I) or (N, H, W)."""
+    """Return lists of numbers as an array (N, I), (N, H, W) or (N, H, W, 3)."""
     n = model.architecture.n_inputs
     at = next((at for at, row in enumerate(rows) if type(row) is not list or len(row) != len(rows[0])), None)
     if at is not None or not rows[0]:
@@ -190,7 +191,7 @@ def _numbers(rows: list[Any], model: Classifier) -> Any:
         array = np.asarray(rows)
     except ValueError:  # lists of different lengths within rows
         array = np.asarray(None)
-    if array.dtype.kind in "buif" and array.ndim in (2, 3):
+    if array.dtype.kind in "buif" and array.ndim in (2, 3, 4):
         return numeric_array(array, ROWS, ROWS)
     for at, row in enumerate(rows):
         for place, value in enumerate(row):
@@ -281,7 +282,7 @@ def _check_table(model: ServedModel, content: bytes, name: str, options: InputOp
     if shape is not None and len(cells) not in (n, n + 1):
         raise DataError(
             f"{name} is a table of {count_of(len(cells), 'column')}, but model {model.name} {reads_text(model)}. Send "
-            f"images, or a table with the {n:,} pixels of an image in each row."
+            f"images, or a table with the {n:,} values of an image in each row."
         )
     if max(content.count(b"\n"), content.count(b"\r")) <= limits.max_rows:
         return
@@ -301,7 +302,7 @@ def reads_text(model: ServedModel) -> str:
     """Return what a model reads, such as "reads images of 28 x 28"."""
     classifier = model.classifier
     if classifier.image_shape is not None:
-        return f"reads images of {classifier.image_shape[0]} x {classifier.image_shape[1]}"
+        return f"reads {images_text(classifier.image_shape)}"
     names = classifier.encoding.names if classifier.encoding is not None else classifier.input_names
     if names:
         return f"reads tables with the {'column' if len(names) == 1 else 'columns'} {quoted(names)}"

@@ -115,11 +115,12 @@ def _schemas() -> dict[str, Any]:
         "anyOf": [{"type": "number"}, TEXT, {"type": "boolean"}],
         "description": "null is a missing value.",
     }
+    pixel = {"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]}
     row = {
         "anyOf": [
             {
                 "type": "array",
-                "items": {"anyOf": [value, {"type": "array", "items": {"type": "number"}}]},
+                "items": {"anyOf": [value, {"type": "array", "items": pixel}]},
                 "minItems": 1,
             },
             {"type": "object", "additionalProperties": value},
@@ -135,7 +136,7 @@ def _schemas() -> dict[str, Any]:
         {"name": TEXT, "classes": _list(TEXT), "network": TEXT, "parameters": count, "reads": TEXT},
         networks=count,
         interactive_page=BOOLEAN,
-        image_shape=_list(count) | {"description": "Height and width of the training images."},
+        image_shape=_list(count) | {"description": "Height and width of the training images, and 3 in color."},
         values_per_row=count,
         columns=_list(column),
     )

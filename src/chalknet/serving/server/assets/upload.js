@@ -155,11 +155,11 @@ chalkUpload.Panel = class {
   useModel(model) {
     this.model = model;
     const isImages = model.reads === "images";
-    const [height, width] = model.image_shape ?? [];
+    const [height, width, channels] = model.image_shape ?? [];
     const columns = (model.columns ?? []).map((one) => one.name);
     const named = columns.length ? ` with the ${columns.length === 1 ? "column" : "columns"} ${columns.slice(0, 12).join(", ")}${columns.length > 12 ? ", …" : ""}` : "";
     const values = chalkUpload.count(model.values_per_row ?? 0, "value");
-    const reads = isImages ? `images, which it sees as ${height} × ${width} gray pixels` : `rows of ${values}${named}`;
+    const reads = isImages ? `images, which it sees as ${height} × ${width} ${channels === 3 ? "color" : "gray"} pixels` : `rows of ${values}${named}`;
     const classes = model.classes.slice(0, 20).join(", ") + (model.classes.length > 20 ? ", …" : "");
     this.about.textContent = `Model ${model.name} reads ${reads}. It predicts ${chalkUpload.count(model.classes.length, "class", "classes")}: ${classes}.`;
     this.hint.textContent = isImages ? "Drop images, a folder of images or a CSV table of pixels here." : "Drop a CSV table here.";
