@@ -8,6 +8,14 @@ from dataclasses import dataclass
 
 SPLITS = ("train", "valid", "test")
 MEASURES = ("loss", "accuracy", "printed_loss")
+SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
+# The columns of a history as a table: of history.csv and of frames.
+HISTORY_COLUMNS = (
+    "epoch",
+    *(f"{split}_{measure}" for split in SPLITS for measure in ("loss", "accuracy")),
+    *(f"{split}_printed_loss" for split in SPLITS),
+    "seconds",
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,22 @@ class EpochRecord:
             if (scores := self.scores(name)) is not None
             for measure in ("loss", "accuracy")
         }
+
+
+def history_value(record: EpochRecord, column: str) -> float | None:
+    """Return the value of an epoch in one of `HISTORY_COLUMNS`, None for a split without samples."""
+    if column in ("epoch", "seconds"):
+        value: float = getattr(record, column)
+        return value
+    split, measure = column.split("_", 1)
+    scores = record.scores(split)
+    return None if scores is None else float(getattr(scores, measure))
+
+
+def history_columns(history: Iterable[EpochRecord]) -> dict[str, list[float | None]]:
+    """Return a history as columns, a row per epoch."""
+    records = list(history)
+    return {column: [history_value(record, column) for record in records] for column in HISTORY_COLUMNS}
 
 
 def checked_history(records: Iterable[EpochRecord]) -> tuple[EpochRecord, ...]:

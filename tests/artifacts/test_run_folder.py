@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from conftest import npz_bytes
 
-from chalknet.artifacts.history_file import COLUMNS, history_csv
+from chalknet.artifacts.history_file import history_csv
 from chalknet.artifacts.run_folder import read_run, refuse_finished, run_files
 from chalknet.config import DataConfig, Recipe
 from chalknet.data.splits import split_dataset
 from chalknet.errors import ConfigError, OutputError, StoreError
+from chalknet.records import HISTORY_COLUMNS as COLUMNS
 from chalknet.records import EpochRecord, Scores
 from chalknet.training.trainer import Trainer, run_epochs
 

@@ -8,14 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from chalknet.artifacts.history_file import COLUMNS, history_csv
+from chalknet.artifacts.history_file import history_csv
 from chalknet.artifacts.log_writer import LogWriter, error_reason, warn
 from chalknet.errors import OutputError
 from chalknet.files import open_regular
-from chalknet.records import EpochRecord
+from chalknet.records import HISTORY_COLUMNS, EpochRecord
 from chalknet.training.callbacks import RunContext
 
-HEADER = ",".join(COLUMNS)
+HEADER = ",".join(HISTORY_COLUMNS)
 
 
 class CsvWriter(LogWriter):

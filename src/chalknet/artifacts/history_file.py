@@ -10,16 +10,9 @@ from pathlib import Path
 from chalknet.checked import plain
 from chalknet.errors import StoreError
 from chalknet.files import read_bytes
-from chalknet.records import MEASURES, SPLITS, EpochRecord, Scores, checked_history
+from chalknet.records import HISTORY_COLUMNS, MEASURES, SPLITS, EpochRecord, Scores, checked_history, history_value
 
 MAX_BYTES = 32 * 2**20
-
-COLUMNS = (
-    "epoch",
-    *(f"{split}_{measure}" for split in SPLITS for measure in ("loss", "accuracy")),
-    *(f"{split}_printed_loss" for split in SPLITS),
-    "seconds",
-)
 
 
 def history_csv(history: Sequence[EpochRecord]) -> str:
@@ -27,17 +20,14 @@ def history_csv(history: Sequence[EpochRecord]) -> str:
 
     Floats are written with repr, so that they read back exactly.
     """
-    lines = [",".join(COLUMNS)]
-    lines += [",".join(_cell(record, column) for column in COLUMNS) for record in history]
+    lines = [",".join(HISTORY_COLUMNS)]
+    lines += [",".join(_cell(record, column) for column in HISTORY_COLUMNS) for record in history]
     return "\n".join(lines) + "\n"
 
 
 def _cell(record: EpochRecord, column: str) -> str:
-    if column in ("epoch", "seconds"):
-        return repr(getattr(record, column))
-    split, measure = column.split("_", 1)
-    scores = record.scores(split)
-    return "" if scores is None else repr(getattr(scores, measure))
+    value = history_value(record, column)
+    return "" if value is None else repr(value)
 
 
 def read_history(path: Path) -> tuple[EpochRecord, ...]:

@@ -76,19 +76,16 @@ def results_csv(results: StudyResults) -> str:
 
     Runs that are not done have empty fields.
     """
-    fields = list(dict.fromkeys(name for config in results.configurations for name, _ in config.settings))
-    scores = [f"{split}_{name}" for split in SPLITS for name in SCORE_FIELDS]
-    rows: list[list[Any]] = [
-        ["configuration", *fields, "seed", "status", *scores, "kept_epoch", "epochs", "seconds", "error"]
-    ]
-    for run in results.runs:
-        record = results.record(run.configuration, run.seed)
-        settings = dict(run.configuration.settings)
-        texts = [value_text(settings[name]) if name in settings else "" for name in fields]
-        error = results.errors.get(run.key, "")
-        status = results.status(run.configuration, run.seed)
-        rows.append([run.configuration.label, *texts, run.seed, status, *_csv_scores(record), error])
-    return csv_text(rows)
+    columns = results.run_columns()
+    rows = zip(*columns.values(), strict=True)
+    return csv_text([list(columns), *([_csv_cell(value) for value in row] for row in rows)])
+
+
+def _csv_cell(value: Any) -> Any:
+    """Return a value with all its digits, or an empty text for None."""
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, float) else value_text(value)
 
 
 def results_json(results: StudyResults) -> dict[str, Any]:
@@ -186,17 +183,6 @@ def _next_steps(results: StudyResults) -> list[str]:
     lines.append(f"next: {report_command(folder)}   shows which differences are significant")
     command = None if best is None else train_command(results, best)
     return lines if command is None else [*lines, f"next: {command}   trains the best configuration again"]
-
-
-def _csv_scores(record: RunRecord | None) -> list[Any]:
-    """Return the scores of a run, its kept epoch, number of epochs and seconds, or empty fields."""
-    if record is None:
-        return [""] * (len(SPLITS) * len(SCORE_FIELDS) + 3)
-    row: list[Any] = []
-    for split in SPLITS:
-        scores = record.kept.scores(split)
-        row += [""] * len(SCORE_FIELDS) if scores is None else [repr(getattr(scores, name)) for name in SCORE_FIELDS]
-    return [*row, record.kept_epoch, len(record.history), repr(record.seconds)]
 
 
 def _configuration_json(results: StudyResults, config: Configuration) -> dict[str, Any]:

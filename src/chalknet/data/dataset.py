@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from chalknet.config import RGB, DataConfig
 from chalknet.data.color import N_COLORS, in_color, is_color, with_usual_channels
+from chalknet.data.dataset_view import dataset_html
 from chalknet.data.on_disk import OnDiskSamples
 from chalknet.data.tables.columns import ColumnSummary
 from chalknet.data.tables.encoding import TableEncoding
@@ -76,6 +77,13 @@ class Dataset:
         """Return the source, the number and shape of samples, and the number of classes."""
         kind = "images" if self.is_images else "rows"
         return f"<Dataset {self.source}: {len(self):,} {kind} {self.inputs.shape[1:]}, {self.n_classes} classes>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the size, the classes, and the columns or the first images."""
+        kind = "images" if self.is_images else "rows"
+        rows = [("source", self.source), (kind, f"{len(self):,} of {' x '.join(map(str, self.sample_shape))}")]
+        rows += [] if self.groups is None else [("groups", f"{len(np.unique(self.groups)):,}")]
+        return dataset_html(rows, self.inputs, self.labels, self.class_names, self.columns)
 
     def __post_init__(self) -> None:
         """Check all fields, and convert labels and groups to int64."""

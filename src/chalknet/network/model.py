@@ -21,6 +21,7 @@ from chalknet.formatting import quoted
 from chalknet.network.architecture import Architecture, check_parameters
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import Parameters
+from chalknet.network.model_view import network_html
 from chalknet.network.prediction import predict_logits
 from chalknet.network.softmax import log_softmax, softmax
 
@@ -120,6 +121,10 @@ class Network(Classifier):
     def __repr__(self) -> str:
         """Return layer sizes, float type and class names."""
         return f"<Network {self.architecture} {self.dtype}, classes {', '.join(self.class_names)}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: layers, classes and the next step."""
+        return network_html(self.architecture, self.class_names, str(self.dtype), 1)
 
     def __post_init__(self) -> None:
         """Check parameters and class names."""
@@ -263,6 +268,10 @@ class Ensemble(Classifier):
     def __repr__(self) -> str:
         """Return the number of networks and the first of them."""
         return f"<Ensemble of {len(self.networks)} x {self.networks[0]!r}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the layers of each network, classes and the next step."""
+        return network_html(self.architecture, self.class_names, str(self.dtype), len(self.networks))
 
     @property
     def members(self) -> tuple[Network, ...]:

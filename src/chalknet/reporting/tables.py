@@ -14,6 +14,7 @@ from chalknet.data.splits import Splits
 from chalknet.data.tables.columns import ColumnSummary
 from chalknet.formatting import DASH, count_of, csv_text, printable
 from chalknet.network.gradcheck import GradientCheck
+from chalknet.records import SPLIT_NAMES as SPLIT_NAMES  # an export too
 from chalknet.records import SPLITS, Scores
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 MONITOR_NAMES = {"valid_loss": "validation loss", "valid_accuracy": "validation accuracy"}
 MAX_COLUMNS = 100  # rows of the table of the columns of a table
 SCORE_HEADS = ("", "loss", "accuracy", "printed loss")  # heads of columns with `score_cells`
-SPLIT_NAMES = {"train": "training", "valid": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)

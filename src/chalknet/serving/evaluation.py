@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from chalknet.data.dataset import Dataset, IntArray, check_input_names, nfc
 from chalknet.errors import DataError
-from chalknet.formatting import json_ready
+from chalknet.formatting import count_of, json_ready, percent, percent_interval
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.arrays import FloatArray
 from chalknet.network.calibration import ReliabilityBin, brier_score, expected_calibration_error, reliability_bins
 from chalknet.network.model import Classifier
 from chalknet.network.softmax import log_softmax, softmax
+from chalknet.notebook_view import curves, facts, table, view
 from chalknet.reporting.study_tables import confusion_counts
 from chalknet.serving.inputs import check_encoding, check_sample_shape, prediction_batch_size, value_notes
 from chalknet.studies.intervals import Interval, wilson
@@ -89,6 +90,29 @@ class Evaluation:
     def __repr__(self) -> str:
         """Return a line with model, data and accuracy."""
         return f"<Evaluation of {self.model} on {self.source}: {self.accuracy.value:.4f} of {len(self):,} correct>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: accuracy, loss and calibration, and the scores of each class."""
+        accuracy = self.accuracy
+        interval = percent_interval(accuracy.low, accuracy.high)
+        rows = [
+            ("data", f"{self.source}, {count_of(len(self), 'sample')}"),
+            ("accuracy", f"{percent(accuracy.value, 2)}, 95 % interval {interval}"),
+            ("loss", f"{self.loss:.4f} nats"),
+            ("Brier score", f"{self.brier:.4f}"),
+            ("calibration error", percent(self.calibration_error)),
+        ]
+        cells = [(one.name, f"{one.samples:,}", percent(one.recall), percent(one.precision)) for one in self.classes]
+        filled = [one for one in self.bins if one.count]
+        confidence = [one.confidence for one in filled]
+        lines = {"accuracy": (confidence, [one.accuracy for one in filled]), "equal": (confidence, confidence)}
+        return view(
+            f"Evaluation of {self.model}",
+            facts(rows),
+            table(("class", "samples", "recall", "precision"), cells, "class"),
+            curves("accuracy by confidence", "confidence", lines),
+            next_step="evaluation.confusion",
+        )
 
     def __len__(self) -> int:
         """Return the number of samples."""

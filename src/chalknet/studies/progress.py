@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from chalknet.formatting import printable
+from chalknet.notebook_view import progress_bar
 from chalknet.training.progress import UPDATE_SECONDS, WIDE_COLUMNS, format_clock
 
 if TYPE_CHECKING:  # the command line imports this module before it needs NumPy
@@ -43,7 +44,7 @@ def time_left_text(progress: StudyProgress) -> str:
 
 
 class NotebookStudyProgress:
-    """A receiver of `StudyProgress` that shows it in one line of a notebook, which it keeps updating.
+    """A receiver of `StudyProgress` that shows it as a bar and a line in a notebook, which it keeps updating.
 
     A run that failed gets a line of its own above.
     """
@@ -62,7 +63,9 @@ class NotebookStudyProgress:
         if not is_over and progress.ended is None and time.monotonic() - self._shown < UPDATE_SECONDS:
             return
         line = f"runs {progress.done}/{progress.total}  {progress_text(progress, WIDE_COLUMNS)}"
-        shown = {"text/plain": "\n".join([*self._failures, line])}
+        text = "\n".join([*self._failures, line])
+        fraction = (progress.done + progress.failed) / max(progress.total, 1)
+        shown = {"text/plain": text, "text/html": progress_bar(fraction, text)}
         if self._line is None:
             self._line = import_module("IPython.display").display(shown, raw=True, display_id=True)
         else:

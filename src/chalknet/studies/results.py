@@ -15,15 +15,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chalknet.data.tables.frames import pandas_frame, polars_frame
 from chalknet.errors import ConfigError
 from chalknet.records import EpochRecord
 from chalknet.studies.configurations import Configuration, RunKey
+from chalknet.studies.results_frame import run_columns
+from chalknet.studies.results_view import results_html
 from chalknet.studies.spec import StudySpec
+
+if TYPE_CHECKING:
+    from chalknet.data.tables.frames import PandasFrame, PolarsFrame
 
 __all__ = [
     "STATUSES",
@@ -171,6 +177,30 @@ class StudyResults:
         """Return the numbers of configurations, seeds and runs by status."""
         counts = ", ".join(f"{count} {status}" for status, count in self.counts.items() if count)
         return f"<StudyResults {len(self.configurations)} configurations x {len(self.seeds)} seeds: {counts}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the accuracy of each configuration, curves, and the next step."""
+        rows = [("data", self.data.source), *([] if self.folder is None else [("folder", str(self.folder))])]
+        next_step = 'chalknet.compare(results.correct("valid"))'
+        if self.folder is not None:
+            next_step = f"chalknet.report({str(self.folder)!r})"
+        return results_html(self.configurations, self.seeds, self.counts, self.record, rows, next_step)
+
+    def run_columns(self) -> dict[str, list[Any]]:
+        """Return the runs as columns, a row per run, with its settings and scores; None where there is no value."""
+        return run_columns(self.runs, self.status, self.record, self.errors)
+
+    def to_polars(self) -> PolarsFrame:
+        """Return the runs as a polars frame: a row per run, with its settings and scores."""
+        return polars_frame(self.run_columns())
+
+    def to_pandas(self) -> PandasFrame:
+        """Return the runs as a pandas frame: a row per run, with its settings and scores.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return pandas_frame(self.run_columns())
 
     @property
     def runs(self) -> tuple[RunKey, ...]:

@@ -7,6 +7,7 @@ import time
 from importlib import import_module
 from typing import Any
 
+from chalknet.notebook_view import progress_bar
 from chalknet.records import SPLITS, EpochRecord
 from chalknet.training.callbacks import Callback, RunContext
 
@@ -62,7 +63,7 @@ def in_notebook() -> bool:
 
 
 class NotebookProgress(Callback):
-    """A callback that shows the last epoch in one line of a notebook, which it keeps updating."""
+    """A callback that shows a bar and the last epoch in a notebook, which it keeps updating."""
 
     def on_train_begin(self, context: RunContext) -> None:
         """Start the clock for the time left."""
@@ -79,7 +80,8 @@ class NotebookProgress(Callback):
         of_ensemble = f"network {self._context.number} of {self._context.n_networks}, "
         text = f"epoch {record.epoch}/{n_epochs}  "
         text += progress_text(record, len(self._context.splits.train), left, WIDE_COLUMNS)
-        shown = {"text/plain": (of_ensemble if self._context.n_networks > 1 else "") + text}
+        text = (of_ensemble if self._context.n_networks > 1 else "") + text
+        shown = {"text/plain": text, "text/html": progress_bar(record.epoch / n_epochs, text)}
         if self._line is None:
             self._line = import_module("IPython.display").display(shown, raw=True, display_id=True)
         else:

@@ -21,6 +21,7 @@ from chalknet.data.image_facts import ImageFacts, image_facts
 from chalknet.data.on_disk import OnDiskSamples, OnDiskSplit
 from chalknet.data.preprocess import Scaling, fit_scaling, flatten
 from chalknet.data.splits import Splits
+from chalknet.data.tables.frames import pandas_frame, polars_frame
 from chalknet.data.tables.rows import TableRows
 from chalknet.engines.batches import batch_size
 from chalknet.engines.engine import (
@@ -38,14 +39,14 @@ from chalknet.engines.random_transforms import RandomTransforms
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.engines.sharded import ShardedEngine, Shards, check_shards
 from chalknet.errors import ConfigError, DivergenceError, MissingExtraError
-from chalknet.formatting import count_of, quoted
+from chalknet.formatting import count_of, duration, quoted
 from chalknet.network.architecture import Architecture, architecture_for
 from chalknet.network.initializers import initial_parameters
 from chalknet.network.layer import Parameters
 from chalknet.network.model import Ensemble, Network
 from chalknet.network.objective import Objective
 from chalknet.network.optimizers import AVERAGE, Step, optimizer_for
-from chalknet.records import SPLITS, EpochRecord, Scores
+from chalknet.records import SPLITS, EpochRecord, Scores, history_columns
 from chalknet.training.callbacks import AllCallbacks, Callback
 from chalknet.training.callbacks import EpochCallback as EpochCallback  # an export too
 from chalknet.training.divergence import (
@@ -55,12 +56,14 @@ from chalknet.training.divergence import (
     outlying_input,
     outlying_input_error,
 )
+from chalknet.training.run_view import run_html
 from chalknet.training.sample_weights import relative_weights, training_weights
 from chalknet.training.schedules import learning_rate_multiplier, regularization_multiplier
 from chalknet.training.stopping import EarlyStopping
 from chalknet.version import install_command
 
 if TYPE_CHECKING:
+    from chalknet.data.tables.frames import PandasFrame, PolarsFrame
     from chalknet.engines.torch_engine import StackedEngine, TorchStack
 
 REPORT_SECONDS = 1.0  # between two reports of the progress within an epoch
@@ -167,6 +170,33 @@ class Run:
         """Return layer sizes, data source, number of epochs and last scores."""
         last = self.history[-1] if self.history else "not trained"
         return f"<Run {self.network.architecture} on {self.data.source}, {len(self.history)} epochs; last {last}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: scores, curves and the next step."""
+        members = f"{count_of(len(self.members), 'network')}, each " if self.members else ""
+        rows = [
+            ("data", self.data.source),
+            ("network", f"{members}{self.network.architecture}"),
+            ("time", duration(self.seconds)),
+        ]
+        if 0 < self.kept_epoch < len(self.history):
+            rows.append(("kept epoch", f"{self.kept_epoch} of {len(self.history)}"))
+        next_step = 'chalknet.save_model(run.network, "model.safetensors")'
+        if self.folder is not None:
+            next_step = f"chalknet.report({str(self.folder)!r})"
+        return run_html(rows, self.history, self.kept if self.history else None, next_step)
+
+    def to_polars(self) -> PolarsFrame:
+        """Return the history as a polars frame: a row per epoch, with the columns of history.csv."""
+        return polars_frame(history_columns(self.history))
+
+    def to_pandas(self) -> PandasFrame:
+        """Return the history as a pandas frame: a row per epoch, with the columns of history.csv.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return pandas_frame(history_columns(self.history))
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ import numpy as np
 
 from chalknet.errors import ConfigError, ShapeError
 from chalknet.formatting import json_ready
+from chalknet.notebook_view import table, text, view
 from chalknet.reporting.document import Document
 from chalknet.reporting.documents import with_title_page
 from chalknet.reporting.files import flags_of_title, refuse_foreign, write_document
@@ -48,6 +49,17 @@ class ModelComparison:
         """Return the models with their accuracies."""
         models = ", ".join(f"{one.label} {100 * one.accuracy:.1f} %" for one in self.comparison.configurations)
         return f"<ModelComparison {models}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the tables and the findings."""
+        tables = [model_table(self.comparison)]
+        tables += [model_differences_table(self.comparison)] if self.comparison.pairs else []
+        return view(
+            tables[0].title,
+            *(table(one.columns, one.rows, "pair") for one in tables),
+            *(text(one.sentence) for one in self.findings),
+            next_step="comparison.json()",
+        )
 
     def __str__(self) -> str:
         """Return the tables and the findings as text."""

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 from chalknet.data.tables.columns import check_unique
-from chalknet.errors import DataError
+from chalknet.errors import DataError, MissingExtraError
 
 if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import pandas as pd
     import polars as pl
     from numpy.typing import NDArray
+
+    # For modules that do not import these packages, not even for types.
+    PolarsFrame: TypeAlias = pl.DataFrame
+    PandasFrame: TypeAlias = pd.DataFrame
 
 
 class Frame(Protocol):
@@ -85,6 +93,27 @@ def as_frame(value: Any, source: str) -> pl.DataFrame:
         return pl.DataFrame({str(name): _series(str(name), value[name]) for name in columns})
     except (pl.exceptions.PolarsError, TypeError, ValueError) as error:
         raise DataError(f"{source}: cannot be read as a table ({error}).") from error
+
+
+def polars_frame(columns: Mapping[str, Sequence[Any]]) -> pl.DataFrame:
+    """Return columns of plain values as a polars frame; None is a missing value."""
+    import polars as pl
+
+    return pl.DataFrame(dict(columns), infer_schema_length=None)
+
+
+def pandas_frame(columns: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """Return columns of plain values as a pandas frame; None is a missing value.
+
+    Raises:
+        MissingExtraError: pandas is not installed.
+    """
+    try:
+        pandas = import_module("pandas")
+    except ImportError as error:
+        raise MissingExtraError("to_pandas needs pandas: pip install pandas. to_polars needs no package.") from error
+    frame: pd.DataFrame = pandas.DataFrame(dict(columns))
+    return frame
 
 
 def _series(name: str, values: Any) -> pl.Series:
