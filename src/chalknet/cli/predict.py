@@ -89,7 +89,7 @@ def predict(
     """Predict classes for images or table rows.
 
     Image files can be PNG, JPEG, GIF, BMP, TIFF, WebP or PPM, up to 134 million pixels and 256 MiB.
-    They are converted to gray and resized to the size of the training images. Images whose
+    They are converted to the color (gray or RGB) and the size of the training images. Images whose
     background or margins clearly differ from the training images are inverted or trimmed, and a
     note says so. In unclear cases, a note says which option to use.
 

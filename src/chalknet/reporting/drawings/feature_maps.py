@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chalknet.data.color import N_COLORS, to_rgb
 from chalknet.data.dataset import dataset_from_arrays
 from chalknet.network.activation import Activation
 from chalknet.network.architecture import forward
@@ -119,9 +120,8 @@ def feature_map_sheet(network: Network, image: NDArray[Any]) -> bytes:
     drawn larger. A pooling shows the channels of the convolution before it. Elsewhere the maps with the largest
     variance are shown.
     """
-    height, width, channels = network.architecture.input_shape
-    pixels = np.asarray(image, np.float64).reshape(height, width, channels).mean(axis=2)
-    pictures, rows, titles = [_unit_range(pixels)], [[0]], ["image"]
+    height, width, _ = network.architecture.input_shape
+    pictures, rows, titles = [_unit_range(_shown(network, image[None])[0])], [[0]], ["image"]
     chosen: NDArray[np.intp] | None = None
     for stage in stages(network, image):
         if chosen is None or "pooling" not in stage.name or chosen.max() >= len(stage.maps):
@@ -133,7 +133,7 @@ def feature_map_sheet(network: Network, image: NDArray[Any]) -> bytes:
     grid = np.full((len(rows), max(map(len, rows))), EMPTY, np.int64)
     for row, places in enumerate(rows):
         grid[row, : len(places)] = places
-    return _png(np.stack(pictures), grid, row_titles=titles)
+    return _png(_with_equal_channels(pictures), grid, row_titles=titles)
 
 
 def deciding_pixels(network: Network, images: NDArray[Any]) -> NDArray[np.float64]:
@@ -162,13 +162,24 @@ def pixel_sheet(network: Network, images: NDArray[Any], titles: Sequence[str]) -
         images: (N, H, W) or (N, H, W, C), raw values.
         titles: one for each image, such as its class.
     """
-    height, width, channels = network.architecture.input_shape
-    pixels = np.asarray(images, np.float64).reshape(-1, height, width, channels).mean(axis=3)
     gray, scale = _signed(deciding_pixels(network, images))
-    pictures = np.concatenate([np.stack([_unit_range(one) for one in pixels]), gray])
+    pictures = _with_equal_channels([*map(_unit_range, _shown(network, images)), *gray])
     grid = np.arange(len(pictures)).reshape(2, -1)
     names = [*titles, *("" for _ in titles)]
     return SignedSheet(_png(pictures, grid, titles=names), len(images), len(images), scale)
+
+
+def _shown(network: Network, images: NDArray[Any]) -> NDArray[np.float64]:
+    """Return images as they are drawn: (N, H, W, 3) in color, else (N, H, W), the means over channels."""
+    pixels = np.asarray(images, np.float64).reshape(-1, *network.architecture.input_shape)
+    shown: NDArray[np.float64] = pixels if pixels.shape[3] == N_COLORS else pixels.mean(3)
+    return shown
+
+
+def _with_equal_channels(pictures: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return pictures as one array; gray ones have three equal channels if others are in color."""
+    has_color = any(one.ndim == 3 for one in pictures)
+    return np.stack([to_rgb(one) if has_color and one.ndim == 2 else one for one in pictures])
 
 
 def _signed(values: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
@@ -192,12 +203,12 @@ def _enlarged(values: NDArray[np.float64], height: int, width: int) -> NDArray[n
 
 
 def _png(
-    gray: NDArray[np.float64],
+    images: NDArray[np.float64],
     grid: NDArray[np.int64],
     *,
     titles: Sequence[str] | None = None,
     row_titles: Sequence[str] | None = None,
 ) -> bytes:
-    """Return a sheet of gray images (N, H, W) in [0, 1]."""
-    data = dataset_from_arrays(gray, np.zeros(len(gray), np.int64))
+    """Return a sheet of gray images (N, H, W) or color images (N, H, W, 3) in [0, 1]."""
+    data = dataset_from_arrays(images, np.zeros(len(images), np.int64))
     return drawing_bytes(draw_images(data, grid, titles=titles, row_titles=row_titles), "png")
