@@ -206,7 +206,6 @@ def see(self, record):
     real(self, record)
 CheckpointCallback.on_epoch_end = see
 from chalknet.cli.main import main
-from chalknet.version import install_command
 main()
 """
 
