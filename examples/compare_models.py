@@ -6,6 +6,7 @@ Each model is trained with three seeds on scikit-learn's handwritten digits and 
 
 import sys
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
@@ -52,3 +53,9 @@ predictions = {
 found = chalknet.compare(predictions, labels=y_test, out="compared", title="Four models of handwritten digits")
 print(found)
 print(f"\nThe report is {found.html}.")
+
+figure, axis = plt.subplots(figsize=(6, 2.6), layout="constrained")
+for name, of_model in predictions.items():
+    axis.plot(100 * (of_model == y_test).mean(axis=1), [name] * len(of_model), "o")
+axis.set_xlabel("test accuracy of each seed, %")
+figure.savefig("compare_models.png")

@@ -2,6 +2,8 @@
 
 import sys
 
+import matplotlib.pyplot as plt
+
 import chalknet
 from chalknet.network.dense import dense
 from chalknet.network.losses import softmax_cross_entropy
@@ -15,6 +17,7 @@ train, _, test = chalknet.split_dataset(data).named().values()
 start = chalknet.initial_parameters(chalknet.Architecture(784, (units,), 10), seed=0)
 w_h, b_h, w_o, b_o = start.values()
 v_h, v_o = 0 * w_h, 0 * w_o
+accuracies = []
 
 for epoch in range(1, epochs + 1):
     h, through_hidden = dense(x[train], w_h, b_h)
@@ -28,4 +31,10 @@ for epoch in range(1, epochs + 1):
     v_h, v_o = momentum * v_h + rate * grad_w_h, momentum * v_o + rate * grad_w_o
     w_h, w_o, b_h, b_o = w_h - v_h, w_o - v_o, b_h - rate * grad_b_h, b_o - rate * grad_b_o
     guess = dense(relu(dense(x[test], w_h, b_h)[0])[0], w_o, b_o)[0].argmax(axis=1)
-    print(f"epoch {epoch}: loss {loss / len(train):.4f}, test accuracy {chalknet.accuracy(guess, labels[test]):.4f}")
+    accuracies.append(chalknet.accuracy(guess, labels[test]))
+    print(f"epoch {epoch}: loss {loss / len(train):.4f}, test accuracy {accuracies[-1]:.4f}")
+
+figure, axis = plt.subplots(figsize=(6, 3), layout="constrained")
+axis.plot(range(1, epochs + 1), accuracies)
+axis.set(xlabel="epoch", ylabel="test accuracy")
+figure.savefig("train_by_hand.png")

@@ -1,13 +1,14 @@
-"""Write the pictures of the README and of the site's home page: `make pictures`.
+"""Write the pictures of the README, of the site's home page and of the examples: `make pictures`.
 
     python tools/write_pictures.py [FOLDER]
 
-The pictures show what `chalknet writeup` and `chalknet export --html` write. A write-up in FOLDER is
-used again. pdftoppm draws the pages of the PDF, and Chromium the interactive page.
+The pictures show what `chalknet writeup` and `chalknet export --html` write. What is in FOLDER
+already is used again. pdftoppm draws the pages of the PDF, and Chromium the interactive page.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,6 +35,17 @@ def main(folder: Path) -> None:
     for name, picture in interactive_page(folder / "letters.html", folder).items():
         save(picture, name)
     save(Image.open(folder / "letters" / "curves.png"), "curves.png")
+    write_gallery(folder)
+
+
+def write_gallery(folder: Path) -> None:
+    """Run every example, and save the picture that it writes."""
+    (PICTURES / "examples").mkdir(exist_ok=True)
+    for script in sorted((ROOT / "examples").glob("*.py")):
+        if not (folder / f"{script.stem}.png").exists():
+            environment = os.environ | {"MPLBACKEND": "Agg"}
+            subprocess.run([sys.executable, str(script)], check=True, cwd=folder, env=environment)
+        save(Image.open(folder / f"{script.stem}.png"), f"examples/{script.stem}.png")
 
 
 def chalknet(*arguments: str) -> None:
