@@ -9,13 +9,16 @@ import chalknet
 from chalknet.artifacts.run_folder import read_run
 from chalknet.cli.main import main
 from chalknet.cli.options import parse_settings
+from chalknet.cli.study_text import plan_text
 from chalknet.config import DataConfig, config_from_tables, config_tables
 from chalknet.data.dataset import dataset_from_arrays
 from chalknet.named_networks import NETWORKS
 from chalknet.network.architecture import architecture_for
 from chalknet.network.dropout import Dropout
 from chalknet.reporting.sections.code_listing import listings
-from chalknet.studies.configurations import Configuration
+from chalknet.reporting.sections.recipe_text import architectures_text
+from chalknet.studies.configurations import Configuration, RunKey
+from chalknet.studies.job_planner import Planner
 from chalknet.studies.search_space import grid_configurations
 from chalknet.studies.spec import StudySpec
 
@@ -113,6 +116,24 @@ def test_networks_are_compared_in_a_study():
     assert [one.network.network for one in recipes] == ["dense", "part2", "small-resnet"]
     assert recipes[0].network.hidden == (40,)
     assert [one.regularization.dropout for one in recipes] == [0.2, 0.2, 0.2]
+
+
+def test_a_plan_of_networks_shows_their_names_time_and_memory(tiny):
+    base = recipe("writeup", hidden=[40], epochs=2, train_size=40, valid_size=10)
+    spec = StudySpec(base, (("network", "dense,part2,small-resnet"),), seeds=1)
+    runs = [RunKey(config, 0) for config in grid_configurations(spec)]
+    plan = Planner(tiny, processes=1).plan(runs)
+    assert [group.widths for group in plan.groups] == [("40",), ("part2",), ("small-resnet",)]
+    assert all(group.job_bytes > 0 for group in plan.groups)
+    assert plan_text(plan).splitlines()[1].startswith("network")
+
+
+def test_a_report_says_what_varied_architectures_are():
+    networks = [recipe(network=name).network for name in ("dense", "part2", "lenet", "part2")]
+    assert architectures_text(networks) == (
+        " Architecture part2 is the convolutional network of the second part of the course's assignment."
+        " Architecture lenet is LeNet-5 in its modern form, with relu and max pooling."
+    )
 
 
 @pytest.mark.parametrize(

@@ -184,3 +184,6 @@ def test_what_takes_longer_costs_more(small_images):
     assert of(hidden=[50], epochs=10, dtype="float64") == 2 * base
     assert of(hidden=[100], epochs=10) > 1.9 * base
     assert of(hidden=[50], epochs=10, batch_size=8) > base
+    convolutions = [{"type": "conv2d", "filters": 8}, {"type": "conv2d", "filters": 8}, "global_average_pool"]
+    few_weights = make_configuration(spec_of(), {"layers": convolutions, "epochs": 10})
+    assert cost(few_weights, small_images, sizes) > base, "a convolution uses its weights many times"

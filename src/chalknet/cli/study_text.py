@@ -58,7 +58,8 @@ def plan_text(plan: Plan) -> str:
         )
         for group in plan.groups
     ]
-    heads = ("hidden", "runs", "trained", "seconds per run", "memory per process")
+    has_names = any(name[:1].isalpha() for group in plan.groups for name in group.widths)
+    heads = ("network" if has_names else "hidden", "runs", "trained", "seconds per run", "memory per process")
     if not rows:
         return "plan: all runs are done"
     left = "an unknown time" if plan.seconds is None else f"about {format_clock(plan.seconds)} if none stops early"

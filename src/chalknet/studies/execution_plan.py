@@ -42,9 +42,10 @@ class RunGroup:
 
     @property
     def widths(self) -> tuple[str, ...]:
-        """The hidden widths of the runs as text, narrowest first."""
-        found = {run.configuration.recipe.network.hidden for job in self.jobs for run in job}
-        return tuple("x".join(map(str, hidden)) for hidden in sorted(found))
+        """The names of networks, or their hidden widths as text, narrowest first."""
+        found = {run.configuration.recipe.network for job in self.jobs for run in job}
+        names = {(network.hidden, network.short_name) for network in found}
+        return tuple(name for _, name in sorted(names))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from chalknet.config import FULL, Recipe
 from chalknet.data.dataset import Dataset
 from chalknet.data.on_disk import OnDiskSamples
 from chalknet.data.splits import Splits
-from chalknet.engines.numpy_engine import RESIDENT_BYTES
+from chalknet.engines.numpy_engine import MAX_IMAGE_ROWS, RESIDENT_BYTES
 from chalknet.errors import ChalknetError
 from chalknet.network.architecture import architecture_for
 from chalknet.network.optimizers import optimizer_for
@@ -84,8 +84,11 @@ class Planner:
         recipe = run.configuration.recipe_of(run.seed)
         if self._max_stack(recipe) > 1:
             return stack_key(recipe, self._data), recipe.training.epochs, run.configuration.split_of(run.seed)
-        training, size = recipe.training, tuple(round(math.log2(width)) for width in recipe.network.hidden)
-        return size, training.batch_size, training.epochs, training.engine, training.device
+        training, size = recipe.training, [round(math.log2(width)) for width in recipe.network.hidden]
+        architecture = architecture_for(recipe, self._data.sample_shape, self._data.n_classes)
+        if architecture.reads_images:
+            size = [round(math.log2(architecture.work))]
+        return tuple(size), training.batch_size, training.epochs, training.engine, training.device
 
     def _max_stack(self, recipe: Recipe) -> int:
         """Return how many runs of a recipe a worker may train at once, before memory is considered."""
@@ -164,8 +167,13 @@ class Planner:
         """Return the memory of one network on a processor: weights, gradients, state and a tile."""
         n_train, batch = len(splits.train), recipe.training.batch_size
         rows = min(n_train if batch == FULL else min(int(batch), n_train), recipe.training.tile_rows)
-        n_weights = (2 + len(optimizer_for(recipe.optimizer).state_names)) * self._n_parameters(recipe)
-        return 2 * _float_bytes(recipe) * (n_weights + 3 * rows * recipe.network.hidden[0])
+        architecture = architecture_for(recipe, self._data.sample_shape, self._data.n_classes)
+        n_weights = (2 + len(optimizer_for(recipe.optimizer).state_names)) * architecture.n_parameters
+        n_values = 3 * recipe.network.hidden[0] if recipe.network.hidden else 0
+        if architecture.reads_images:
+            rows = rows if architecture.uses_batch_statistics else min(rows, MAX_IMAGE_ROWS)
+            n_values = sum(math.prod(named.input_shape) for named in architecture.named_layers)
+        return 2 * _float_bytes(recipe) * (n_weights + rows * n_values)
 
 
 def measured_seconds(

@@ -161,16 +161,17 @@ def data_facts(data: Dataset) -> dict[str, Any]:
 
 
 def cost(config: Configuration, data: Dataset, sizes: Mapping[str, int]) -> float:
-    """Return roughly how long a run takes, in multiply-add passes over the weights.
+    """Return roughly how long a run takes, in multiplications.
 
     It is good enough to start the longest runs first and to estimate the time left.
     """
     training, n_train = config.recipe.training, sizes["train"]
-    n_parameters = architecture_for(config.recipe, data.sample_shape, data.n_classes).n_parameters
+    architecture = architecture_for(config.recipe, data.sample_shape, data.n_classes)
     batch = n_train if training.batch_size == FULL else min(int(training.batch_size), n_train)
-    passes = TRAINING_PASSES * n_train + UPDATE_PASSES * -(-n_train // batch)
-    passes += SCORING_PASSES * (2 * sizes["valid"] + sizes["test"])
-    return (2.0 if training.dtype == "float64" else 1.0) * training.epochs * passes * n_parameters
+    passes = TRAINING_PASSES * n_train + SCORING_PASSES * (2 * sizes["valid"] + sizes["test"])
+    # A convolution uses each of its weights many times for a sample, but updates it once.
+    in_epoch = passes * architecture.work + UPDATE_PASSES * -(-n_train // batch) * architecture.n_parameters
+    return (2.0 if training.dtype == "float64" else 1.0) * training.epochs * in_epoch
 
 
 def _extreme_configurations(spec: StudySpec) -> Iterator[Configuration]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from chalknet.config import NetworkConfig, Recipe, is_random
 from chalknet.formatting import listed
@@ -48,6 +48,12 @@ def network_text(network: NetworkConfig, shown: Shown) -> str:
     n, units = len(network.hidden), listed([f"{width:,}" for width in network.hidden])
     layers = "one hidden layer" if n == 1 else f"{n} hidden layers"
     return f"{layers} of {units} {'linear' if names == 'nothing' else names} units{added}"
+
+
+def architectures_text(networks: Sequence[NetworkConfig]) -> str:
+    """Return sentences on what each varied architecture is, each after a space."""
+    named = list(dict.fromkeys(one.network for one in networks if one.network != DENSE))
+    return "".join(f" Architecture {name} is {NETWORKS[name].words}." for name in named)
 
 
 def optimizer_text(recipe: Recipe, shown: Shown) -> str:

@@ -10,6 +10,7 @@ from chalknet.reporting.markup import escape
 from chalknet.reporting.report_data import ReportData
 from chalknet.reporting.sections.recipe_text import (
     VARIED,
+    architectures_text,
     momentum_text,
     network_text,
     optimizer_text,
@@ -56,6 +57,7 @@ def training_text(report_data: ReportData) -> str:
         f"{'It is' if one else 'They are'} trained for {epochs} by {optimizer_text(recipe, shown)} on {batch}, with "
         f"{rate_text(recipe, shown)}{momentum_text(recipe, shown)}. Gradients are {combined} over the batch."
     )
+    text += architectures_text([config.recipe.network for config in configurations]) if "network" in varied else ""
     text += f"{regularization_text(recipe, shown)}{_stopping(report_data, recipe)}{_factors(report_data)}"
     return f"{text}{_temperature(report_data)}"
 
