@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from chalknet.network.architecture import Architecture
+from chalknet.network.average_pool2d import AveragePool2d
+from chalknet.network.conv2d import Conv2d
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
 from chalknet.network.layer_types import ACTIVATIONS
+from chalknet.network.max_pool2d import MaxPool2d
 from chalknet.network.model import Classifier, Network
 from chalknet.network.parametric_activation import ParametricActivation
 from chalknet.network.periodic_embedding import PeriodicEmbedding
+from chalknet.network.residual import Residual
 from chalknet.serving.page.embedded_model import embed_model
 from chalknet.serving.page.embedded_samples import EmbeddedSamples
 from chalknet.serving.page.page import PageContent, page_html
@@ -32,9 +36,29 @@ def layer_lists() -> dict[str, list]:
     return found
 
 
-def architecture_of(layers: list) -> Architecture:
+def image_layer_lists() -> dict[str, list]:
+    """Return layers of images below the output by name."""
+    found: dict[str, list] = {
+        "course": [Conv2d(4), "relu", "batch_norm", "max_pool2d", "flatten", DENSE, "relu"],
+        "strides": [Conv2d(4, (3, 2), stride=2, padding=1), "tanh", MaxPool2d(2, 1), AveragePool2d(2, 1), "flatten"],
+        "groups": [
+            Conv2d(4, 1),
+            Conv2d(6, 3, groups=2, bias=False),
+            "gelu",
+            AveragePool2d(3, 2),
+            "global_average_pool",
+        ],
+        "residual": [
+            *(Conv2d(3), "relu", Conv2d(4, stride=2), Residual(2), "relu", Residual(1), Dropout(0.5), "flatten"),
+            *(DENSE, "relu", Dropout(0.5), DENSE, Residual(3)),
+        ],
+    }
+    return found
+
+
+def architecture_of(layers: list, shape: tuple[int, ...] = (N_INPUTS,)) -> Architecture:
     """Return the architecture with these layers below the output."""
-    return Architecture(N_INPUTS, layers=[*layers, Dense(N_CLASSES)])
+    return Architecture(shape, layers=[*layers, Dense(N_CLASSES)])
 
 
 def random_parameters(architecture: Architecture, seed: int = 0) -> dict[str, np.ndarray]:

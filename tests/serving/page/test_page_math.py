@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from page_models import N_CLASSES, N_INPUTS, architecture_of, layer_lists, page_of, random_parameters, small_network
+from page_models import (
+    N_CLASSES,
+    architecture_of,
+    image_layer_lists,
+    layer_lists,
+    page_of,
+    random_parameters,
+    small_network,
+)
 
 from chalknet.config import OptimizerConfig
 from chalknet.network.architecture import forward
@@ -13,13 +21,15 @@ from chalknet.network.layer_types import LAYER_TYPES
 from chalknet.network.losses import softmax_cross_entropy
 from chalknet.network.objective import LabeledBatch, Objective, loss_and_gradients
 from chalknet.network.optimizers import Step, optimizer_for
-from chalknet.serving.page.embedded_model import PAGE_LAYERS, layer_table
+from chalknet.serving.page.embedded_model import PAGE_LAYERS, layer_tables
 
 pytestmark = pytest.mark.extras
 
 # Both sides compute in float64, in another order. Steps of Adam divide by small numbers.
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-11}
-LISTS = layer_lists()
+NETWORKS = {name: architecture_of(layers) for name, layers in layer_lists().items()}
+NETWORKS |= {f"gray {name}": architecture_of(layers, (6, 5, 1)) for name, layers in image_layer_lists().items()}
+NETWORKS |= {f"color {name}": architecture_of(layers, (6, 5, 3)) for name, layers in image_layer_lists().items()}
 ROWS = 5
 TO_JS = """
 const made = (network) => ({
@@ -45,15 +55,15 @@ def page(chromium, tmp_path_factory):
 def js_network(architecture, parameters):
     """Return a network as JSON for the page."""
     return {
-        "layers": [layer_table(position, named) for position, named in enumerate(architecture.named_layers)],
+        "layers": layer_tables(architecture),
         "multipliers": architecture.learning_rate_multipliers,
         "parameters": {name: value.ravel().tolist() for name, value in parameters.items()},
     }
 
 
-def batch(seed=1):
+def batch(architecture, seed=1):
     rng = np.random.default_rng(seed)
-    return rng.normal(0, 1.5, (ROWS, N_INPUTS)), rng.integers(0, N_CLASSES, ROWS)
+    return rng.normal(0, 1.5, (ROWS, architecture.n_inputs)), rng.integers(0, N_CLASSES, ROWS)
 
 
 def same(found, expected):
@@ -63,15 +73,15 @@ def same(found, expected):
 
 
 def test_the_networks_here_have_every_type_of_the_page():
-    types = {named.layer.type for layers in LISTS.values() for named in architecture_of(layers).named_layers}
+    types = {layer.type for architecture in NETWORKS.values() for layer in architecture.layers}
     assert types == PAGE_LAYERS
     assert types <= set(LAYER_TYPES)
 
 
-@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_values_and_gradients_in_prediction(page, name):
-    architecture = architecture_of(LISTS[name])
-    parameters, (x, labels) = random_parameters(architecture), batch()
+    architecture = NETWORKS[name]
+    parameters, (x, labels) = random_parameters(architecture), batch(architecture)
     network_pass = forward(architecture, parameters, x)
     loss, through = softmax_cross_entropy(network_pass.logits, labels)
     found = page.evaluate(
@@ -85,13 +95,13 @@ def test_values_and_gradients_in_prediction(page, name):
     same(found["gradients"], network_pass.backward(through()))
 
 
-@pytest.mark.parametrize("name", ["batch norm", "dropout", "relu"])
+@pytest.mark.parametrize("name", ["batch norm", "dropout", "relu", "gray course", "color residual"])
 def test_gradients_in_training_with_smoothed_targets(page, name):
-    architecture = architecture_of(LISTS[name])
-    parameters, (x, labels) = random_parameters(architecture), batch()
+    architecture = NETWORKS[name]
+    parameters, (x, labels) = random_parameters(architecture), batch(architecture)
     rng = np.random.default_rng(3)
     masks = {
-        position: rng.integers(0, 2, (ROWS, named.input_shape[0])) / (1 - named.layer.rate)
+        position: rng.integers(0, 2, (ROWS, *named.input_shape)) / (1 - named.layer.rate)
         for position, named in enumerate(architecture.named_layers)
         if named.layer.type == "dropout"
     }
@@ -129,7 +139,7 @@ def test_five_steps_of_every_optimizer(page, name):
     settings = OPTIMIZERS[name]
     slow = Dense(5, learning_rate_multiplier=0.5, bias_learning_rate_multiplier=0.1)
     architecture = architecture_of(["scale", slow, "relu"])
-    parameters, (x, labels) = random_parameters(architecture), batch()
+    parameters, (x, labels) = random_parameters(architecture), batch(architecture)
     expected = {key: value.copy() for key, value in parameters.items()}
     optimizer = optimizer_for(OptimizerConfig(**settings))
     state = optimizer.initial_state(expected)
@@ -157,8 +167,8 @@ def test_five_steps_of_every_optimizer(page, name):
 
 
 def test_central_differences_agree_with_all_gradients(page):
-    architecture = architecture_of(LISTS["gelu"])
-    parameters, (x, labels) = random_parameters(architecture), batch()
+    architecture = NETWORKS["gelu"]
+    parameters, (x, labels) = random_parameters(architecture), batch(architecture)
     found = page.evaluate(
         f"""({{network, x, label}}) => {{ {TO_JS}
         const one = made(network);

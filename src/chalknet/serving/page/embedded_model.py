@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from chalknet.config import ACTIVATION_NAMES
 from chalknet.data.color import is_color
 from chalknet.errors import ConfigError
-from chalknet.network.architecture import NamedLayer
+from chalknet.network.architecture import Architecture, NamedLayer
 from chalknet.network.layer import Parameters
 from chalknet.network.model import Classifier, Ensemble, Network
 
 # The layer types that the page has an object for, in assets/.
 PAGE_LAYERS = frozenset(
-    (*ACTIVATION_NAMES, "batch_norm", "dense", "dropout", "parametric_activation", "periodic_embedding", "scale")
+    (
+        *(*ACTIVATION_NAMES, "batch_norm", "dense", "dropout", "parametric_activation", "periodic_embedding", "scale"),
+        *("conv2d", "max_pool2d", "average_pool2d", "global_average_pool", "flatten", "residual"),
+    )
 )
 FLOAT16, INT8 = "float16", "int8"
 MAX_INT8 = 127
@@ -66,7 +69,7 @@ def embed_model(model: Classifier, precision: str = FLOAT16) -> EmbeddedModel:
     members = tuple(_embed_network(network, number, writer) for number, network in enumerate(model.members, start=1))
     classifier: Classifier = members[0] if len(members) == 1 else Ensemble(members)
     description = {
-        "layers": [layer_table(position, named) for position, named in enumerate(model.architecture.named_layers)],
+        "layers": layer_tables(model.architecture),
         "members": len(members),
         "text": str(model.architecture),
         "n_inputs": model.architecture.n_inputs,
@@ -132,7 +135,16 @@ def _embed_network(network: Network, number: int, writer: _ArrayWriter) -> Netwo
     return replace(network, parameters=rounded)
 
 
-def layer_table(position: int, named: NamedLayer) -> dict[str, Any]:
+def layer_tables(architecture: Architecture) -> list[dict[str, Any]]:
+    """Return all layers as the page reads them."""
+    tables = [_layer_table(position, named) for position, named in enumerate(architecture.named_layers)]
+    for table in tables:
+        if table["shortcut"] is not None:
+            table["shortcut_shape"] = tables[table["shortcut"]]["input_shape"]
+    return tables
+
+
+def _layer_table(position: int, named: NamedLayer) -> dict[str, Any]:
     """Return a layer as the page reads it: type, settings, sizes and names of its parameters."""
     layer = named.layer
     output_shape = layer.output_shape(named.input_shape)
@@ -145,6 +157,7 @@ def layer_table(position: int, named: NamedLayer) -> dict[str, Any]:
         "outputs": math.prod(output_shape),
         "input_shape": list(named.input_shape),
         "output_shape": list(output_shape),
+        "shortcut": named.shortcut,
         "names": named.names,
         "shapes": {key: list(one.shape) for key, one in layer.parameters(named.input_shape).items()},
         "acts_in_prediction": layer.acts_in_prediction,

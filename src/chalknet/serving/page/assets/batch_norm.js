@@ -8,7 +8,7 @@
  * dL/dh     = gamma / sqrt(s^2 + epsilon) (dL/dvalue - (1/B) dL/dbias - (1/B) z dL/dgamma)  (B5)
  *
  * With running statistics, dL/dh is gamma / sqrt(s^2 + epsilon) dL/dvalue, because they do not
- * depend on h. h is (B, F), the parameters (F,).
+ * depend on h. h is (B, F), the parameters (F,). Of images, every pixel is a row, and F counts channels.
  */
 chalk.layers.batch_norm = {
   EPSILON: 1e-5,
@@ -16,8 +16,9 @@ chalk.layers.batch_norm = {
 
   formulas: () => ({ value: "B3", gradX: "B5", gamma: "B4", bias: "B4" }),
 
-  forward(layer, p, x, rows, mode) {
-    const units = layer.inputs;
+  forward(layer, p, x, batch, mode) {
+    const units = p.gamma.length;
+    const rows = x.length / units;
     const [mean, variance] = mode.training ? this.moments(x, rows, units) : [p.mean, p.variance];
     const root = variance.map((v) => Math.sqrt(v + this.EPSILON));
     const z = x.map((h, at) => (h - mean[at % units]) / root[at % units]);

@@ -1,8 +1,9 @@
 /**
  * A network is {layers, parameters}.
  *
- * layers: objects {type, position, settings, inputs, outputs, names, shapes, title}; names and
- *   shapes have the layer's parameters by local name, such as weight: "hidden1.weight".
+ * layers: objects {type, position, settings, inputs, outputs, input_shape, output_shape, shortcut, names, shapes,
+ *   title}; names and shapes have the layer's parameters by local name, such as weight: "hidden1.weight". The shape of
+ *   an image is (H, W, C). shortcut is the position of the layer whose input a residual connection adds, else null.
  * parameters: arrays by name in the network.
  */
 
@@ -14,20 +15,22 @@ chalk.localParameters = (layer, parameters) =>
  * Run all layers on a batch (docs/derivation.md, N1).
  *
  * @param network {layers, parameters}.
- * @param x (B, I) scaled inputs.
+ * @param inputs (B, I) scaled inputs; images row by row, pixel by pixel, channel by channel.
  * @param {number} rows B.
  * @param {{training: ?boolean, masks: ?object}} mode training uses batch statistics and masks.
- * @returns {{values, logits, backward, statistics}} values[0] is x and values[l + 1] the output of
+ * @returns {{values, logits, backward, statistics}} values[0] is inputs and values[l + 1] the output of
  *   layer l. backward is a function: (gradLogits, {needsGradX}) -> {gradients, gradValues}, with
  *   gradients by name and the gradient of every entry of values (N2 to N4).
  */
-chalk.forward = (network, x, rows = 1, mode = {}) => {
-  const values = [x];
+chalk.forward = (network, inputs, rows = 1, mode = {}) => {
+  const values = [inputs];
   const passes = [];
   const statistics = {};
   for (const layer of network.layers) {
     const p = chalk.localParameters(layer, network.parameters);
-    const pass = chalk.layers[layer.type].forward(layer, p, values[values.length - 1], rows, mode);
+    const shortcut = layer.shortcut == null ? null : values[layer.shortcut];
+    const x = values[values.length - 1];
+    const pass = chalk.layers[layer.type].forward(layer, p, x, rows, { ...mode, shortcut });
     for (const [key, array] of Object.entries(pass.statistics ?? {})) statistics[layer.names[key]] = array;
     passes.push(pass);
     values.push(pass.value);
@@ -40,11 +43,17 @@ chalk.forward = (network, x, rows = 1, mode = {}) => {
 chalk.backward = (network, passes, gradLogits, { needsGradX = true } = {}) => {
   const gradients = {};
   const gradValues = [gradLogits];
+  const ofShortcuts = {}; // by the position of the layer whose input was added
   for (let l = network.layers.length - 1; l >= 0; l--) {
     const layer = network.layers[l];
     const found = passes[l].backward(gradValues[0], l > 0 || needsGradX);
     for (const [key, array] of Object.entries(found.gradients)) gradients[layer.names[key]] = array;
-    gradValues.unshift(found.gradX);
+    if (layer.shortcut != null) {
+      const known = ofShortcuts[layer.shortcut];
+      ofShortcuts[layer.shortcut] = known ? known.map((d, at) => d + found.gradShortcut[at]) : found.gradShortcut;
+    }
+    const added = found.gradX && ofShortcuts[l];
+    gradValues.unshift(added ? found.gradX.map((d, at) => d + added[at]) : found.gradX);
   }
   return { gradients, gradValues };
 };
