@@ -434,9 +434,20 @@ chalk.gradientProduct = (app, result, name, index) => {
 chalk.largestAt = (values) =>
   values.reduce((best, one, at) => (Math.abs(one) > Math.abs(values[best]) ? at : best), 0);
 
+/** Return where a parameter of a convolution belongs, in words. */
+chalk.kernelPlace = (app, layer, name, index) => {
+  const block = chalk.blockNames(app.network)[layer.position];
+  if (name.endsWith(".bias")) return `Bias of filter ${index} of ${block}`;
+  const [, high, wide, channels] = layer.shapes.weight;
+  const filter = Math.floor(index / channels / wide / high);
+  const place = chalk.pixelName([high, wide, channels], index % (high * wide * channels), channels === 1);
+  return `Weight of filter ${filter} of ${block}, ${place}`;
+};
+
 /** Return where a parameter belongs, in words. */
 chalk.parameterPlace = (app, name, index) => {
   const layer = app.network.layers.find((one) => Object.values(one.names).includes(name));
+  if (layer.type === "conv2d") return chalk.kernelPlace(app, layer, name, index);
   if (layer.type !== "dense") return `${chalk.layerName(app.network, layer)}, position ${index}`;
   if (name.endsWith(".bias")) return `Bias of ${chalk.unitName(app, layer, index)}`;
   const [unit, source] = [Math.floor(index / layer.inputs), index % layer.inputs];

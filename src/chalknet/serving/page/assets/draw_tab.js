@@ -140,7 +140,7 @@ chalk.DrawTab = class {
     const names = app.model.class_names;
     const text = `${names[sample.label]}, read as ${names[p.indexOf(Math.max(...p))]}`;
     const picture = chalk.element("canvas", { class: "thumbnail" });
-    if (app.model.image_shape) chalk.drawGray(picture, sample.raw, app.model.image_shape);
+    if (app.model.image_shape) chalk.drawImage(picture, sample.raw, app.model.image_shape);
     return chalk.element(
       "button",
       { type: "button", class: "thumb", onclick: () => show(index) },
@@ -161,7 +161,7 @@ chalk.DrawTab = class {
     const { app } = this;
     const { sample, model } = app;
     if (model.image_shape) {
-      chalk.drawGray(this.seen, sample.raw, model.image_shape);
+      chalk.drawImage(this.seen, sample.raw, model.image_shape);
       if (sample.kind !== "drawing" && this.area.strokes.length) this.area.show([]);
       else if (sample.kind === "drawing" && this.area.pointer == null && sample.strokes !== this.shownStrokes)
         this.area.show(sample.strokes);

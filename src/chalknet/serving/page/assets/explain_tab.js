@@ -96,11 +96,14 @@ chalk.ExplainTab = class {
     const name = chalk.unitName(app, layer, selection.unit);
     const value = app.pass().values[layer.position + 1][selection.unit];
     const dense = layer.type === "dense" ? this.dense(layer, selection) : [];
+    const choose = (position, one) => this.select({ kind: "unit", layer: position, unit: one, weight: null });
+    const images = chalk.imageParts[layer.type]?.(app, layer, selection.unit, choose) ?? [];
     return [
       chalk.element("h2", {}, `${name.charAt(0).toUpperCase()}${name.slice(1)} = ${chalk.number(value)}`),
       chalk.element("p", { class: "soft" }, chalk.layerName(app.network, layer)),
       this.unitField(layer, selection),
       ...chalk.explainUnit(app, layer, selection.unit),
+      ...images,
       ...dense,
     ];
   }
@@ -120,7 +123,7 @@ chalk.ExplainTab = class {
       .filter((one) => one.acts_in_prediction)
       .pop();
     const isSameUnit =
-      before && layer.type !== "dense" && unit < before.outputs && layer.type !== "periodic_embedding";
+      before && chalk.keepsUnits(layer) && unit < before.outputs;
     return chalk.element(
       "div",
       { class: "row" },
@@ -145,7 +148,8 @@ chalk.ExplainTab = class {
     const x = app.pass().values[layer.position];
     const weights = p.weight.subarray(selection.unit * layer.inputs, (selection.unit + 1) * layer.inputs);
     const choose = (weight) => this.select({ ...selection, weight });
-    const parts = chalk.readsImage(app, layer) ? this.images(weights, x, selection, choose) : [];
+    const shape = chalk.mapShape(app, layer);
+    const parts = shape ? this.images(shape, layer, weights, x, selection, choose) : [];
     return [
       ...parts,
       ...this.weight(layer, p, x, selection),
@@ -154,19 +158,15 @@ chalk.ExplainTab = class {
   }
 
   /** Return weights, input and their products as images; a pixel of the weights can be chosen. */
-  images(weights, x, selection, choose) {
-    const [height, width] = this.app.model.image_shape;
+  images(shape, layer, weights, x, selection, choose) {
     const image = (title, values, onselect) => {
-      const grid = new chalk.UnitGrid({
+      const grid = chalk.gridOf(shape, {
         label: title,
-        count: values.length,
-        columns: width,
-        text: (at) => `${chalk.inputName(this.app, at)}: ${chalk.number(values[at])}`,
+        text: (at) => `${chalk.sourceName(this.app, layer, at)}: ${chalk.number(values[at])}`,
         onselect,
       });
       const limit = chalk.largest(values);
       grid.draw(values, selection.weight ?? -1, limit);
-      grid.element.style.aspectRatio = `${width} / ${height}`;
       return chalk.element(
         "figure",
         { class: "weights" },
@@ -239,7 +239,7 @@ chalk.ExplainTab = class {
       .filter((one) => one.acts_in_prediction)
       .pop();
     const bars = new chalk.Bars({
-      names: terms.map(({ at }) => (before ? `unit ${at}` : chalk.inputName(app, at))),
+      names: terms.map(({ at }) => (before ? chalk.unitName(app, before, at) : chalk.inputName(app, at))),
       label: "Largest contributions",
       format: (value) => chalk.number(value, 3),
       isSigned: true,

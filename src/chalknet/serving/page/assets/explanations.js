@@ -51,26 +51,27 @@ chalk.explanations = {
   batch_norm({ p, x, value, unit }) {
     const { math } = chalk;
     const { EPSILON } = chalk.layers.batch_norm;
-    const z = (x[unit] - p.mean[unit]) / Math.sqrt(p.variance[unit] + EPSILON);
+    const j = unit % p.mean.length; // of images, the channel
+    const z = (x[unit] - p.mean[j]) / Math.sqrt(p.variance[j] + EPSILON);
     return [
       chalk.formula("B2"),
       chalk.numbers(
         math.block(
-          math.sub("z", unit),
+          math.sub("z", j),
           math.mo("="),
           math.frac(
-            math.row(math.number(x[unit]), math.mo("−"), math.number(p.mean[unit], { inner: true })),
-            math.root(math.row(math.number(p.variance[unit]), math.mo("+"), math.number(EPSILON))),
+            math.row(math.number(x[unit]), math.mo("−"), math.number(p.mean[j], { inner: true })),
+            math.root(math.row(math.number(p.variance[j]), math.mo("+"), math.number(EPSILON))),
           ),
           math.mo("="),
           math.number(z),
         ),
         math.block(
-          math.number(p.gamma[unit]),
+          math.number(p.gamma[j]),
           math.mo("·"),
           math.number(z, { inner: true }),
           math.mo("+"),
-          math.number(p.bias[unit], { inner: true }),
+          math.number(p.bias[j], { inner: true }),
           math.mo("="),
           math.number(value[unit], { digits: 5 }),
         ),
@@ -78,7 +79,7 @@ chalk.explanations = {
       chalk.element(
         "p",
         { class: "soft small" },
-        "Mean and variance are the running statistics of the training, as always in prediction.",
+        `Mean and variance are the running statistics of the training, as always in prediction.${x.length > p.mean.length ? " All pixels of a channel have the same." : ""}`,
       ),
     ];
   },
@@ -170,13 +171,14 @@ chalk.explanations = {
   activation({ layer, x, value, unit, input, output }) {
     const { math } = chalk;
     const h = x[unit];
+    const indices = layer.output_shape.length === 3 ? chalk.placeOf(layer.output_shape, unit) : [unit];
     const written = chalk.activationNumbers[layer.type]?.(h, math) ?? [math.apply("f", math.number(h))];
     return [
       chalk.numbers(
         math.block(
-          math.sub(output, unit),
+          math.sub(output, ...indices),
           math.mo("="),
-          math.apply("f", math.sub(input, unit)),
+          math.apply("f", math.sub(input, ...indices)),
           math.mo("="),
           ...written,
         ),
@@ -258,6 +260,9 @@ chalk.terms = (layer, p, x, unit) => {
   return all.sort((a, b) => Math.abs(b.product) - Math.abs(a.product));
 };
 
+/** Layers besides activations whose output is called g in docs/derivation.md. */
+chalk.makesG = new Set(["parametric_activation", "max_pool2d", "average_pool2d", "global_average_pool", "residual"]);
+
 /** Return the letters of the input and output of a layer, as in docs/derivation.md. */
 chalk.letters = (network, layer) => {
   const before = network.layers.slice(0, layer.position).filter((one) => one.acts_in_prediction);
@@ -265,7 +270,7 @@ chalk.letters = (network, layer) => {
   const of = (one) =>
     chalk.isOutput(network, one)
       ? "o"
-      : chalk.layers[one.type].isActivation || one.type === "parametric_activation"
+      : chalk.layers[one.type].isActivation || chalk.makesG.has(one.type)
         ? "g"
         : "h";
   return { input: previous ? of(previous) : "x", output: of(layer) };
@@ -292,7 +297,7 @@ chalk.explainUnit = (app, layer, unit) => {
     chalk.explanations[layer.type] ?? (type.isActivation ? chalk.explanations.activation : () => []);
   return [
     chalk.formula(type.formulas(layer).value),
-    layer.type === "dense" ? chalk.letterNote(letters) : null,
+    ["dense", "conv2d"].includes(layer.type) ? chalk.letterNote(letters) : null,
     ...explain({ app, layer, p, x, value, unit, ...letters }),
   ];
 };

@@ -85,17 +85,28 @@ chalk.layerStep = (app, layer, result, choose) => {
     chalk.element(
       "div",
       { class: "figures" },
-      chalk.gradientGrid(incoming, gradValue),
+      chalk.gradientGrid(incoming, gradValue, layer.output_shape),
       chalk.slopeFigure(layer, result.pass.values[layer.position], input),
+      chalk.choiceFigure(layer, result.pass.values[layer.position]),
       isImage
         ? chalk.imageGradient(app, `${outgoing}: how the loss changes with each pixel`, gradX)
-        : chalk.gradientGrid(outgoing, gradX),
+        : chalk.gradientGrid(outgoing, gradX, chalk.mapShape(app, layer)),
     ),
+    layer.type === "flatten"
+      ? chalk.element("p", {}, "Flatten moves no value, so the gradient is that of the row, in the shape of the maps.")
+      : null,
+    layer.shortcut == null
+      ? null
+      : chalk.element(
+          "p",
+          {},
+          `The same gradient also goes to the shortcut, the input of ${chalk.layerName(app.network, app.network.layers[layer.shortcut])}. There it is added to the gradient that comes back through the layers between.`,
+        ),
     layer.type === "batch_norm"
       ? chalk.element(
           "p",
           {},
-          "In prediction, mean and variance are fixed. So the gradient is only multiplied by γ / √(s² + ε) of each unit.",
+          `In prediction, mean and variance are fixed. So the gradient is only multiplied by γ / √(s² + ε) of each ${layer.output_shape.length === 3 ? "channel" : "unit"}.`,
         )
       : null,
     ...parameters.flatMap((key) => chalk.parameterParts(app, layer, key, result, choose)),
@@ -104,7 +115,8 @@ chalk.layerStep = (app, layer, result, choose) => {
 
 /** Return the gradient of the pixels as an image. */
 chalk.imageGradient = (app, caption, gradX) => {
-  const [height, width] = app.model.image_shape;
+  const [height, width, channels = 1] = app.model.image_shape;
+  if (channels > 1) return chalk.gradientGrid(`${caption}, in red, green and blue`, gradX, [height, width, channels]);
   const canvas = chalk.element("canvas", { class: "pixels large", role: "img", "aria-label": caption });
   const limit = chalk.largest(gradX);
   chalk.drawSigned(canvas, gradX, width, height, limit);
@@ -117,9 +129,15 @@ chalk.imageGradient = (app, caption, gradX) => {
   );
 };
 
-/** Return a grid of signed gradients with a caption and a legend. */
-chalk.gradientGrid = (caption, values) => {
-  const grid = new chalk.UnitGrid({
+/**
+ * Return a grid of signed gradients with a caption and a legend.
+ *
+ * @param {string} caption
+ * @param values (n,).
+ * @param {?number[]} shape (H, W, C) of values that are pixels of maps.
+ */
+chalk.gradientGrid = (caption, values, shape = null) => {
+  const grid = chalk.gridOf(shape, {
     label: caption,
     count: values.length,
     text: (at) => `${at}: ${chalk.number(values[at])}`,
@@ -146,7 +164,7 @@ chalk.slopeFigure = (layer, x, input) => {
   const open = slopes.reduce((n, one) => n + (one === 0 ? 0 : 1), 0);
   const mask = `The mask: 1 where ${input} > 0, else 0. ${open.toLocaleString("en")} of ${x.length.toLocaleString("en")} units let the gradient through`;
   const caption = layer.type === "relu" ? mask : `The slope of ${layer.title} at each ${input}`;
-  const grid = new chalk.UnitGrid({
+  const grid = chalk.gridOf(layer.output_shape, {
     label: caption,
     count: x.length,
     text: (at) => `unit ${at}: ${chalk.number(slopes[at])}`,
@@ -163,6 +181,25 @@ chalk.slopeFigure = (layer, x, input) => {
   );
 };
 
+/** Return which values of each window max pooling has chosen; null for other layers. */
+chalk.choiceFigure = (layer, x) => {
+  if (layer.type !== "max_pool2d") return null;
+  const chosen = new Float64Array(x.length);
+  for (const at of chalk.poolWinners(layer, x, 1)) chosen[at] += 1;
+  const nChosen = chosen.reduce((n, one) => n + (one ? 1 : 0), 0);
+  const caption = `The choices: 1 where a value is the largest of its window, else 0. ${nChosen.toLocaleString("en")} of ${x.length.toLocaleString("en")} values get a gradient`;
+  const grid = chalk.gridOf(layer.input_shape, { label: caption, text: (at) => `${chalk.pixelName(layer.input_shape, at)}: ${chosen[at]}` });
+  const limit = chalk.largest(chosen);
+  grid.draw(chosen, -1, limit);
+  return chalk.element(
+    "figure",
+    { class: "gradient" },
+    chalk.element("figcaption", {}, caption),
+    grid.element,
+    chalk.legend(limit, 0),
+  );
+};
+
 /** Return the gradient of one parameter of a layer: formula and image. */
 chalk.parameterParts = (app, layer, key, result, choose) => {
   const name = layer.names[key];
@@ -171,12 +208,16 @@ chalk.parameterParts = (app, layer, key, result, choose) => {
   const label = chalk.layers[layer.type].formulas(layer)[key];
   const parts = [chalk.element("h3", {}, `∂L/∂${symbol} of ${name}`), label ? chalk.formula(label) : null];
   if (layer.type !== "dense" || key !== "weight") {
-    const grid = new chalk.UnitGrid({
+    const options = {
       label: name,
       count: gradient.length,
-      text: (at) => `${at}: ${chalk.number(gradient[at])}`,
+      text: (at) => `${chalk.parameterPlace(app, name, at)}: ${chalk.number(gradient[at])}`,
       onselect: (at) => choose(name, at),
-    });
+    };
+    const isKernel = layer.type === "conv2d" && key === "weight";
+    const grid = isKernel
+      ? new chalk.TileGrid({ ...options, tiles: chalk.kernelTiles(layer.shapes.weight) })
+      : new chalk.UnitGrid(options);
     grid.draw(gradient);
     return [
       ...parts,
@@ -191,19 +232,19 @@ chalk.weightGradient = (app, layer, result, gradient, choose) => {
   const { inputs, outputs } = layer;
   const d = result.gradValues[layer.position + 1];
   const sorted = Array.from({ length: outputs }, (_, j) => j).sort((a, b) => Math.abs(d[b]) - Math.abs(d[a]));
-  const isImage = chalk.readsImage(app, layer);
+  const shape = chalk.mapShape(app, layer);
+  const isImage = shape !== null && shape[2] === 1;
   const rows = sorted.filter(
     (j, rank, all) => rank < 2 || (rank < (isImage ? 12 : 6) && Math.abs(d[j]) > Math.abs(d[all[0]]) / 100),
   );
   const limit = chalk.largest(gradient);
-  const columns = isImage ? app.model.image_shape[1] : Math.min(inputs, 50);
   const figures = rows.map((j) => {
     const row = gradient.subarray(j * inputs, (j + 1) * inputs);
     const name = chalk.unitName(app, layer, j);
-    const grid = new chalk.UnitGrid({
+    const grid = chalk.gridOf(shape, {
       label: `Gradient of the weights of ${name}`,
       count: inputs,
-      columns,
+      columns: Math.min(inputs, 50),
       text: (at) => `${name}, input ${at}: ${chalk.number(row[at])}`,
       onselect: (at) => choose(layer.names.weight, j * inputs + at),
     });

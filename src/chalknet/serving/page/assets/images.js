@@ -56,14 +56,18 @@ chalk.drawSigned = (canvas, values, width, height, limit = chalk.largest(values)
   chalk.drawPixels(canvas, width, height, (at) => (at < values.length ? colors(values[at]) : null));
 };
 
-/** Draw raw values of an image in gray, from the darkest value of the training images to the brightest. */
-chalk.drawGray = (canvas, raw, [height, width]) => {
+/**
+ * Draw raw values of an image, from the darkest value of the training images to the brightest.
+ *
+ * @param shape [height, width] for gray, or [height, width, channels]; three channels are red, green and blue.
+ */
+chalk.drawImage = (canvas, raw, [height, width, channels = 1]) => {
   const { background, ink } = chalk.data.drawing;
   const [low, high] = [Math.min(background, ink), Math.max(background, ink)];
-  chalk.drawPixels(canvas, width, height, (at) => {
-    const gray = Math.round((255 * Math.min(Math.max(raw[at] - low, 0), high - low)) / (high - low || 1));
-    return [gray, gray, gray];
-  });
+  const shade = (one) => Math.round((255 * Math.min(Math.max(one - low, 0), high - low)) / (high - low || 1));
+  chalk.drawPixels(canvas, width, height, (at) =>
+    [0, 1, 2].map((k) => shade(raw[at * channels + (channels === 3 ? k : 0)])),
+  );
 };
 
 /**
@@ -108,14 +112,15 @@ chalk.gridColumns = (count) => (count <= 16 ? count : Math.ceil(Math.sqrt(count 
  *   label {string}: what the grid shows, for screen readers;
  *   count {number}: how many units;
  *   columns {number, optional}: cells of a row;
+ *   rows {number, optional}: rows of cells;
  *   text(index) {function}: what is shown about the unit under the pointer;
  *   onselect(index) {function, optional}: called when a unit is chosen.
  */
 chalk.UnitGrid = class {
-  constructor({ label, count, columns, text, onselect }) {
+  constructor({ label, count, columns, rows, text, onselect }) {
     Object.assign(this, { count, text, onselect, selected: -1 });
     this.columns = columns ?? chalk.gridColumns(count);
-    this.rows = Math.ceil(count / this.columns);
+    this.rows = rows ?? Math.ceil(count / this.columns);
     this.canvas = chalk.element("canvas", { class: "units" });
     this.canvas.style.aspectRatio = `${this.columns} / ${this.rows}`;
     this.mark = chalk.element("div", { class: "unit-mark", hidden: true });
@@ -145,11 +150,34 @@ chalk.UnitGrid = class {
     this.canvas.setAttribute("aria-valuenow", 0);
     this.canvas.addEventListener("click", (event) => this.choose(this.indexAt(event)));
     this.canvas.addEventListener("keydown", (event) => {
-      const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: this.columns, ArrowUp: -this.columns };
-      if (!(event.key in steps)) return;
+      const step = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] }[event.key];
+      if (!step) return;
       event.preventDefault();
-      this.choose(Math.min(Math.max(this.selected + steps[event.key], 0), this.count - 1));
+      this.choose(this.neighbor(step));
     });
+  }
+
+  /** Return the next unit in a direction: over the end of a row to the next row, and over gaps. */
+  neighbor([right, down]) {
+    if (this.selected < 0) return this.unitOfCell(0, 0);
+    const [column, row] = this.cellOfUnit(this.selected);
+    for (let at = row * this.columns + column; ;) {
+      at += right + down * this.columns;
+      if (at < 0 || at >= this.rows * this.columns) return this.selected;
+      const unit = this.unitOfCell(at % this.columns, Math.floor(at / this.columns));
+      if (unit !== null) return unit;
+    }
+  }
+
+  /** Return the unit of a cell, or null. */
+  unitOfCell(column, row) {
+    const unit = row * this.columns + column;
+    return unit < this.count ? unit : null;
+  }
+
+  /** Return column and row of the cell of a unit. */
+  cellOfUnit(unit) {
+    return [unit % this.columns, Math.floor(unit / this.columns)];
   }
 
   /** Return the unit under a pointer, or null. */
@@ -157,8 +185,8 @@ chalk.UnitGrid = class {
     const box = this.canvas.getBoundingClientRect();
     const column = Math.floor(((event.clientX - box.left) / box.width) * this.columns);
     const row = Math.floor(((event.clientY - box.top) / box.height) * this.rows);
-    const index = row * this.columns + column;
-    return column >= 0 && column < this.columns && index >= 0 && index < this.count ? index : null;
+    const isInside = column >= 0 && column < this.columns && row >= 0 && row < this.rows;
+    return isInside ? this.unitOfCell(column, row) : null;
   }
 
   choose(index) {
@@ -167,7 +195,11 @@ chalk.UnitGrid = class {
 
   /** Show values (count,), and mark the chosen unit; -1 for none. */
   draw(values, selected = -1, limit = chalk.largest(values)) {
-    chalk.drawSigned(this.canvas, values, this.columns, this.rows, limit);
+    const colors = chalk.signedColors(limit);
+    chalk.drawPixels(this.canvas, this.columns, this.rows, (at) => {
+      const unit = this.unitOfCell(at % this.columns, Math.floor(at / this.columns));
+      return unit === null ? null : colors(values[unit]);
+    });
     this.selected = selected;
     this.mark.hidden = selected < 0;
     if (this.onselect) {
@@ -176,8 +208,9 @@ chalk.UnitGrid = class {
     }
     if (selected < 0) return;
     const percent = (part, whole) => `${(100 * part) / whole}%`;
-    this.mark.style.left = percent(selected % this.columns, this.columns);
-    this.mark.style.top = percent(Math.floor(selected / this.columns), this.rows);
+    const [column, row] = this.cellOfUnit(selected);
+    this.mark.style.left = percent(column, this.columns);
+    this.mark.style.top = percent(row, this.rows);
     this.mark.style.width = percent(1, this.columns);
     this.mark.style.height = percent(1, this.rows);
   }

@@ -7,7 +7,7 @@ chalk.actingLayers = (network) => network.layers.filter((layer) => layer.acts_in
 chalk.blockNames = (network) => {
   let block = "input";
   return network.layers.map((layer) => {
-    if (layer.type === "dense") block = layer.names.weight.split(".")[0];
+    if (["dense", "conv2d"].includes(layer.type)) block = layer.names.weight.split(".")[0];
     return block;
   });
 };
@@ -18,15 +18,20 @@ chalk.layerName = (network, layer) => `${chalk.blockNames(network)[layer.positio
 /** Return whether a layer's output are the logits. */
 chalk.isOutput = (network, layer) => layer.position === network.layers.length - 1;
 
-/** Return what a unit of a layer's output is called, such as "unit 12" or "logit of B". */
-chalk.unitName = (app, layer, unit) =>
-  chalk.isOutput(app.network, layer) ? `logit of ${app.model.class_names[unit]}` : `unit ${unit}`;
+/** Return what a unit of a layer's output is called, such as "unit 12", "row 3, column 5, channel 2" or "logit of B". */
+chalk.unitName = (app, layer, unit) => {
+  if (chalk.isOutput(app.network, layer)) return `logit of ${app.model.class_names[unit]}`;
+  return layer.output_shape.length === 3 ? chalk.pixelName(layer.output_shape, unit) : `unit ${unit}`;
+};
 
 /** Return the name of input i: a column of a table, or (row, column) of a pixel. */
 chalk.inputName = (app, index) => {
   const { image_shape: shape, input_names: names } = app.model;
-  if (shape) return `pixel (${Math.floor(index / shape[1])}, ${index % shape[1]})`;
-  return names[index] ?? `input ${index}`;
+  if (!shape) return names[index] ?? `input ${index}`;
+  const [, width, channels = 1] = shape;
+  const pixel = Math.floor(index / channels);
+  const color = channels === 1 ? "" : `, ${chalk.channelName(index % channels, true, channels)}`;
+  return `pixel (${Math.floor(pixel / width)}, ${pixel % width})${color}`;
 };
 
 /** Return the name of the value that a layer reads at a position: an input or a unit before it. */
@@ -35,16 +40,18 @@ chalk.sourceName = (app, layer, index) => {
     .slice(0, layer.position)
     .filter((one) => one.acts_in_prediction)
     .pop();
-  return before
-    ? `${chalk.blockNames(app.network)[before.position]} ${before.type.replace(/_/g, " ")}, unit ${index}`
-    : chalk.inputName(app, index);
+  if (!before) return chalk.inputName(app, index);
+  const name = `${chalk.blockNames(app.network)[before.position]} ${before.type.replace(/_/g, " ")}`;
+  return `${name}, ${chalk.unitName(app, before, index)}`;
 };
 
 /** Return whether the values that a layer reads are the pixels of an image. */
 chalk.readsImage = (app, layer) =>
   app.model.image_shape !== null &&
   layer.inputs === app.model.n_inputs &&
-  app.network.layers.slice(0, layer.position).every((one) => one.inputs === one.outputs);
+  app.network.layers
+    .slice(0, layer.position)
+    .every((one) => one.inputs === one.outputs && !["dense", "conv2d"].includes(one.type));
 
 /**
  * The output of one layer: a heading, a grid of its units, and what they add up to.
@@ -57,7 +64,7 @@ chalk.LayerView = class {
   constructor(app, layer, onselect) {
     Object.assign(this, { app, layer });
     const name = chalk.layerName(app.network, layer);
-    this.grid = new chalk.UnitGrid({
+    this.grid = chalk.gridOf(layer.output_shape, {
       label: `Units of ${name}`,
       count: layer.outputs,
       text: (unit) => `${chalk.unitName(app, layer, unit)}: ${chalk.number(this.values?.[unit] ?? 0)}`,

@@ -60,7 +60,7 @@ chalk.SampleBar = class {
     const { app } = this;
     const { sample, model } = app;
     if (this.member) this.member.value = String(app.member);
-    if (model.image_shape) chalk.drawGray(this.picture, sample.raw, model.image_shape);
+    if (model.image_shape) chalk.drawImage(this.picture, sample.raw, model.image_shape);
     const p = app.probabilities();
     const best = p.indexOf(Math.max(...p));
     const isEmpty = sample.kind === "drawing" && !sample.strokes.length;

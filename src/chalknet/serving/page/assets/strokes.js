@@ -155,8 +155,10 @@ chalk.rasterized = (strokes, shape, facts) => {
 };
 
 /** Return the sample of a drawing. */
-chalk.drawnSample = (app, strokes) => ({
-  kind: "drawing",
-  strokes,
-  raw: chalk.rasterized(strokes, app.model.image_shape, chalk.data.drawing),
-});
+chalk.drawnSample = (app, strokes) => {
+  const [height, width, channels = 1] = app.model.image_shape;
+  const gray = chalk.rasterized(strokes, [height, width], chalk.data.drawing);
+  // Of color images, all channels of a drawing are equal.
+  const raw = Float64Array.from({ length: gray.length * channels }, (_, at) => gray[Math.floor(at / channels)]);
+  return { kind: "drawing", strokes, raw };
+};

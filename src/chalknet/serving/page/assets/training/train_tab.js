@@ -292,9 +292,12 @@ chalk.samplesOfPage = (app) => {
     valid: positions.slice(cut),
     nInputs,
     nClasses: app.model.class_names.length,
-    shape: app.model.image_shape ?? [1, nInputs],
+    shape: chalk.weightShape(app.model.image_shape, nInputs),
   };
 };
+
+/** Return height and width of the image of a unit's weights; the colors of a pixel are side by side. */
+chalk.weightShape = (shape, nInputs) => (shape ? [shape[0], shape[1] * (shape[2] ?? 1)] : [1, nInputs]);
 
 /** Return the input in the middle of an image. */
 chalk.middleInput = ([height, width]) => Math.floor(height / 2) * width + Math.floor(width / 2);

@@ -1,3 +1,13 @@
+/** Return a sentence that says which networks train here, if that of the page is another one, else null. */
+chalk.denseOnlyNote = ({ network }) =>
+  network.layers.some((layer) => layer.input_shape.length === 3)
+    ? chalk.element(
+        "p",
+        { class: "hint" },
+        "Training in the page is for dense networks. It trains a network of dense layers with relu, and not the convolutional network of the other tabs.",
+      )
+    : null;
+
 /** The elements of the tab "Train": buttons, texts, charts and pictures of one `chalk.TrainTab`. */
 chalk.TrainView = class {
   constructor(tab) {
@@ -15,7 +25,7 @@ chalk.TrainView = class {
     this.element = chalk.element(
       "div",
       { class: "train-tab" },
-      box("train-control", chalk.element("h2", {}, "Train a network"), ...this.controls()),
+      box("train-control", chalk.element("h2", {}, "Train a network"), ...this.controls().filter(Boolean)),
       chalk.element("div", { class: "train-results needs-data" }, box("train-picture", ...this.picture()), curves, this.mapsBox),
       this.panel.element,
       box("train-rule needs-data", title("The update rule"), this.rule.element),
@@ -38,7 +48,7 @@ chalk.TrainView = class {
     this.warning = chalk.element("p", { class: "train-warning", role: "alert", hidden: true });
     this.split = chalk.element("p", { class: "soft needs-data" });
     const buttons = chalk.element("div", { class: "row needs-data" }, this.playButton, this.updateButton, this.epochButton, restart);
-    return [this.mode, buttons, this.status, this.otherPoints, this.live, this.warning, this.split];
+    return [chalk.denseOnlyNote(tab.app), this.mode, buttons, this.status, this.otherPoints, this.live, this.warning, this.split];
   }
 
   picture() {
