@@ -49,8 +49,8 @@ def network_of(architecture, rng, *, standard=False, dtype=np.float32, images=Tr
     scaling = Scaling(255.0)
     if standard:
         scaling = fit_scaling("standard", samples, np.arange(len(samples)), True)
-    shape = (28, 28) if images and architecture.n_inputs == 784 else None
-    return Network(architecture, parameters, LETTERS, scaling, shape)
+    shape = (28, 28) if architecture.n_inputs == 784 else (28, 28, 3)
+    return Network(architecture, parameters, LETTERS, scaling, shape if images else None)
 
 
 def draw(rng: np.random.Generator, name: str, shape: tuple[int, ...], gain: float = 2.0) -> np.ndarray:
@@ -94,7 +94,7 @@ def every_kind() -> dict[str, Classifier]:
 
 
 def convolutional() -> dict[str, Classifier]:
-    """Return networks of gray and of color images with all layers of images."""
+    """Return networks of gray and of color images with all layers of images, and a dense one for color."""
     start = [Conv2d(4, stride=2), "relu", "batch_norm", "max_pool2d"]
     block = [Conv2d(4, bias=False), "batch_norm", "relu", Dropout(0.5), Conv2d(4, (3, 1)), "batch_norm", Residual(6)]
     smaller = [Conv2d(6, stride=2), "gelu", Residual(2), Conv2d(6, groups=6), MaxPool2d(2, 1), AveragePool2d(2, 1)]
@@ -109,6 +109,7 @@ def convolutional() -> dict[str, Classifier]:
             ("global pooling", pooled, 4.0),
         ):
             found[f"{name} {kind}"] = network_of(Architecture(shape, n_classes=10, layers=layers), rng, gain=gain)
+    found["color dense"] = network_of(Architecture(28 * 28 * 3, (20,), 10), rng)
     layers = [*start, *block, "flatten", "sigmoid"]
     architecture = Architecture((28, 28, 3), n_classes=10, layers=layers)
     networks = [network_of(architecture, rng, gain=3.0) for _ in range(2)]
@@ -118,8 +119,8 @@ def convolutional() -> dict[str, Classifier]:
 
 def samples_for(model: Classifier) -> np.ndarray:
     """Return up to 1,000 letters in the shape that the model was trained on."""
-    if model.architecture.reads_images:
+    is_color = model.image_shape == (28, 28, 3)
+    if model.architecture.reads_images or is_color:
         gray = letters(300)
-        colors = np.stack([gray, gray[:, ::-1], 255 - gray], axis=3)
-        return colors if model.architecture.input_shape[2] == 3 else gray
+        return np.stack([gray, gray[:, ::-1], 255 - gray], axis=3) if is_color else gray
     return letters() if model.image_shape else letters().reshape(1_000, 784)

@@ -187,10 +187,13 @@ def test_a_study_in_another_color_is_refused(tmp_path):
         chalknet.study(folder, {"hidden": [4]}, seeds=1, out=tmp_path / "study", **settings)
 
 
-def test_a_page_of_color_images_is_refused(dense, tmp_path):
-    chalknet.save_model(dense.network, tmp_path / "model.safetensors")
-    with pytest.raises(ConfigError, match="reads color images, which a page cannot show"):
-        chalknet.export_model(tmp_path / "model.safetensors", tmp_path / "page.html", "html")
+def test_color_images_are_embedded_in_a_page(tmp_path):
+    images, labels = ink_images()
+    np.savez(tmp_path / "ink.npz", images=images, labels=labels, class_names=np.array(NAMES))
+    chalknet.train(tmp_path / "ink.npz", out=tmp_path / "run", **{**DENSE, "epochs": 1})
+    done = chalknet.export_model(tmp_path / "run", tmp_path / "page.html", "html")
+    n_inputs = images[0].size
+    assert f'"n_inputs":{n_inputs},"dtype":"uint8"' in done.path.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

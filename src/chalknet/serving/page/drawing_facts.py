@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chalknet.config import GRAY
+from chalknet.data.color import in_color
 from chalknet.data.image_facts import ImageMeasurements, image_facts, measure_images
 from chalknet.data.preprocess import PIXEL_SCALE
 from chalknet.network.model import Classifier
@@ -30,15 +32,14 @@ def drawing_facts(model: Classifier, images: NDArray[Any] | None) -> dict[str, A
 
     Args:
         model: the model that the page shows.
-        images: (n, H, W) or (n, H, W, C) training images, or None.
+        images: (n, H, W) or (n, H, W, 3) training images, or None.
     """
     if model.image_shape is None:
         return {}
     if images is None or not len(images):
         return _facts_without_images(model)
     images = images[:: -(-len(images) // MAX_MEASURED)]
-    if images.ndim == 4:  # in color: their brightness
-        images = np.rint(images.mean(axis=3)).astype(images.dtype) if images.dtype == np.uint8 else images.mean(axis=3)
+    images = in_color(images, GRAY)
     low, high = (0.0, PIXEL_SCALE) if images.dtype == np.uint8 else (float(images.min()), float(images.max()))
     facts = image_facts(images, np.arange(len(images)))
     is_light = facts.background == "light"

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.config import ACTIVATION_NAMES
-from chalknet.data.color import is_color
 from chalknet.errors import ConfigError
 from chalknet.network.architecture import Architecture, NamedLayer
 from chalknet.network.layer import Parameters
@@ -55,7 +54,7 @@ def embed_model(model: Classifier, precision: str = FLOAT16) -> EmbeddedModel:
         precision: "float16" or "int8".
 
     Raises:
-        ConfigError: the model has a layer that the page cannot compute, or reads color images.
+        ConfigError: the model has a layer that the page cannot compute.
     """
     unknown = sorted({layer.type for layer in model.architecture.layers} - PAGE_LAYERS)
     if unknown:
@@ -63,8 +62,6 @@ def embed_model(model: Classifier, precision: str = FLOAT16) -> EmbeddedModel:
             f"the model has layers of type {', '.join(unknown)}, which a page cannot compute. Use chalknet serve for "
             "this model."
         )
-    if model.image_shape is not None and is_color(model.image_shape):
-        raise ConfigError("the model reads color images, which a page cannot show. Use chalknet serve for this model.")
     writer = _ArrayWriter(precision)
     members = tuple(_embed_network(network, number, writer) for number, network in enumerate(model.members, start=1))
     classifier: Classifier = members[0] if len(members) == 1 else Ensemble(members)
