@@ -55,7 +55,7 @@ def gallery() -> str:
     """Return the page that lists all examples with their pictures, and all notebooks."""
     lines = ["# Examples", "", "Short scripts, each for one task. Tests run all of them.", ""]
     lines += ['<div class="gallery" markdown>', ""]
-    for source in sorted(EXAMPLES.glob("*.py"), key=lambda path: not _picture(path).exists()):
+    for source in sorted(EXAMPLES.glob("*.py"), key=lambda path: (not _picture(path).exists(), path.stem)):
         lines += [f"-   [{_picture_markdown(source)}{_docstring(source)[0]}]({source.stem}.md)", ""]
     lines += ["</div>", "", "## Notebooks", ""]
     lines += [f"- [{_title(path)}](../notebooks/{path.stem}.md)" for path in sorted(EXAMPLES.glob("*.ipynb"))]

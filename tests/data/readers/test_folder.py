@@ -179,6 +179,13 @@ def test_images_of_another_size_are_named(letters):
         load_data(letters)
 
 
+def test_photos_of_many_sizes_need_a_size_for_all(tmp_path):
+    for k in range(4):
+        save(tmp_path / "ab"[k % 2] / f"{k}.png", gray(7, 9 + k, 5))
+    with pytest.raises(DataError, match=r"images differ in size: 'a/2.png' is 11 high .*--image-size 32x32"):
+        load_data(tmp_path)
+
+
 def test_image_size_resizes_only_images_of_other_sizes(letters):
     save(letters / "a" / "1b.png", gray(7, 9, 5))
     data = load_data(letters, image_size=(6, 5))

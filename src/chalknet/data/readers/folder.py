@@ -135,6 +135,11 @@ def _check_sizes(readable: Sequence[_ImageFile], source: str) -> None:
     (common, n_common), *others = Counter(shape for _, shape in named).most_common()
     if others:
         name, shape = next((name, shape) for name, shape in named if shape != common)
+        if n_common <= len(named) / 2:
+            raise DataError(
+                f"{source}: images differ in size: {name!r} is {_high_wide(shape)}, others are {_high_wide(common)}. "
+                "Choose a size for all, such as --image-size 32x32 (in Python: load_data(..., image_size=(32, 32)))."
+            )
         raise DataError(
             f"{source}: {name!r} is {_high_wide(shape)}, but most images ({n_common} of {len(named)}) "
             f"are {_high_wide(common)}. To resize the others give --image-size {common[0]}x{common[1]} (in Python: "
