@@ -206,7 +206,7 @@ def reading_options(default: str = "") -> Decorator:
             "--color",
             type=Choice(COLORS),
             help="Whether images are gray or in color (rgb). Gray images have three equal channels in rgb.  "
-            f"{shown('folders of images: gray, arrays: as they are')}",
+            f"{shown('the color that the model reads' if default else 'folders of images: gray, arrays: as they are')}",
         ),
     )
 
