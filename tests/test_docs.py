@@ -67,12 +67,13 @@ def test_the_changelog_knows_this_version():
 
 
 @pytest.mark.slow
-def test_training_by_hand_runs_and_learns():
+def test_training_by_hand_runs_and_learns(tmp_path):
     done = subprocess.run(
         [sys.executable, str(ROOT / "examples" / "train_by_hand.py"), "--quick"],
         capture_output=True,
         text=True,
         check=True,
+        cwd=tmp_path,  # it writes a picture
     )
     accuracies = [float(found) for found in re.findall(r"test accuracy (\d\.\d+)", done.stdout)]
     assert accuracies[-1] > accuracies[0]

@@ -185,10 +185,11 @@ def _has_colors(image: Image) -> bool:
     from PIL import Image as PillowImage
 
     size = (min(image.width, LOOKED_AT), min(image.height, LOOKED_AT))
-    small = image.resize(size, PillowImage.Resampling.NEAREST)
+    small = image if size == image.size else image.resize(size, PillowImage.Resampling.NEAREST)
     pixels = _on_white(small, "RGB")[0] if small.has_transparency_data else np.asarray(small.convert("RGB"))
-    some = pixels.astype(np.int16)
-    return float((some.max(axis=2) - some.min(axis=2) > COLORFUL).mean()) > MIN_COLORFUL
+    red, green, blue = np.moveaxis(pixels, 2, 0)  # much faster than maxima over the last axis
+    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    return bool(np.count_nonzero(spread > COLORFUL) > MIN_COLORFUL * spread.size)
 
 
 def _pixels(image: Image, bits: int, color: bool) -> tuple[Pixels, bool]:
