@@ -17,7 +17,7 @@ from chalknet.config import ACTIVATION_NAMES, OptimizerConfig, Recipe
 from chalknet.data.dataset import dataset_from_arrays
 from chalknet.data.load import load_data
 from chalknet.data.splits import split_dataset
-from chalknet.engines import numpy_convolution, numpy_engine, numpy_images
+from chalknet.engines import numpy_convolution, numpy_engine, numpy_images, numpy_kernels
 from chalknet.engines.engine import SplitData
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
@@ -410,11 +410,13 @@ def trained(engine, batch_size, features, **more):
     return list(trainer.epochs()), trainer.checkpoint(), trainer.network()
 
 
-def make_image_sizes_small(monkeypatch):
-    """Make the numpy engine compute small images as it computes large ones: several tiles, blocks and parts."""
+def make_limits_small(monkeypatch):
+    """Make the numpy engine compute small networks as it computes large ones: in several tiles, blocks and parts."""
     monkeypatch.setattr(numpy_images, "TILE_VALUES", 400)
     monkeypatch.setattr(numpy_convolution, "MIN_WINOGRAD_CHANNELS", 2)
     monkeypatch.setattr(numpy_convolution, "MAX_SMALL_PRODUCT", 300)
+    for constant, value in {"MIN_SPLIT_VALUES": 1, "SPLIT_ROWS": 2, "MAX_SMALL_PRODUCT": 300}.items():
+        monkeypatch.setattr(numpy_kernels, constant, value)
     monkeypatch.setattr(numpy_convolution, "MAX_WINDOW_VALUES", 400)
 
 
@@ -443,7 +445,7 @@ def test_engines_agree_on_every_feature(engine, tile_rows, name, batch_size, mon
     if engine == "torch":
         needs("torch")
         monkeypatch.setattr("chalknet.engines.torch_engine.TILE_UNITS", 1)
-    make_image_sizes_small(monkeypatch)
+    make_limits_small(monkeypatch)
     want, want_kept, want_network = trained("reference", batch_size, FEATURES[name])
     # Tiles of 16 cut the full batch in four, where it may be cut.
     got, kept, network = trained(engine, batch_size, FEATURES[name], tile_rows=tile_rows)
@@ -541,7 +543,7 @@ def test_a_column_far_from_zero_is_learned(engine, n_shards, stays_on_disk, tmp_
 def test_the_number_of_threads_changes_no_bit(name, batch_size, monkeypatch):
     for constant, value in {"BLOCK_UNITS": 3, "BAND_VALUES": 20, "BAND_VALUES_OF_MANY": 10}.items():
         monkeypatch.setattr(numpy_engine, constant, value)
-    make_image_sizes_small(monkeypatch)
+    make_limits_small(monkeypatch)
     recipe = recipe_of(**{"dtype": "float32", "batch_size": batch_size, "tile_rows": 16, **FEATURES[name]})
     found = []
     for workers in (1, 2, 3):

@@ -1,4 +1,4 @@
-"""Optimizer steps of the numpy engine, by NumPy or by compiled loops; both give the same bits."""
+"""Optimizer steps and passes of the numpy engine, by NumPy or by compiled loops; both give the same bits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from chalknet.engines.numpy_passes import Passes
 from chalknet.engines.parameter_layout import Matrix
 from chalknet.network.optimizers import Adam, DecoupledWeightDecay, Momentum, Nesterov, Optimizer, ParameterAverage
 
@@ -28,17 +30,24 @@ class OptimizerSteps:
 
     Attributes:
         in_place: makes one step, as `Optimizer.step_in_place`. It may be called in several threads.
+        passes: the passes over feature maps.
     """
 
     def __init__(self, optimizer: Optimizer, n_values: int, values_before_loading: int = VALUES_BEFORE_LOADING) -> None:
         """Start with NumPy."""
         self._optimizer, self._n_values, self._left = optimizer, n_values, values_before_loading
         self.in_place: StepInPlace = optimizer.step_in_place
+        self.passes = Passes()
 
-    def count_update(self) -> None:
-        """Note that an update begins; call it before the steps of the update."""
+    def count_update(self, n_map_values: int = 0) -> None:
+        """Note that an update begins; call it before the steps of the update.
+
+        Args:
+            n_map_values: values of all feature maps of the batch. A pass over maps and back takes about
+                as long as the step of as many values.
+        """
         if self._left > 0:
-            self._left -= self._n_values
+            self._left -= self._n_values + n_map_values
             if self._left <= 0 and find_spec("numba") is not None:
                 self._load()
 
@@ -46,6 +55,7 @@ class OptimizerSteps:
         """Change to compiled loops, unless Numba cannot be loaded."""
         try:
             self.in_place = compiled_step(self._optimizer)
+            self.passes = CompiledPasses()
         except Exception as error:  # of an installation that does not fit NumPy or this processor
             warnings.warn(
                 f"Numba is installed but cannot be loaded ({error}). Training goes on without it, and is slower.",
@@ -103,6 +113,52 @@ def compiled_step(optimizer: Optimizer) -> StepInPlace:
     else:
         return optimizer.step_in_place
     return step
+
+
+class CompiledPasses(Passes):
+    """The passes over feature maps by compiled loops. Numba must be installed."""
+
+    def __init__(self) -> None:
+        """Import the loops."""
+        from chalknet.engines import compiled_loops
+
+        self._loops = compiled_loops
+
+    def center(self, x: Matrix, mean: Matrix, squares: Matrix) -> None:
+        """See `Passes.center`."""
+        self._loops.center_loop(x, mean, squares)
+
+    def normalize(self, x: Matrix, factor: Matrix, shift: Matrix, out: Matrix) -> None:
+        """See `Passes.normalize`."""
+        self._loops.normalize_loop(x, factor, shift, out)
+
+    def normalize_gradient(self, x: Matrix, grad: Matrix, of_x: Matrix, of_grad: Matrix, shift: Matrix) -> None:
+        """See `Passes.normalize_gradient`."""
+        self._loops.normalize_gradient_loop(x, grad, of_x, of_grad, shift)
+
+    def relu(self, x: Matrix, slope: Matrix, scratch: NDArray[Any]) -> None:
+        """See `Passes.relu`."""
+        del scratch
+        self._loops.relu_loop(*_flat(x, slope))
+
+    def largest(self, windows: Sequence[Matrix], out: Matrix) -> None:
+        """See `Passes.largest`; windows of other sizes than 2 x 2 are left to NumPy."""
+        if len(windows) == 4:
+            self._loops.largest_loop(*(_long_rows(one) for one in windows), _long_rows(out))
+        else:
+            super().largest(windows, out)
+
+    def route(self, windows: Sequence[Matrix], largest: Matrix, grad: Matrix) -> None:
+        """See `Passes.route`."""
+        self.largest(windows, largest)
+        for one in windows:
+            self._loops.route_loop(_long_rows(one), _long_rows(largest), _long_rows(grad))
+
+
+def _long_rows(pixels: Matrix) -> Matrix:
+    """Return a view (H, W, n C) of an array (H, W, n, C) whose last two axes are contiguous."""
+    assert pixels.strides[2] == pixels.shape[3] * pixels.strides[3]
+    return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def _flat(*matrices: Matrix) -> list[Matrix]:

@@ -1,4 +1,4 @@
-"""Loops of the numpy engine that Numba compiles: whole optimizer steps in one pass over the arrays.
+"""Loops of the numpy engine that Numba compiles: optimizer steps and passes over feature maps in one pass.
 
 NumPy needs a pass over memory for every operation. These loops make the same operations in the same
 order and precision for one element after the other, without fused multiply-adds, so that results
@@ -63,3 +63,67 @@ def average_loop(w: Any, average: Any, part: Any) -> None:
     """Move a parameter average toward the parameters (U7), for flat arrays."""
     for i in range(w.size):
         average[i] += (w[i] - average[i]) * part
+
+
+@compiled
+def center_loop(x: Any, mean: Any, squares: Any) -> None:
+    """Subtract a vector from the rows of x, and write the squares of what is left."""
+    for i in range(x.shape[0]):
+        row, squared = x[i], squares[i]
+        for k in range(row.size):
+            row[k] -= mean[k]
+            squared[k] = row[k] * row[k]
+
+
+@compiled
+def normalize_loop(x: Any, factor: Any, shift: Any, out: Any) -> None:
+    """Write factor x + shift, for vectors that belong to the rows."""
+    for i in range(x.shape[0]):
+        row, to = x[i], out[i]
+        for k in range(row.size):
+            to[k] = row[k] * factor[k] + shift[k]
+
+
+@compiled
+def normalize_gradient_loop(x: Any, grad: Any, of_x: Any, of_grad: Any, shift: Any) -> None:
+    """Replace x by of_x x + of_grad grad + shift, for vectors that belong to the rows."""
+    for i in range(x.shape[0]):
+        row, grad_row = x[i], grad[i]
+        for k in range(row.size):
+            row[k] = row[k] * of_x[k] + grad_row[k] * of_grad[k] + shift[k]
+
+
+@compiled
+def relu_loop(x: Any, slope: Any) -> None:
+    """Apply relu (R1) to a flat array in place, and write its derivative to slope."""
+    one, zero = x.dtype.type(1), x.dtype.type(0)
+    for i in range(x.size):
+        slope[i] = one if x[i] > zero else zero
+        x[i] = x[i] * slope[i]
+
+
+@compiled
+def largest_loop(a: Any, b: Any, c: Any, d: Any, out: Any) -> None:
+    """Write the largest of four arrays (H, W, K) for each element (Q1); NaN is the largest."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            first, second, third, fourth, to = a[i, j], b[i, j], c[i, j], d[i, j], out[i, j]
+            for k in range(to.size):
+                to[k] = second[k] if second[k] > first[k] or second[k] != second[k] else first[k]
+            for k in range(to.size):
+                to[k] = third[k] if third[k] > to[k] or third[k] != third[k] else to[k]
+            for k in range(to.size):
+                to[k] = fourth[k] if fourth[k] > to[k] or fourth[k] != fourth[k] else to[k]
+
+
+@compiled
+def route_loop(one: Any, largest: Any, grad: Any) -> None:
+    """Replace an array (H, W, K) by the gradient where it equals the largest, else by 0, and take it from grad."""
+    is_largest, is_not = one.dtype.type(1), one.dtype.type(0)
+    for i in range(one.shape[0]):
+        for j in range(one.shape[1]):
+            to, most, left = one[i, j], largest[i, j], grad[i, j]
+            for k in range(to.size):
+                to[k] = left[k] * (is_largest if to[k] == most[k] else is_not)
+            for k in range(to.size):
+                left[k] -= to[k]

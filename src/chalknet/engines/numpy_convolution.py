@@ -19,16 +19,13 @@ from typing import Any
 import numpy as np
 
 from chalknet.engines.batches import even_slices
-from chalknet.engines.numpy_kernels import sum_rows
+from chalknet.engines.numpy_kernels import MAX_SMALL_PRODUCT, sum_rows
 from chalknet.engines.numpy_maps import FeatureMap, MapKernel, TilePass, output_map, window
 from chalknet.engines.parameter_layout import LayerArrays, Matrix, NetworkArrays
 from chalknet.network.architecture import NamedLayer
 
 # Values of a matrix of windows, at most; 2 MiB in float32.
 MAX_WINDOW_VALUES = 2**19
-# OpenBLAS multiplies without copying the factors first if a product has at most this many
-# multiplications. Larger products of these shapes are up to a third slower.
-MAX_SMALL_PRODUCT = 1_000_000
 # Input channels from which the transformations take less time than the multiplications they save.
 MIN_WINOGRAD_CHANNELS = 8
 

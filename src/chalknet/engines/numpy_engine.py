@@ -100,6 +100,8 @@ class NumpyEngine:
         self._pool = ThreadPool(spec.threads or available_cores())
         rows = min(self._tile_rows, max((len(split.labels) for split in self._splits.values()), default=1))
         self._workspaces = [self._new_workspace(rows) for _ in range(self._pool.n)]
+        images = self._workspaces[0].images
+        self._n_map_values = 0 if images is None else images.n_map_values
         groups = self._workspaces[0].groups
         # The last group is the output layer. It has few units and is computed by one thread.
         self._blocks = [
@@ -134,12 +136,12 @@ class NumpyEngine:
                     bands.append((index, rows, max(0, rows.stop - max(n_weights, rows.start)), multiplier))
         return bands
 
-    def _scalars(self, step: Step) -> dict[float, list[NDArray[Any]]]:
+    def _scalars(self, step: Step, n_batch: int) -> dict[float, list[NDArray[Any]]]:
         """Return the scalars of the optimizer for each multiplier of the learning rate, once an update.
 
         They are arrays without axes, which NumPy uses faster than Python floats.
         """
-        self._steps.count_update()
+        self._steps.count_update(n_batch * self._n_map_values)
         found = {}
         for one in self._layout.multipliers:
             scalars = self._optimizer.step_scalars(step if one == 1 else step.multiplied(one))
@@ -299,6 +301,8 @@ class NumpyEngine:
         def score_tile(rows: slice, worker: int) -> None:
             workspace = self._workspaces[worker]
             self._read(workspace, split, rows)
+            if workspace.images is not None:
+                workspace.images.passes = self._steps.passes
             workspace.forward(self.evaluation_arrays, rows.stop - rows.start)
             workspace.write_softmax_terms(labels[rows], terms, rows)
 
@@ -332,7 +336,7 @@ class NumpyEngine:
                 rows, first = tiles[number], number == accumulator
                 here = slice(0, rows.stop - rows.start)
                 self._read_batch(workspace, batch, rows)
-                self._set_masks(workspace, batch, rows.start)
+                self._prepare_images(workspace, batch, rows.start)
                 for kernel in workspace.dropout_kernels:
                     self._draw_mask(kernel, batch, rows, worker)
                 out = accumulators[accumulator] if first else scratch
@@ -350,7 +354,7 @@ class NumpyEngine:
         self._small_gradient(batch, terms, start)
         if self._is_narrow and self._is_plain:
             # Too little work to share among threads, or to make the views of `_band_views` anew.
-            scalars = self._scalars(batch.step)
+            scalars = self._scalars(batch.step, len(batch.labels))
             for matrix, gradient, optimizer_state, bias_rows, multiplier in self._whole_bands:
                 self._steps.in_place(matrix, gradient, optimizer_state, bias_rows, scalars[multiplier])
         else:
@@ -368,7 +372,7 @@ class NumpyEngine:
             self._pool.run([partial(self._fill, workspace.samples, batch, some) for some in cuts], shared)
         else:
             self._read(workspace, "train", batch.batch)
-        self._set_masks(workspace, batch, 0)
+        self._prepare_images(workspace, batch, 0)
         if workspace.dropout_kernels:
             self._pool.run([partial(self._draw_mask, one, batch, rows) for one in workspace.dropout_kernels], shared)
         if self._is_narrow:
@@ -443,7 +447,7 @@ class NumpyEngine:
         times = n_batch if self._objective.reduction == "sum" else 1
         squared_norms = [0.0] * len(self._bands)
         is_own = gradients[0] is self._gradients
-        bands, scalars = self._whole_bands if is_own else self._band_views(gradients[0]), self._scalars(step)
+        bands, scalars = self._whole_bands if is_own else self._band_views(gradients[0]), self._scalars(step, n_batch)
 
         def finish(number: int, worker: int) -> None:
             index, rows, bias_rows, _ = self._bands[number]
@@ -490,8 +494,8 @@ class NumpyEngine:
         n = rows.stop - rows.start
         self._builder.fill(samples[rows if len(batch.labels) <= len(samples) else slice(0, n), :-1], batch, rows)
 
-    def _set_masks(self, workspace: Workspace, batch: TrainingBatch, start: int) -> None:
-        """Let the image part draw dropout masks for a batch, of which row 0 of the workspace is row `start`."""
+    def _prepare_images(self, workspace: Workspace, batch: TrainingBatch, start: int) -> None:
+        """Give the image part its dropout masks for a batch, of which row 0 of the workspace is row `start`."""
         if workspace.images is None:
             return
 
@@ -500,7 +504,7 @@ class NumpyEngine:
             rate = rate * step.dropout_multiplier
             return self._spec.transforms.dropout_mask(stream, rate, step.number, at, width, self._dtype)
 
-        workspace.images.draw_mask = draw_mask
+        workspace.images.draw_mask, workspace.images.passes = draw_mask, self._steps.passes
 
     def _draw_mask(self, kernel: InPlaceKernel, batch: TrainingBatch, rows: slice, _: int) -> None:
         """Draw the dropout mask of one layer for some rows of a batch."""

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from chalknet.engines.batches import even_slices
-from chalknet.engines.kernels import kernel_for
+from chalknet.engines.kernels import PIECEWISE_LINEAR, function_for, kernel_for
 from chalknet.engines.numpy_convolution import ConvolutionWeights, convolution_kernel, convolution_weights
-from chalknet.engines.numpy_kernels import ActivationKernel, SourceKernel, sum_rows
+from chalknet.engines.numpy_kernels import ACTIVATION_FUNCTIONS, SourceKernel, sum_rows
 from chalknet.engines.numpy_maps import (
     KERNELS,
     DrawMask,
@@ -33,6 +33,7 @@ from chalknet.engines.numpy_maps import (
     output_map,
     window,
 )
+from chalknet.engines.numpy_passes import Passes
 from chalknet.engines.parameter_layout import LayerArrays, Matrix, NetworkArrays, ParameterLayout
 from chalknet.network.activation import Activation
 from chalknet.network.architecture import Architecture, NamedLayer
@@ -93,23 +94,30 @@ class MaxPool2dKernel(MapKernel):
 
     def forward(self, tile: TilePass) -> None:
         """Compute Q1."""
-        self._largest(self._windows(self.x.of(tile.n)), self.values.of(tile.n))
-
-    def _largest(self, windows: list[Matrix], out: Matrix) -> None:
-        np.copyto(out, windows[0])
-        for one in windows[1:]:
-            np.maximum(out, one, out=out)
+        tile.passes.largest(self._windows(self.x.of(tile.n)), self.values.of(tile.n))
 
     def backward(self, tile: TilePass) -> None:
-        """Compute Q2: what a position takes is gone for those after it."""
+        """Compute Q2."""
         if not self.needs_gradient:
             return
         pixels, grad = self.x.of(tile.n), self.values.of(tile.n)
-        largest, routed = (tile.scratch.take(name, *grad.shape) for name in ("largest", "routed"))
-        grad_pixels = tile.scratch.take("pixels", *pixels.shape)
+        largest, windows = tile.scratch.take("largest", *grad.shape), self._windows(pixels)
+        if self._stride < self.layer.size:
+            self._route_overlapping(tile, windows, largest)
+            return
+        tile.passes.route(windows, largest, grad)
+        rows, columns, _ = self.values.shape
+        for row, column in np.ndindex(self._stride, self._stride):
+            if max(row, column) >= self.layer.size:  # pixels between windows
+                window(pixels, row, column, rows, columns, self._stride)[...] = 0
+        pixels[rows * self._stride :], pixels[:, columns * self._stride :] = 0, 0
+
+    def _route_overlapping(self, tile: TilePass, windows: list[Matrix], largest: Matrix) -> None:
+        """Compute Q2 for windows that share pixels."""
+        pixels, grad = self.x.of(tile.n), self.values.of(tile.n)
+        routed, grad_pixels = tile.scratch.take("routed", *grad.shape), tile.scratch.take("pixels", *pixels.shape)
         grad_pixels.fill(0)
-        windows = self._windows(pixels)
-        self._largest(windows, largest)
+        tile.passes.largest(windows, largest)
         for one, grad_one in zip(windows, self._windows(grad_pixels), strict=True):
             np.multiply(grad, one == largest, out=routed)
             np.add(grad_one, routed, out=grad_one)
@@ -183,18 +191,33 @@ class MapActivationKernel(MapKernel):
     rate, stream = 0.0, 0
 
     def __init__(self, named: NamedLayer, x: FeatureMap, n: int) -> None:
-        """Create the kernel of flat samples, for which each pixel is a sample."""
+        """Create the buffers of slopes."""
         super().__init__(named, x, n)
-        self._kernel = ActivationKernel(self.layer, LayerArrays(None, None, 0), x.matrix)
+        name = self.layer.type
+        self._function = function_for(ACTIVATION_FUNCTIONS, name, "numpy", "reference")
+        self._is_relu, self._scales = name == "relu", name in PIECEWISE_LINEAR
+        self._slope = np.empty_like(x.matrix)
+        self._scratch = np.empty(x.matrix.shape, bool)
 
     def forward(self, tile: TilePass) -> None:
-        """Replace the values by activation and dropout."""
-        self._kernel.mask = _mask(self, tile)
-        self._kernel.forward(tile.arrays, self.x.n_pixels * tile.n, slice(None), tile.training)
+        """Replace the values by activation and dropout, and keep the slope."""
+        x = self.x.rows(tile.n)
+        slope, scratch = self._slope[: len(x)], self._scratch[: len(x)]
+        if self._is_relu:
+            tile.passes.relu(x, slope, scratch)
+        else:
+            self._function(x, x, slope, scratch)
+            if self._scales:
+                np.multiply(x, slope, out=x)
+        mask = _mask(self, tile)
+        if mask is not None:
+            np.multiply(slope, mask, out=slope)
+            np.multiply(x, mask, out=x)
 
     def backward(self, tile: TilePass) -> None:
         """Multiply the gradient by the slope."""
-        self._kernel.backward(tile.arrays, self.x.n_pixels * tile.n, slice(None), tile.arrays)
+        grad = self.x.rows(tile.n)
+        np.multiply(grad, self._slope[: len(grad)], out=grad)
 
 
 @kernel_of(Dropout)
@@ -353,17 +376,17 @@ class MapBatchNormKernel(MapKernel):
         x, wide, mean = self.x.rows(tile.n), self.x.wide(tile.n), self.sums.means[self.number]
         sum_rows(x, mean)
         np.divide(mean, len(x), out=mean)
-        np.subtract(wide, np.tile(mean, tile.n), out=wide)
-        squares = np.multiply(x, x, out=tile.scratch.take("pixels", *x.shape))
+        squares = tile.scratch.take("pixels", *x.shape)
+        tile.passes.center(wide, np.tile(mean, tile.n), squares.reshape(wide.shape))
         sum_rows(squares, self.sums.squares[self.number])
 
     def forward(self, tile: TilePass) -> None:
         """Compute B2 and B3."""
         gamma, bias = tile.arrays.learned[self.sums.learned]
-        values, factor = self.values.wide(tile.n), gamma / self.sums.root
+        factor = gamma / self.sums.root
         shift = factor * self.sums.offsets[self.number] + bias
-        np.multiply(self.x.wide(tile.n), np.tile(factor, tile.n), out=values)
-        np.add(values, np.tile(shift, tile.n), out=values)
+        x, values = self.x.wide(tile.n), self.values.wide(tile.n)
+        tile.passes.normalize(x, np.tile(factor, tile.n), np.tile(shift, tile.n), values)
 
     def measure_gradients(self, tile: TilePass) -> None:
         """Compute a tile's part of the gradients of scale and bias (B4)."""
@@ -384,10 +407,7 @@ class MapBatchNormKernel(MapKernel):
         grad_gamma, grad_bias = sums.grad / sums.n
         of_x = -factor * grad_gamma / sums.root
         shift = of_x * sums.offsets[self.number] - factor * grad_bias
-        np.multiply(x, np.tile(of_x, tile.n), out=x)
-        np.multiply(grad, np.tile(factor, tile.n), out=grad)
-        np.add(x, grad, out=x)
-        np.add(x, np.tile(shift, tile.n), out=x)
+        tile.passes.normalize_gradient(x, grad, *(np.tile(one, tile.n) for one in (of_x, factor, shift)))
 
 
 class ImageTile:
@@ -463,10 +483,13 @@ class ImageSource(SourceKernel):
 
     Attributes:
         n_layers: number of layers of the image part.
+        n_map_values: values of all feature maps of an image.
         draw_mask: draws dropout masks; set before a pass of training.
+        passes: the passes over maps.
     """
 
     draw_mask: DrawMask | None = None
+    passes: Passes = Passes()
 
     def __init__(self, architecture: Architecture, layout: ParameterLayout, rows: int, dtype: Any) -> None:
         """Allocate the features. Tiles are allocated when they are needed."""
@@ -478,6 +501,7 @@ class ImageSource(SourceKernel):
         self.values = np.empty((rows, *last.layer.output_shape(last.input_shape)), dtype)
         self._shape, self._dtype = architecture.input_shape, dtype
         self._tile_images = images_of_tile(architecture)
+        self.n_map_values = sum(math.prod(named.layer.output_shape(named.input_shape)) for named, _ in self._part)
         self._sums = {
             position: BatchNormSums(place, named.input_shape[2], dtype)
             for position, (named, place) in enumerate(self._part)
@@ -570,7 +594,7 @@ class ImageSource(SourceKernel):
     def _tile_pass(self, arrays: NetworkArrays, rows: slice, training: bool, worker: int) -> TilePass:
         scratch = self._scratch.setdefault(worker, Scratch(self._dtype))
         n, x, features = rows.stop - rows.start, self.x[rows], self.values[rows]
-        return TilePass(arrays, n, rows, x, features, training, self.draw_mask, scratch, worker)
+        return TilePass(arrays, n, rows, x, features, training, self.draw_mask, scratch, self.passes, worker)
 
 
 def _barrier(stage: Sequence[MapKernel]) -> MapBatchNormKernel:

@@ -38,6 +38,13 @@ ALL = slice(None)  # all rows or columns
 
 # Values of a product up to which dot is faster than matmul.
 MAX_DOT_VALUES = 2**14
+# OpenBLAS multiplies without copying the factors first if a product has at most this many
+# multiplications. Larger products with a short side take up to twice as long.
+MAX_SMALL_PRODUCT = 1_000_000
+# Values of a weight from which `propagate` makes small products of it.
+MIN_SPLIT_VALUES = 2**18
+# Rows of a weight in one of these products.
+SPLIT_ROWS = 32
 # Ones of each float type, as many as were needed so far.
 _ONES: dict[Any, Matrix] = {}
 
@@ -131,6 +138,10 @@ class DenseKernel(SourceKernel):
         self.values: Matrix = np.empty((rows, layer.units), dtype)
         self._scale = np.array(self._factor, dtype)
         self._parameters, self._gradients = _DenseViews(), _DenseViews()
+        splits = x is not None and place.n_weights * layer.units >= MIN_SPLIT_VALUES
+        self._most_split = MAX_SMALL_PRODUCT // (SPLIT_ROWS * layer.units) if splits else 0
+        # The gradient with units as rows, of batches so small that `propagate` makes small products.
+        self._grad_by_unit = np.empty(layer.units * min(rows, self._most_split), dtype)
 
     def forward(self, arrays: NetworkArrays, n: int, columns: slice) -> None:
         """Compute A1. If it reads the samples, their column of ones multiplies the bias."""
@@ -146,9 +157,16 @@ class DenseKernel(SourceKernel):
             np.add(out, bias, out=out)
 
     def propagate(self, arrays: NetworkArrays, n: int, columns: slice, out: Matrix) -> None:
-        """Write the gradient of its input (A2)."""
+        """Write the gradient of its input (A2), after `gradients` of all columns."""
         weight, _ = self._parameters.of(arrays.learned[self._index], self._n_weights, ALL)
-        multiply(self.values[:n], weight.T if columns is ALL else weight[columns].T, out)
+        weight = weight if columns is ALL else weight[columns]
+        n_split = len(weight) // SPLIT_ROWS * SPLIT_ROWS if n <= self._most_split else 0
+        if n_split:
+            blocks = weight[:n_split].reshape(-1, SPLIT_ROWS, weight.shape[1])
+            by_input = np.matmul(blocks, self._grad_by_unit[: weight.shape[1] * n].reshape(-1, n))
+            np.copyto(out[:, :n_split], by_input.reshape(n_split, n).T)
+        if n_split < len(weight):
+            multiply(self.values[:n], weight[n_split:].T, out[:, n_split:] if n_split else out)
         if self._factor != 1:
             np.multiply(out, self._scale, out=out)
 
@@ -160,6 +178,8 @@ class DenseKernel(SourceKernel):
             return
         grad_weight, grad_bias = self._gradients.of(grad_matrix, self._n_weights, columns)
         multiply(self.x[:n].T, grad, grad_weight)
+        if n <= self._most_split:
+            np.copyto(self._grad_by_unit[: self.values.shape[1] * n].reshape(-1, n)[columns], grad.T)
         if self._factor != 1:
             np.multiply(grad_weight, self._scale, out=grad_weight)
         if self._has_bias:
@@ -192,6 +212,7 @@ class OutputKernel(DenseKernel):
         super().__init__(layer, place, rows, dtype, x)
         n_rows = place.n_weights + (1 if self._reads_samples else 0)
         self._grad_by_class = np.empty((layer.units, n_rows), dtype)
+        self._most_split = 0
 
     def gradients(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
         """Write the gradient of weight and bias, for all columns."""

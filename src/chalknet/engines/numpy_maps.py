@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from chalknet.engines.kernels import T, registered
+from chalknet.engines.numpy_passes import Passes
 from chalknet.engines.parameter_layout import Matrix, NetworkArrays
 from chalknet.network.architecture import NamedLayer
 from chalknet.network.layer import Layer, Shape
@@ -96,6 +97,7 @@ class TilePass:
         training: whether this is training.
         draw_mask: draws a dropout mask for rows of the workspace; None outside of training.
         scratch: arrays of the thread.
+        passes: the passes over maps, by NumPy or by compiled loops.
         worker: number of the thread.
         partial_sum: number of the partial sum to which the tile adds its gradients.
         is_first: whether it is the first tile of that sum.
@@ -109,6 +111,7 @@ class TilePass:
     training: bool
     draw_mask: DrawMask | None
     scratch: Scratch
+    passes: Passes
     worker: int
     partial_sum: int = 0
     is_first: bool = True
