@@ -177,7 +177,12 @@ class DenseKernel(SourceKernel):
             multiply(self._samples(n).T, grad, grad_matrix if columns is ALL else grad_matrix[:, columns])
             return
         grad_weight, grad_bias = self._gradients.of(grad_matrix, self._n_weights, columns)
-        multiply(self.x[:n].T, grad, grad_weight)
+        n_split = len(grad_weight) // SPLIT_ROWS * SPLIT_ROWS if n <= self._most_split else 0
+        if n_split:
+            blocks = self.x[:n, :n_split].reshape(n, -1, SPLIT_ROWS).transpose(1, 2, 0)
+            np.matmul(blocks, grad, out=grad_weight[:n_split].reshape(-1, SPLIT_ROWS, grad.shape[1]))
+        if n_split < len(grad_weight):
+            multiply(self.x[:n, n_split:].T, grad, grad_weight[n_split:])
         if n <= self._most_split:
             np.copyto(self._grad_by_unit[: self.values.shape[1] * n].reshape(-1, n)[columns], grad.T)
         if self._factor != 1:
