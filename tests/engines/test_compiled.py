@@ -5,7 +5,8 @@ import pytest
 from conftest import needs
 
 import chalknet
-from chalknet.engines.compiled import OptimizerSteps, compiled_step
+from chalknet.engines.compiled import CompiledPasses, OptimizerSteps, compiled_step
+from chalknet.engines.numpy_passes import Passes
 from chalknet.network.optimizers import Adam, DecoupledWeightDecay, Momentum, Nesterov, ParameterAverage, Step
 
 OPTIMIZERS = {
@@ -94,3 +95,50 @@ def test_a_matrix_that_is_not_contiguous_is_refused_instead_of_copied():
 
     with pytest.raises(AssertionError):
         _flat(np.zeros((4, 6))[:, :3])
+
+
+def passes_of(passes, dtype, channels):
+    """Return what all passes write for maps of 6 x 4 positions, with equal values among the pixels."""
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(-3, 4, (6, 4, 3, channels)).astype(dtype) / 7
+    x, grad, out = (
+        pixels.reshape(24, -1).copy(),
+        rng.normal(size=(24, 3 * channels)).astype(dtype),
+        np.empty_like(pixels),
+    )
+    first, second, third = rng.normal(size=(3, 3 * channels)).astype(dtype)
+    found = [out.reshape(24, -1), np.empty_like(x), np.empty_like(x), x, pixels]
+    passes.center(x, first, found[1])
+    passes.normalize(x, second, third, found[0])
+    passes.normalize_gradient(x, grad, first, second, third)
+    passes.relu(found[0], found[2], np.empty(x.shape, bool))
+    windows = [pixels[row::2, column::2] for row in range(2) for column in range(2)]
+    largest, grad = np.empty_like(windows[0]), rng.normal(size=windows[0].shape).astype(dtype)
+    passes.route(windows, largest, grad)
+    passes.largest(windows[:3], out[:3, :2])
+    return [*found, largest, grad]
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("channels", [1, 5, 32])
+def test_compiled_passes_over_maps_have_the_numbers_of_numpy(dtype, channels):
+    needs("numba")
+    for mine, theirs in zip(
+        passes_of(CompiledPasses(), dtype, channels), passes_of(Passes(), dtype, channels), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.extras
+def test_images_trained_by_compiled_loops_have_the_same_parameters(monkeypatch):
+    needs("numba")
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 256, (60, 9, 8)).astype(np.uint8), rng.integers(0, 3, 60)
+    conv, pool = {"type": "conv2d", "filters": 4}, {"type": "max_pool2d", "size": 2}
+    layers = [conv, "batch_norm", "relu", pool, conv, "relu", {**pool, "size": 3, "stride": 1}, "flatten"]
+    found = []
+    for values in (10**12, 10_000):
+        monkeypatch.setattr("chalknet.engines.compiled.OptimizerSteps.__init__.__defaults__", (values,))
+        found.append(chalknet.train(data, layers=layers, epochs=3, batch_size=20, workers=2).network.parameters)
+    assert all((found[0][name] == value).all() for name, value in found[1].items())
