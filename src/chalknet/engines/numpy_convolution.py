@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chalknet.engines.batches import even_slices
 from chalknet.engines.numpy_kernels import MAX_SMALL_PRODUCT, sum_rows
@@ -49,8 +50,8 @@ class ConvolutionWeights:
         """Create an object without weights; `prepare` sets them."""
         assert place.learned is not None
         self.layer: Any = named.layer
-        self.n_weights = place.n_weights
-        self.n_channels = named.input_shape[2]
+        self.n_weights: int = place.n_weights
+        self.n_channels: int = named.input_shape[2]
         self.matrix: Matrix
         self._index, self._dtype = place.learned, dtype
         self._partial_sums: list[Matrix] = []
@@ -116,7 +117,7 @@ class ConvolutionKernel(MapKernel):
     def __init__(self, named: NamedLayer, x: FeatureMap, n: int, weights: Any) -> None:
         """Create the map of outputs."""
         super().__init__(named, x, n)
-        self.values = output_map(named, x, n)
+        self.values: FeatureMap = output_map(named, x, n)
         self.weights = weights
 
     def padded(self, tile: TilePass, height: int, width: int) -> Matrix:
@@ -293,8 +294,8 @@ class WinogradWeights(ConvolutionWeights):
         g = TRANSFORM_WEIGHTS.astype(self._dtype)
         vertical = np.matmul(g, self.matrix[: self.n_weights].reshape(3, -1))
         both = np.matmul(g, vertical.reshape(4, 3, -1))
-        self.transformed = both.reshape(16, self.n_channels, -1)
-        self.transposed = np.ascontiguousarray(self.transformed.transpose(0, 2, 1))
+        self.transformed: NDArray[Any] = both.reshape(16, self.n_channels, -1)
+        self.transposed: NDArray[Any] = np.ascontiguousarray(self.transformed.transpose(0, 2, 1))
 
     @property
     def n_rows(self) -> int:

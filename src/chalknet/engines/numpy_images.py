@@ -17,6 +17,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chalknet.engines.batches import even_slices
 from chalknet.engines.kernels import PIECEWISE_LINEAR, function_for, kernel_for
@@ -63,7 +64,8 @@ class SamplesKernel(MapKernel):
 
     def __init__(self, shape: Shape, n: int, dtype: Any) -> None:
         """Create the map."""
-        self.values = self.x = FeatureMap(shape, n, dtype)
+        self.values: FeatureMap = FeatureMap(shape, n, dtype)
+        self.x: FeatureMap = self.values
 
     def forward(self, tile: TilePass) -> None:
         """Copy the samples."""
@@ -81,7 +83,7 @@ class MaxPool2dKernel(MapKernel):
     def __init__(self, named: NamedLayer, x: FeatureMap, n: int) -> None:
         """Create the map of outputs."""
         super().__init__(named, x, n)
-        self.values = output_map(named, x, n)
+        self.values: FeatureMap = output_map(named, x, n)
         self._stride = self.layer.stride or self.layer.size
 
     def _windows(self, pixels: Matrix) -> list[Matrix]:
@@ -188,7 +190,8 @@ class GlobalAveragePoolKernel(MapKernel):
 class MapActivationKernel(MapKernel):
     """An activation, with the dropout after it, in place."""
 
-    rate, stream = 0.0, 0
+    rate: float = 0.0
+    stream: int = 0
 
     def __init__(self, named: NamedLayer, x: FeatureMap, n: int) -> None:
         """Create the buffers of slopes."""
@@ -224,7 +227,8 @@ class MapActivationKernel(MapKernel):
 class MapDropoutKernel(MapKernel):
     """Dropout (D1, D2) that does not follow an activation, in place."""
 
-    rate, stream = 0.0, 0
+    rate: float = 0.0
+    stream: int = 0
 
     def forward(self, tile: TilePass) -> None:
         """Multiply the values by the mask in training."""
@@ -252,8 +256,9 @@ class ShortcutKernel(MapKernel):
 
     def __init__(self, x: FeatureMap, n: int) -> None:
         """Create the buffer of what is kept."""
-        self.x = self.values = x
-        self.kept = FeatureMap(x.shape, n, x.matrix.dtype)
+        self.x = x
+        self.values: FeatureMap = x
+        self.kept: FeatureMap = FeatureMap(x.shape, n, x.matrix.dtype)
 
     def forward(self, tile: TilePass) -> None:
         """Keep the values."""
@@ -314,10 +319,11 @@ class BatchNormSums:
         """Create sums without room for tiles."""
         assert place.learned is not None
         assert place.statistics is not None
-        self.learned, self._statistics, self._dtype = place.learned, place.statistics, dtype
+        self.learned: int = place.learned
+        self._statistics, self._dtype = place.statistics, dtype
         self.root: Matrix = np.empty(channels, dtype)
         self.grad: Matrix = np.empty((2, channels), dtype)
-        self.n = 0
+        self.n: int = 0
         self._counts = np.empty((0, 1))
 
     def begin(self, counts: list[int]) -> None:
@@ -326,8 +332,11 @@ class BatchNormSums:
         if self._counts[:, 0].tolist() != counts:
             self._counts = np.array(counts, np.float64)[:, None]
             shape, channels = (len(counts), len(self.root)), len(self.root)
+            self.means: NDArray[Any]
+            self.squares: NDArray[Any]
+            self.offsets: NDArray[Any]
             self.means, self.squares, self.offsets = (np.empty(shape, self._dtype) for _ in range(3))
-            self.grads = np.empty((len(counts), 2, channels), self._dtype)
+            self.grads: NDArray[Any] = np.empty((len(counts), 2, channels), self._dtype)
 
     def combine(self, arrays: NetworkArrays) -> None:
         """Compute mean and deviation of the batch (B1, B2), and update the running statistics (B6)."""
@@ -369,7 +378,7 @@ class MapBatchNormKernel(MapKernel):
     def __init__(self, named: NamedLayer, x: FeatureMap, n: int) -> None:
         """Create the map of outputs."""
         super().__init__(named, x, n)
-        self.values = output_map(named, x, n)
+        self.values: FeatureMap = output_map(named, x, n)
 
     def measure(self, tile: TilePass) -> None:
         """Compute mean and sum of squared deviations of a tile, and subtract the mean."""
@@ -465,7 +474,7 @@ class ImageTile:
         barriers = [position for position, kernel in enumerate(self.kernels) if isinstance(kernel, MapBatchNormKernel)]
         bounds = [0, *barriers, len(self.kernels)]
         # The layers between two barriers. The layer after a barrier is the first of its stage.
-        self.stages = [self.kernels[start:stop] for start, stop in pairwise(bounds)]
+        self.stages: list[list[MapKernel]] = [self.kernels[start:stop] for start, stop in pairwise(bounds)]
 
 
 class ImageSource(SourceKernel):
@@ -495,10 +504,10 @@ class ImageSource(SourceKernel):
         """Allocate the features. Tiles are allocated when they are needed."""
         named_layers = architecture.named_layers
         ends = [isinstance(named.layer, (Flatten, GlobalAveragePool)) for named in named_layers]
-        self.n_layers = ends.index(True) + 1
+        self.n_layers: int = ends.index(True) + 1
         self._part = list(zip(named_layers, layout.layers, strict=True))[: self.n_layers]
         last = self._part[-1][0]
-        self.values = np.empty((rows, *last.layer.output_shape(last.input_shape)), dtype)
+        self.values: Matrix = np.empty((rows, *last.layer.output_shape(last.input_shape)), dtype)
         self._shape, self._dtype = architecture.input_shape, dtype
         self._tile_images = images_of_tile(architecture)
         self.n_map_values = sum(math.prod(named.layer.output_shape(named.input_shape)) for named, _ in self._part)

@@ -508,8 +508,10 @@ class ShortcutKernel(InPlaceKernel):
     def __init__(self, values: Matrix) -> None:
         """Create the buffer of what is kept: values, in the backward pass their gradient."""
         self.values = values
-        self.rate, self.stream, self.mask = 0.0, 0, None
-        self.kept = np.empty_like(values)
+        self.rate: float = 0.0
+        self.stream: int = 0
+        self.mask: Matrix | None = None
+        self.kept: Matrix = np.empty_like(values)
 
     def forward(self, arrays: NetworkArrays, n: int, columns: slice, training: bool) -> None:
         """Keep the values."""

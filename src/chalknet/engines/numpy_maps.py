@@ -36,7 +36,7 @@ class FeatureMap:
     def __init__(self, shape: Shape, n: int, dtype: Any) -> None:
         """Allocate the buffer."""
         self.shape = shape
-        self.n_pixels = shape[0] * shape[1]
+        self.n_pixels: int = shape[0] * shape[1]
         self.matrix: Matrix = np.empty((self.n_pixels * n, shape[2]), dtype)
         self._views: dict[int, Matrix] = {}
 
