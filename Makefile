@@ -9,16 +9,19 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ALL_CORES := -n logical --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick page test test-slow test-extras test-ray test-sklearn test-pythons format lint types typed docs docs-check site site-check pictures benchmark-docs wheel wheel-check clean
+.PHONY: help run quick part2 page test test-slow test-extras test-ray test-sklearn test-pythons format lint types typed docs docs-check site site-check pictures benchmark-docs wheel wheel-check clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /  make \1 | /' | column -t -s '|'
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z0-9-]+):.*## /  make \1 | /' | column -t -s '|'
 
 run: $(INSTALLED) ## make the course write-up on the built-in letters (a few minutes), and print where it is
 	$(BIN)/chalknet writeup
 
 quick: $(INSTALLED) ## the same in its quick form, in less than a minute
 	$(BIN)/chalknet writeup --quick
+
+part2: $(INSTALLED) ## make the second part of the write-up, a convolutional network, in its quick form, in at most two minutes
+	$(BIN)/chalknet writeup --part 2 --quick
 
 page: $(INSTALLED) ## train a network on the built-in letters in a minute, write its interactive page, and print where it is
 	$(BIN)/chalknet train --data glyphs --hidden 1000 --epochs 20 --out runs/page --overwrite

@@ -7,7 +7,14 @@ from oracles import loop_cross_entropy, writeup_average_ce
 from strategies import logits_and_labels
 
 from chalknet.errors import ShapeError
-from chalknet.network.metrics import accuracy, mean_scores, printed_loss, score
+from chalknet.network.metrics import (
+    accuracy,
+    double_softmax_floor,
+    double_softmax_loss,
+    mean_scores,
+    printed_loss,
+    score,
+)
 from chalknet.network.softmax import softmax
 
 
@@ -65,3 +72,22 @@ def test_mean_scores_of_batches_equal_those_of_all_samples():
     assert parts.loss == pytest.approx(whole.loss, rel=1e-12)
     assert parts.accuracy == pytest.approx(whole.accuracy, rel=1e-12)
     assert parts.printed_loss == pytest.approx(whole.printed_loss, rel=1e-12)
+
+
+@given(logits_and_labels())
+def test_softmax_twice_is_the_cross_entropy_of_probabilities(case):
+    logits, labels = case
+    k = logits.shape[1]
+    probabilities = softmax(logits)[0]
+    loss = double_softmax_loss(logits, labels)
+    assert loss == pytest.approx(loop_cross_entropy(probabilities, labels), rel=1e-6)
+    # float32 probabilities may sum to a little more than 1
+    assert double_softmax_floor(k) - 1e-6 <= loss <= math.log(math.e + k - 1) + 1e-6
+
+
+def test_softmax_twice_by_hand_for_ten_classes():
+    certain = 1000 * np.eye(10)
+    assert double_softmax_loss(certain, np.arange(10)) == pytest.approx(math.log(math.e + 9) - 1)
+    assert double_softmax_loss(certain, (np.arange(10) + 1) % 10) == pytest.approx(math.log(math.e + 9))
+    assert double_softmax_loss(np.zeros((3, 10)), np.zeros(3, int)) == pytest.approx(math.log(10))
+    assert round(double_softmax_floor(10), 3) == 1.461

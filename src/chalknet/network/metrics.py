@@ -73,6 +73,29 @@ def printed_loss_of_mean(true_class: float) -> float:
     return -math.log(PRINTED_LOSS_TINY) * (1.0 - true_class)
 
 
+def double_softmax_loss(logits: FloatArray, labels: LabelArray) -> float:
+    """Return the cross-entropy that results if softmax is applied twice, in nats.
+
+    loss = (1/N) sum_n (log sum_k exp(p_nk) - p_n[y_n]),  p = softmax(logits)   (docs/derivation.md, M9)
+
+    Networks that end with a softmax layer report this value if their loss expects logits. It is never
+    smaller than `double_softmax_floor`.
+
+    Args:
+        logits: (N, K) float32 or float64, before the first softmax.
+        labels: (N,) integers in [0, K).
+
+    Raises:
+        ShapeError: as for `softmax_cross_entropy`.
+    """
+    return softmax_cross_entropy(softmax(logits)[0], labels)[0]
+
+
+def double_softmax_floor(n_classes: int) -> float:
+    """Return the smallest value of `double_softmax_loss`: log(e + K - 1) - 1, 1.461 for ten classes (M9)."""
+    return math.log(math.e + n_classes - 1) - 1
+
+
 def sample_losses(logits: FloatArray, labels: LabelArray) -> FloatArray:
     """Return the cross-entropy of each sample, in nats; the loss (L2) is their mean.
 

@@ -100,7 +100,8 @@ def figure_width(figure: Figure) -> float:
         return min(max(1.2 + 0.28 * len(panel.column_names), 3.0), PAGE_WIDTH)
     if panel.curves and panel.curves[0].style != "line" and len(set(panel.curves[0].x)) <= FEW_VALUES:
         return FEW_VALUES_WIDTH
-    return PAGE_WIDTH if len(panel.x_names) > WIDE_NAMES else ONE_PANEL_WIDTH
+    has_words = any(" " in name for name in panel.x_names)
+    return PAGE_WIDTH if len(panel.x_names) > WIDE_NAMES or has_words else ONE_PANEL_WIDTH
 
 
 class DocumentView(TypedDict):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from chalknet.formatting import count_of, listed
 from chalknet.reporting.configuration_text import field_name
-from chalknet.reporting.document import Document, Note, Section
+from chalknet.reporting.document import Block, Document, Note, Paragraph, Section
 from chalknet.reporting.report_data import ReportData
 from chalknet.reporting.sections.appendix import appendix_section
 from chalknet.reporting.sections.choice import choice_section
 from chalknet.reporting.sections.code_listing import code_section
 from chalknet.reporting.sections.comparison import comparison_section
 from chalknet.reporting.sections.conclusion import conclusion_section, summary_text
+from chalknet.reporting.sections.conv_network import layers_section
 from chalknet.reporting.sections.data import data_section
 from chalknet.reporting.sections.derivation import derivation_section
 from chalknet.reporting.sections.ensemble import ensemble_section, members_section
@@ -20,13 +22,16 @@ from chalknet.reporting.sections.functions import functions_section, helpers_sec
 from chalknet.reporting.sections.images import mistakes_section, weights_section
 from chalknet.reporting.sections.learning import learning_section
 from chalknet.reporting.sections.original import original_section
+from chalknet.reporting.sections.public_solution import public_solution_section, training_samples
+from chalknet.reporting.sections.regularization import conclusion_text, effects_section
 from chalknet.reporting.sections.setup import setup_section
 from chalknet.reporting.sections.standard_text import standard_text
 from chalknet.reporting.sections.stopping import stopping_section
 from chalknet.version import __version__
 
-# What the full form has, for the warning in the quick form.
+# What the full forms have, for the warning in the quick form.
 FULL_FORM = "100, 500, 1000 and 2000 hidden units, 200 epochs, 3 seeds"
+PART2_FULL_FORM = "an L2 penalty and dropout of three strengths each, 15,000 training samples, 50 epochs and 3 seeds"
 
 
 def writeup_document(report_data: ReportData) -> Document:
@@ -57,6 +62,47 @@ def writeup_document(report_data: ReportData) -> Document:
             choice_section(report_data, "1.4.3"),
             conclusion_section(report_data, "1.4.4"),
             original_section(report_data, "1.5"),
+            appendix_section(report_data),
+            code_section(report_data),
+        ),
+    )
+
+
+def part2_document(report_data: ReportData, base: str) -> Document:
+    """Return the second part of the course write-up.
+
+    Args:
+        report_data: the study of a convolutional network with an L2 penalty and with dropout, with
+            samples, splits, audit, checks and the scores with softmax twice.
+        base: name of the configuration without either.
+    """
+    experiments = Section("2.4", "Experiments", (*standard_text("part2 experiments"), *_samples_used(report_data)))
+    conclusion = conclusion_section(report_data, "2.4.5")
+    answer = conclusion_text(report_data, base)
+    if answer:
+        conclusion = replace(conclusion, blocks=(Paragraph(answer), *conclusion.blocks))
+    return Document(
+        title="Letters from a convolutional network",
+        subtitle=f"The second part of the course write-up, with the data set {report_data.results.data.source} "
+        f"by chalknet {__version__}",
+        notes=_notes(report_data, _part2_quick_text),
+        banner=_banner(report_data),
+        sections=(
+            _opened(setup_section(report_data, "0"), "part2 opening"),
+            data_section(report_data, "0.1"),
+            Section("0.2", "Helper functions", standard_text("part2 helpers")),
+            Section("2", "The network"),
+            layers_section(report_data, "2.1"),
+            derivation_section(report_data, "2.2", "part2 derivation"),
+            learning_section(report_data, "2.3", with_printed_loss=False),
+            experiments,
+            comparison_section(report_data, "2.4.1", "L2 penalty and dropout"),
+            effects_section(report_data, "2.4.2", "What the penalty and dropout change", base),
+            stopping_section(report_data, "2.4.3", "When to stop"),
+            choice_section(report_data, "2.4.4"),
+            conclusion,
+            weights_section(report_data, "2.5", "Filters and feature maps"),
+            public_solution_section(report_data, "2.6"),
             appendix_section(report_data),
             code_section(report_data),
         ),
@@ -103,9 +149,17 @@ def report_document(report_data: ReportData) -> Document:
     return Document(title, _subtitle(report_data), _notes(report_data), tuple(chapters), _banner(report_data))
 
 
-def _opened(section: Section) -> Section:
-    """Return the first section of the write-up with a paragraph that says what "the original" is."""
-    return replace(section, blocks=(*standard_text("opening"), *section.blocks))
+def _opened(section: Section, chapter: str = "opening") -> Section:
+    """Return the first section of the write-up after a standard text that says what the document is about."""
+    return replace(section, blocks=(*standard_text(chapter), *section.blocks))
+
+
+def _samples_used(report_data: ReportData) -> tuple[Block, ...]:
+    """Return a paragraph that says that only some training samples are used, if that is so."""
+    used, n_train = training_samples(report_data), report_data.sizes["train"]
+    if used == n_train:
+        return ()
+    return (Paragraph(f"Every network is trained on the first {used:,} of the {n_train:,} training samples."),)
 
 
 def _subtitle(report_data: ReportData) -> str:
@@ -139,19 +193,33 @@ def _banner(report_data: ReportData) -> str:
     """Return the text on every page of a quick write-up, else ""."""
     if not report_data.is_quick:
         return ""
-    return (
-        f"Quick form: {count_of(report_data.recipe.training.epochs, 'epoch')}, {count_of(report_data.n_seeds, 'seed')}"
-    )
+    epochs, seeds = count_of(report_data.recipe.training.epochs, "epoch"), count_of(report_data.n_seeds, "seed")
+    samples = f", {training_samples(report_data):,} training samples" if report_data.is_named else ""
+    return f"Quick form: {epochs}, {seeds}{samples}"
 
 
-def _notes(report_data: ReportData) -> tuple[Note, ...]:
+def _quick_text(report_data: ReportData) -> str:
+    """Return what the quick form of part 1 has, and what the full form has."""
+    widths = listed([runs.title.split()[0] for runs in report_data.configurations])
+    epochs = count_of(report_data.recipe.training.epochs, "epoch")
+    text = f"This is the quick form: {widths} hidden units, {epochs}, {count_of(report_data.n_seeds, 'seed')}."
+    return f"{text} The full form has {FULL_FORM}."
+
+
+def _part2_quick_text(report_data: ReportData) -> str:
+    """Return what the quick form of part 2 has, and what the full form has."""
+    configurations = count_of(len(report_data.results.configurations), "configuration")
+    epochs, seeds = count_of(report_data.recipe.training.epochs, "epoch"), count_of(report_data.n_seeds, "seed")
+    samples = f"{training_samples(report_data):,} training samples"
+    text = f"This is the quick form: {configurations}, {samples}, {epochs} and {seeds}."
+    return f"{text} The full form has {PART2_FULL_FORM}."
+
+
+def _notes(report_data: ReportData, quick_text: Callable[[ReportData], str] = _quick_text) -> tuple[Note, ...]:
     """Return the notes before the table of contents: a summary, and what a reader must not miss."""
     notes = []
     if report_data.is_quick:
-        widths = listed([runs.title.split()[0] for runs in report_data.configurations])
-        epochs = count_of(report_data.recipe.training.epochs, "epoch")
-        text = f"This is the quick form: {widths} hidden units, {epochs}, {count_of(report_data.n_seeds, 'seed')}."
-        notes.append(Note(f"{text} The full form has {FULL_FORM}.", "warning"))
+        notes.append(Note(quick_text(report_data), "warning"))
     counts = report_data.results.counts
     if counts["done"] < len(report_data.results.runs):
         state = f"{counts['done']} of {count_of(len(report_data.results.runs), 'run')} are finished"

@@ -126,6 +126,21 @@ class EnsembleResult:
     gains: Mapping[str, Interval]
 
 
+@dataclass(frozen=True)
+class DoubleSoftmaxScores:
+    """The scores of a network on a split, computed after training, without dropout.
+
+    Attributes:
+        loss: the cross-entropy (docs/derivation.md, L2).
+        twice: the loss with softmax applied twice (M9).
+        accuracy: in [0, 1].
+    """
+
+    loss: float
+    twice: float
+    accuracy: float
+
+
 @dataclass(frozen=True, eq=False)
 class ReportData:
     """The data of one document.
@@ -153,6 +168,8 @@ class ReportData:
         columns: what each column of a table holds and what is done with it; () for images.
         checks: the gradient check of the whole network.
         formula_errors: label of a formula -> relative error of its derivative.
+        double_softmax: configuration -> split -> scores of its first seed's network with softmax applied
+            twice, for part 2 of the write-up.
         network: the network of the chosen configuration's first seed.
         ensemble: the result of an ensemble, whose networks are the seeds of the one configuration;
             None if there is no ensemble.
@@ -184,6 +201,7 @@ class ReportData:
     columns: tuple[ColumnSummary, ...] = ()
     checks: tuple[GradientCheck, ...] = ()
     formula_errors: Mapping[str, float] = field(default_factory=dict)
+    double_softmax: Mapping[str, Mapping[str, DoubleSoftmaxScores]] = field(default_factory=dict)
     network: Classifier | None = None
     ensemble: EnsembleResult | None = None
     temperature: float | None = None

@@ -31,6 +31,17 @@ NETWORK_FIELDS = (*SHORT_FORM, "layers", "network")
 # a split with seed 521: the defaults of `Recipe`.
 _WRITEUP = Recipe(name="writeup")
 
+# The second part of the course: a convolutional network, trained by Adam on mini-batches.
+_PART2 = replace(_WRITEUP, name="part2").with_settings(
+    network="part2",
+    optimizer="adam",
+    learning_rate=1e-4,
+    reduction="mean",
+    epochs=50,
+    batch_size=32,
+)
+COURSE_RECIPES = (_WRITEUP.name, _PART2.name)  # they keep the split of the course, whatever the data provide
+
 # Chosen by the studies in docs/recipes/.
 _STRONG = Recipe(name="strong").with_settings(
     split="stratified",
@@ -87,7 +98,13 @@ _ROWS = replace(_STRONG, name=ROWS_RECIPE, augmentation=AugmentationConfig()).wi
 # Settings of one network that is trained as a part of something larger.
 SINGLE_NETWORK: dict[str, Any] = {"ensemble": 1, "folds": 0, "calibrate": False}
 
-RECIPES = {"writeup": _WRITEUP, "strong": _STRONG, ROWS_RECIPE: _ROWS, SINGLE_ROWS_RECIPE: _STRONG_ROWS}
+RECIPES = {
+    "writeup": _WRITEUP,
+    "part2": _PART2,
+    "strong": _STRONG,
+    ROWS_RECIPE: _ROWS,
+    SINGLE_ROWS_RECIPE: _STRONG_ROWS,
+}
 
 
 def recipe(name: str) -> Recipe:
@@ -259,7 +276,7 @@ def _using_all(chosen: Recipe, settings: Mapping[str, Any], data: Dataset) -> Re
     n_pool = len(data.pool)
     if data.provided_valid is not None:
         return chosen.with_settings(train_size=n_pool)
-    if chosen.name == "writeup" or data.provided_test is None:
+    if chosen.name in COURSE_RECIPES or data.provided_test is None:
         return chosen
     valid = float(settings.get("valid_size", chosen.split.valid_size))
     return chosen.with_settings(train_size=n_pool - _count(valid, data))

@@ -20,6 +20,8 @@ from chalknet.network.relu import relu
 from chalknet.network.softmax import softmax
 
 Values = NDArray[np.floating[Any]]
+# Label of a formula -> the loss as a function of one array, the array, and its gradient by the formula.
+Cases = dict[str, list[tuple[Callable[[Values], float], Values, Values]]]
 
 
 def check_formulas(data: Dataset, recipe: Recipe, n_samples: int = 20) -> dict[str, float]:
@@ -62,7 +64,7 @@ def check_formulas(data: Dataset, recipe: Recipe, n_samples: int = 20) -> dict[s
     def loss_of_hidden(value: Values) -> float:
         return loss_of_logits(dense(relu(value)[0], w_o, b_o)[0])
 
-    cases: dict[str, list[tuple[Callable[[Values], float], Values, Values]]] = {
+    cases: Cases = {
         "S5": [(lambda value: float((weighting * softmax(value)[0]).sum()), o, through_softmax(weighting))],
         "L4": [(loss_of_logits, o, grad_o)],
         "A2": [(lambda value: loss_of_logits(dense(value, w_o, b_o)[0]), g, output.grad_x)],
@@ -74,8 +76,13 @@ def check_formulas(data: Dataset, recipe: Recipe, n_samples: int = 20) -> dict[s
             (lambda value: loss_of_hidden(dense(x, w_h, value)[0]), b_h, hidden.grad_bias),
         ],
     }
-    errors = {label: max(_error(*case, rng) for case in found) for label, found in cases.items()}
+    errors = formula_errors(cases, rng)
     return {**errors, "N2": max(errors[label] for label in ("L4", "A2", "A3", "A4"))}
+
+
+def formula_errors(cases: Cases, rng: np.random.Generator) -> dict[str, float]:
+    """Return the largest relative error of the cases of each formula."""
+    return {label: max(_error(*case, rng) for case in found) for label, found in cases.items()}
 
 
 def _error(loss: Callable[[Values], float], at: Values, gradient: Values, rng: np.random.Generator) -> float:

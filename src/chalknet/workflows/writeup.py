@@ -1,4 +1,4 @@
-"""The course write-up: a study of the number of hidden units, and the documents about it."""
+"""The course write-up: for each of its two parts a study, and the documents about it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.load import DataSource, load_data
 from chalknet.errors import ConfigError
 from chalknet.machine.facts import machine_facts
-from chalknet.reporting.documents import with_title_page, writeup_document
+from chalknet.reporting.documents import part2_document, with_title_page, writeup_document
 from chalknet.reporting.files import WrittenDocument, flags_of_title, refuse_foreign, repeat_folder, write_document
 from chalknet.reporting.report_data import collect_report_data
 from chalknet.reporting.sections.learning import learning_configuration
@@ -25,7 +25,9 @@ from chalknet.studies.spec import StudySpec, value_list
 from chalknet.version import __version__
 from chalknet.workflows.formula_checks import check_formulas
 from chalknet.workflows.gradcheck import check_recipe
-from chalknet.workflows.resolve_writeup import resolve_writeup
+from chalknet.workflows.part2_checks import check_part2_formulas
+from chalknet.workflows.part2_scores import double_softmax_scores
+from chalknet.workflows.resolve_writeup import NO_REGULARIZATION, resolve_writeup
 from chalknet.workflows.study import study
 
 STUDY_FOLDER = "study"
@@ -71,6 +73,7 @@ def writeup(
     data: Dataset | DataSource = "glyphs",
     *,
     out: str | Path,
+    part: int = 1,
     seeds: int | None = None,
     quick: bool = False,
     jobs: int | None = None,
@@ -81,14 +84,19 @@ def writeup(
     on_progress: ProgressCallback | None = None,
     **settings: Any,
 ) -> Writeup:
-    """Write the course write-up: how many hidden units, when to stop, and with what certainty.
+    """Write the course write-up: a question about a network, answered with its certainty.
+
+    Part 1 asks how many units a hidden layer needs, and when to stop. Part 2 asks what an L2 penalty and
+    dropout change in a convolutional network.
 
     Args:
         data: images, as a `Dataset` or what `chalknet.load_data` takes.
         out: folder for writeup.html, writeup.pdf, tables/, figures/, and the study in study/. An
             interrupted write-up resumes.
-        seeds: training runs per width, 3 if not given.
-        quick: whether to write a short form, marked as such: fewer widths and epochs.
+        part: 1 or 2.
+        seeds: training runs per configuration, 3 if not given, or 2 for the quick form of part 2.
+        quick: whether to write a short form, marked as such: fewer configurations and epochs, in part 2
+            also fewer seeds and training samples.
         jobs: number of processes, by default one per core.
         title: title of the document, by default one that describes its content.
         author: names below the title.
@@ -96,8 +104,8 @@ def writeup(
         overwrite: whether a writeup.html or writeup.pdf that chalknet did not write may be replaced.
             Its own are always replaced.
         on_progress: called with a `WriteupProgress` whenever something has changed.
-        **settings: recipe fields to change, such as train_size=4800; hidden=[[100], [500]] for other
-            widths.
+        **settings: recipe fields to change, such as train_size=4800; in part 1 hidden=[[100], [500]] for
+            other widths.
 
     Returns:
         The `Writeup`: its folder, the results of its study and its document.
@@ -109,7 +117,7 @@ def writeup(
             not write; nothing is trained then.
         StoreError: out/study holds no study.
     """
-    spec, folder = resolve_writeup(quick=quick, seeds=seeds, settings=settings), Path(out)
+    spec, folder = resolve_writeup(part=part, quick=quick, seeds=seeds, settings=settings), Path(out)
     data = data if isinstance(data, Dataset) else load_data(data)
     if not data.is_images:
         raise ConfigError(
@@ -129,7 +137,8 @@ def writeup(
         on_progress=lambda progress: notify(WriteupProgress("study", progress)),
     )
     notify(WriteupProgress("document"))
-    flags = [*(["--quick"] if quick else []), *flags_of_title(title, author, date)]
+    flags = [*(["--part", str(part)] if part != 1 else []), *(["--quick"] if quick else [])]
+    flags += flags_of_title(title, author, date)
     report_data = collect_report_data(
         results,
         {"chalknet": __version__, **machine_facts()},
@@ -148,8 +157,14 @@ def writeup(
         if runs is None
         else runs.configuration.recipe_of(runs.seeds[0])
     )
-    checks, errors = check_recipe(data, recipe, min(20, len(data))), check_formulas(data, recipe)
-    document = writeup_document(replace(report_data, checks=checks, formula_errors=errors))
+    checks = check_recipe(data, recipe, min(20, len(data)))
+    if part == 1:
+        document = writeup_document(replace(report_data, checks=checks, formula_errors=check_formulas(data, recipe)))
+    else:
+        errors, twice = check_part2_formulas(data, recipe), double_softmax_scores(results, data, splits)
+        document = part2_document(
+            replace(report_data, checks=checks, formula_errors=errors, double_softmax=twice), base=NO_REGULARIZATION
+        )
     document = with_title_page(document, title, author, date)
     write_document(document, folder, STEM)
     return Writeup(folder, results, document, STEM)
@@ -157,7 +172,8 @@ def writeup(
 
 def _command(spec: StudySpec, data: Dataset, folder: Path, flags: list[str], seeds: int) -> str:
     """Return the command of this write-up with so many seeds into a folder, without settings that are defaults."""
-    usual = resolve_writeup(quick="--quick" in flags)
+    part = 1 if not spec.configurations else 2
+    usual = resolve_writeup(part=part, quick="--quick" in flags)
     words = ["chalknet", "writeup", "--data", data.source, "--seeds", str(seeds), *flags]
     if spec.vary != usual.vary:
         words += ["--hidden", ",".join(value_text(value) for value in value_list(*spec.vary[0], spec.recipe))]

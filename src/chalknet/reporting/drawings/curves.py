@@ -29,6 +29,7 @@ PANEL_WIDTH, PANEL_HEIGHT = 5.2, 4.0  # inches, of a panel in a picture of its o
 MIN_PANEL_HEIGHT, MIN_WIDE_PANEL_HEIGHT = 1.35, 1.7  # inches, with three columns and with fewer
 PAGE_FONT_SIZE = 8.0  # points, in a picture that a page shows at its own size
 LONG_NAME = 6  # letters from which on the names along an axis are turned by 90 degrees
+LONG_WORD = 14  # letters of the longest word up to which names of several words stand one word on a line
 MAX_NAMED_TICKS = 8  # values that all have a tick of their own
 MIN_TICK_GAP = 0.08  # smallest distance of such ticks, in lengths of the axis
 JOINED_SHIFT = 4.0  # points between the error bars of neighboring curves
@@ -275,8 +276,12 @@ def _number_text(value: float) -> str:
 
 
 def _set_category_ticks(axes: Axes, names: Sequence[str]) -> None:
-    is_turned = max(map(len, names)) > LONG_NAME and len(names) > 2
-    axes.set_xticks(range(len(names)), [_shortened(name) for name in names], rotation=90 if is_turned else 0)
+    words = [word for name in names for word in name.split()]
+    if len(names) < len(words) and len(names) <= MAX_NAMED_TICKS and max(map(len, words)) <= LONG_WORD:
+        axes.set_xticks(range(len(names)), ["\n".join(name.split()) for name in names])
+    else:
+        is_turned = max(map(len, names)) > LONG_NAME and len(names) > 2
+        axes.set_xticks(range(len(names)), [_shortened(name) for name in names], rotation=90 if is_turned else 0)
     axes.set_xlim(-0.6, len(names) - 0.4)
 
 

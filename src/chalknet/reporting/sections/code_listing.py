@@ -10,11 +10,13 @@ from chalknet.config import Recipe
 from chalknet.network.architecture import forward
 from chalknet.network.batch_norm import batch_norm
 from chalknet.network.dense import dense
+from chalknet.network.dropout import dropout
 from chalknet.network.layer_types import ACTIVATIONS, LAYER_TYPES
 from chalknet.network.losses import l2_penalty, smoothed_targets, soft_cross_entropy, softmax_cross_entropy
 from chalknet.network.objective import loss_and_gradients
 from chalknet.network.optimizers import Optimizer, optimizer_for
 from chalknet.network.softmax import log_softmax, softmax
+from chalknet.network.windows import add_windows, windows
 from chalknet.reporting.document import Block, Code, Paragraph, Section
 from chalknet.reporting.report_data import ReportData
 from chalknet.reporting.sections.learning import learning_configuration
@@ -23,12 +25,20 @@ Part = Callable[..., Any] | type
 
 
 def code_section(report_data: ReportData, number: str = "B", title: str = "The code") -> Section:
-    """Show the source of the functions that define the network of the document and its gradients."""
+    """Show the source of the functions that define the network of the document and its gradients.
+
+    If the study names its configurations, the functions of all their networks are shown.
+    """
     runs = learning_configuration(report_data)
     recipe = report_data.recipe if runs is None else runs.configuration.recipe
     blocks: list[Block] = [Paragraph(_introduction(report_data, recipe))]
-    for heading, parts in listings(recipe):
-        sources = [source for part in parts if (source := source_of(part))]
+    recipes = [one.recipe for one in report_data.results.configurations] if report_data.is_named else [recipe]
+    shown: dict[str, dict[Part, None]] = {}
+    for one in recipes:
+        for heading, parts in listings(one):
+            shown.setdefault(heading, {}).update(dict.fromkeys(parts))
+    for heading, found in shown.items():
+        sources = [source for part in found if (source := source_of(part))]
         if sources:
             blocks += [Paragraph(f"*{heading}*"), Code("\n\n\n".join(sources))]
     return Section(number, title, tuple(blocks))
@@ -42,10 +52,11 @@ def listings(recipe: Recipe) -> tuple[tuple[str, tuple[Part, ...]], ...]:
     layers: Sequence[Part] = [dense, *([batch_norm] if network.batch_norm else []), *activations]
     if network.layers:
         layers = _functions_of([layer["type"] for layer in (*network.layers_below_output, network.output_layer)])
+    layers = [*layers, *([dropout] if added.dropout else [])]
     is_soft = bool(added.label_smoothing or recipe.augmentation.mixup or added.class_weights != "equal")
     loss: list[Part] = [softmax, log_softmax, softmax_cross_entropy]
     loss += [smoothed_targets, soft_cross_entropy] if is_soft else []
-    loss += [l2_penalty] if added.l2 else []
+    loss += [l2_penalty] if added.l2 or any(layer.get("l2") for layer in network.layers) else []
     optimizers: list[Part] = []
     update: Optimizer | None = optimizer_for(recipe.optimizer)
     while update is not None:  # weight decay and averages contain the optimizer that they extend
@@ -60,9 +71,16 @@ def listings(recipe: Recipe) -> tuple[tuple[str, tuple[Part, ...]], ...]:
 
 
 def _functions_of(types: Sequence[str]) -> list[Part]:
-    """Return the pure functions of types of layers, each once: those with the name of their type."""
+    """Return the pure functions of types of layers, each once: those with the name of their type.
+
+    Before them are the functions of windows, if a layer looks at windows.
+    """
     modules = {name: inspect.getmodule(LAYER_TYPES[name]) for name in types}
-    return [getattr(module, name) for name, module in modules.items() if name != "identity" and hasattr(module, name)]
+    own: list[Part] = [
+        getattr(module, name) for name, module in modules.items() if name != "identity" and hasattr(module, name)
+    ]
+    looks_at_windows = any(hasattr(module, "add_windows") for module in modules.values())
+    return [*([windows, add_windows] if looks_at_windows else []), *own]
 
 
 def source_of(part: Part) -> str:

@@ -13,9 +13,15 @@ from chalknet.reporting.tables import gradient_table
 DIGITS = 9  # of the two derivatives, so that the table fits a page
 
 
-def derivation_section(report_data: ReportData, number: str) -> Section:
-    """Show the derivation from the loss backward to every weight."""
-    blocks = (*standard_text("derivation", report_data.formula_errors), *_check(report_data))
+def derivation_section(report_data: ReportData, number: str, chapter: str = "derivation") -> Section:
+    """Show the derivation from the loss backward to every weight.
+
+    Args:
+        report_data: the study with its gradient checks.
+        number: number of the section.
+        chapter: the standard text that holds the derivation.
+    """
+    blocks = (*standard_text(chapter, report_data.formula_errors), *_check(report_data))
     return Section(number, "The derivation", blocks)
 
 

@@ -21,9 +21,23 @@ ORIGINAL_WIDTH = (1_000,)
 
 
 def learning_section(
-    report_data: ReportData, number: str, title: str = "Learning", *, with_test: bool = True
+    report_data: ReportData,
+    number: str,
+    title: str = "Learning",
+    *,
+    with_test: bool = True,
+    with_printed_loss: bool = True,
 ) -> Section:
-    """Show the first seed's run with 1,000 hidden units, or of the best configuration if there is none."""
+    """Show the first seed's run of the configuration that `learning_configuration` chooses.
+
+    Args:
+        report_data: the study.
+        number: number of the section.
+        title: its title.
+        with_test: whether to show test scores.
+        with_printed_loss: whether to show the loss that the original write-up printed, if test scores are
+            shown.
+    """
     runs = learning_configuration(report_data)
     if runs is None:
         return Section(number, title, (Paragraph("No run is finished, so there is nothing to show."),))
@@ -33,7 +47,9 @@ def learning_section(
     figure = history_curves(history, splits, ("loss", "accuracy"), epoch_marks(runs, 0))
     blocks: list[Block] = [
         Paragraph(_introduction(report_data, runs, splits)),
-        TableBlock("statistics", statistics(runs, splits, with_printed_loss=with_test), _caption(runs)),
+        TableBlock(
+            "statistics", statistics(runs, splits, with_printed_loss=with_test and with_printed_loss), _caption(runs)
+        ),
         FigureBlock(
             "learning",
             figure,
@@ -53,7 +69,9 @@ def learning_section(
 
 
 def learning_configuration(report_data: ReportData) -> ConfigurationRuns | None:
-    """Return the configuration with 1,000 hidden units, else the chosen one, else any."""
+    """Return the configuration with 1,000 hidden units, else the chosen one, else any; of named ones the first."""
+    if report_data.is_named:
+        return next(iter(report_data.configurations), None)
     same = [runs for runs in report_data.configurations if runs.configuration.recipe.network.hidden == ORIGINAL_WIDTH]
     if same and report_data.varied == ("hidden",):
         return same[0]

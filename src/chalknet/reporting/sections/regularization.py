@@ -1,0 +1,225 @@
+"""What the L2 penalty and dropout of part 2 change, compared with the network without them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chalknet.formatting import DASH, fixed, listed, p_value, points, points_interval
+from chalknet.reporting.document import Block, Findings, Note, Paragraph, Section, TableBlock
+from chalknet.reporting.markup import escape
+from chalknet.reporting.report_data import ConfigurationRuns, ReportData
+from chalknet.reporting.sections.phrases import names_phrase
+from chalknet.reporting.tables import Table
+from chalknet.studies.compare import PairwiseDifference
+from chalknet.studies.curve_findings import CurveFindings
+from chalknet.studies.intervals import Interval
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A configuration compared with the one without regularization.
+
+    Attributes:
+        runs: its runs.
+        pair: the difference of the two in the comparison.
+        change: its validation accuracy minus that without regularization, with the 95 % interval.
+    """
+
+    runs: ConfigurationRuns
+    pair: PairwiseDifference
+    change: Interval
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the accuracies differ significantly, after the correction for all pairs."""
+        return self.pair.significantly_different
+
+
+def effects_section(report_data: ReportData, number: str, title: str, base: str) -> Section:
+    """Show how the accuracy and the overfitting of each configuration differ from those of the base.
+
+    Args:
+        report_data: the study.
+        number: number of the section.
+        title: its title.
+        base: name of the configuration without regularization.
+    """
+    without = _base(report_data, base)
+    effects = effects_of(report_data, base)
+    if without is None or not effects:
+        text = f"The configurations {base} and at least one other must be complete before they can be compared."
+        return Section(number, title, (Note(text),))
+    blocks: list[Block] = [
+        Paragraph(_rules(report_data)),
+        TableBlock("effects", effects_table(without, effects), _caption(report_data, base)),
+        Findings(effect_sentences(without, effects)),
+    ]
+    return Section(number, title, tuple(blocks))
+
+
+def effects_of(report_data: ReportData, base: str) -> tuple[Effect, ...]:
+    """Return the other complete configurations compared with the base; () where they cannot be compared."""
+    pairs = () if report_data.comparison is None else report_data.comparison.pairs
+    found = []
+    for runs in report_data.complete:
+        names = {runs.name, base}
+        pair = next((one for one in pairs if {one.difference.first, one.difference.second} == names), None)
+        if runs.name != base and pair is not None:
+            one = pair.difference
+            sign = -1.0 if one.first == base else 1.0
+            low, high = sorted((sign * one.low, sign * one.high))
+            found.append(Effect(runs, pair, Interval(sign * one.difference, low, high, LEVEL)))
+    return tuple(found)
+
+
+def effects_table(without: ConfigurationRuns, effects: Sequence[Effect]) -> Table:
+    """Return a row per configuration: the change of validation accuracy, gap and validation loss."""
+    rows = [_row(without, (DASH, DASH, DASH))]
+    for effect in effects:
+        change = (
+            f"{points(effect.change.value)} ({points_interval(effect.change.low, effect.change.high)})",
+            p_value(effect.pair.holm_p),
+            "yes" if effect.is_significant else "no",
+        )
+        rows.append(_row(effect.runs, change))
+    columns = (
+        "configuration",
+        "change (points)",
+        "p (Holm)",
+        "significant",
+        "gap (points)",
+        "lowest loss",
+        "loss at end",
+    )
+    return Table("What the penalty and dropout change", columns, tuple(rows))
+
+
+def effect_sentences(without: ConfigurationRuns, effects: Sequence[Effect]) -> tuple[str, ...]:
+    """Return what the configurations change in accuracy, in overfitting and in the loss."""
+    return tuple(filter(None, (_accuracy(without, effects), _gap(without, effects), _loss(without, effects))))
+
+
+def conclusion_text(report_data: ReportData, base: str) -> str:
+    """Answer in one paragraph whether the penalty and dropout help; "" where nothing can be compared."""
+    effects, without = effects_of(report_data, base), _base(report_data, base)
+    if without is None or not effects:
+        return ""
+    return f"**Do the penalty and dropout help?** {' '.join(effect_sentences(without, effects))}"
+
+
+def _base(report_data: ReportData, base: str) -> ConfigurationRuns | None:
+    return next((runs for runs in report_data.complete if runs.name == base), None)
+
+
+def _row(runs: ConfigurationRuns, change: tuple[str, str, str]) -> tuple[str, ...]:
+    found = runs.curves
+    if found is None:
+        return (runs.name, *change, DASH, DASH, DASH)
+    limits = f" ({points_interval(found.gap.low, found.gap.high)})" if _has_limits(found.gap) else ""
+    return (
+        runs.name,
+        *change,
+        f"{points(found.gap.value)}{limits}",
+        fixed(found.loss.lowest, 3),
+        fixed(_last_loss(found), 3),
+    )
+
+
+def _accuracy(without: ConfigurationRuns, effects: Sequence[Effect]) -> str:
+    """Return which configurations change the validation accuracy significantly."""
+    groups = (
+        ("is significantly higher with", [one for one in effects if one.is_significant and one.change.value > 0]),
+        ("is significantly lower with", [one for one in effects if one.is_significant and one.change.value < 0]),
+        ("does not differ significantly with", [one for one in effects if not one.is_significant]),
+    )
+    said = [
+        f"{verb} {names_phrase([one.runs for one in some])} ({_range([one.change.value for one in some])} points)"
+        for verb, some in groups
+        if some
+    ]
+    return f"Compared with {names_phrase([without])}, validation accuracy {listed(said)}."
+
+
+def _gap(without: ConfigurationRuns, effects: Sequence[Effect]) -> str:
+    """Return with which configurations training accuracy is less far above validation accuracy."""
+    if without.curves is None or not _has_limits(without.curves.gap):
+        return ""
+    own = without.curves.gap
+    known = [(one.runs, one.runs.curves.gap) for one in effects if one.runs.curves is not None]
+    smaller = [(runs, gap) for runs, gap in known if _has_limits(gap) and gap.high < own.low]
+    text = f"With {names_phrase([without])}, the gap is {points(own.value)} points"
+    if not smaller:
+        return f"{text}. No other configuration has a gap whose interval lies below that of this gap."
+    gaps = _range([gap.value for _, gap in smaller])
+    return f"{text}. The gap is smaller with {names_phrase([runs for runs, _ in smaller])} ({gaps} points)."
+
+
+def _loss(without: ConfigurationRuns, effects: Sequence[Effect]) -> str:
+    """Return the mean validation losses at the end, which no rule tests."""
+    known = [(one.runs, _last_loss(one.runs.curves)) for one in effects if one.runs.curves is not None]
+    if without.curves is None or not known:
+        return ""
+    own = _last_loss(without.curves)
+    groups = (("lower", [one for one in known if one[1] < own]), ("higher", [one for one in known if one[1] > own]))
+    said = [
+        f"{word} with {names_phrase([runs for runs, _ in some])} ({_span([loss for _, loss in some])})"
+        for word, some in groups
+        if some
+    ]
+    text = f"The mean validation loss after the last epoch is {fixed(own, 3)} with {names_phrase([without])}"
+    return f"{', '.join([text, *said])}. These losses are compared without a test."
+
+
+def _last_loss(found: CurveFindings) -> float:
+    """Return the mean validation loss after the last epoch."""
+    return found.loss.lowest * (1 + found.loss.rise_of_mean)
+
+
+def _has_limits(interval: Interval) -> bool:
+    return math.isfinite(interval.low) and math.isfinite(interval.high)
+
+
+def _range(values: Sequence[float]) -> str:
+    """Return differences of accuracies in points: one, or the smallest and the largest."""
+    low, high = points(min(values)), points(max(values))
+    return low if low == high else f"{low} to {high}"
+
+
+def _span(values: Sequence[float]) -> str:
+    low, high = fixed(min(values), 3), fixed(max(values), 3)
+    return low if low == high else f"{low} to {high}"
+
+
+def _rules(report_data: ReportData) -> str:
+    several = report_data.n_seeds > 1
+    pairs = 0 if report_data.comparison is None else len(report_data.comparison.pairs)
+    text = (
+        "[table:effects] compares every network with the one without regularization. A change of validation accuracy "
+        "is significant as in [table:pairs]"
+    )
+    text += f", with p-values corrected for all {pairs} pairs. " if pairs > 1 else ". "
+    mean = ", mean over the seeds" if several else ""
+    text += (
+        f"The gap is training accuracy minus validation accuracy after the last epoch{mean}. "
+        "A gap is called smaller if its 95 % interval lies below that of the network without regularization."
+    )
+    noisy = [runs for runs in report_data.complete if runs.curves is not None and runs.curves.has_noisy_training]
+    if noisy:
+        text += (
+            f" With {names_phrase(noisy)}, training scores are measured with dropout, so the gap is smaller than that "
+            "of the same network without it."
+        )
+    return text
+
+
+def _caption(report_data: ReportData, base: str) -> str:
+    mean = "mean " if report_data.n_seeds > 1 else ""
+    return (
+        f"Every configuration compared with {escape(base)}. *Change*: of the validation accuracy, in percentage "
+        f"points. *Gap*: training minus validation accuracy at the end. *Lowest loss*, *loss at end*: of the {mean}"
+        "validation loss. Values in parentheses are 95 % intervals."
+    )
