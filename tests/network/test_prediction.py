@@ -3,13 +3,17 @@
 import numpy as np
 import pytest
 
-from chalknet.network.architecture import Architecture, forward
+from chalknet.data.preprocess import Scaling
+from chalknet.errors import DataError
+from chalknet.machine.blas import one_blas_thread
+from chalknet.network.architecture import CHUNK_IMAGES, Architecture, forward
 from chalknet.network.arrays import VALUES_AT_ONCE
 from chalknet.network.average_pool2d import AveragePool2d
 from chalknet.network.conv2d import Conv2d
 from chalknet.network.dense import Dense
 from chalknet.network.initializers import initial_parameters
 from chalknet.network.max_pool2d import MaxPool2d
+from chalknet.network.model import Network
 from chalknet.network.prediction import predict_logits
 from chalknet.network.residual import Residual
 
@@ -56,6 +60,18 @@ def test_windows_that_exceed_the_cache_are_computed_in_parts(kernel_size):
     architecture, parameters = made([layer, "flatten"], x.shape[1:])
     want = forward(architecture, parameters, x).logits
     np.testing.assert_allclose(predict_logits(architecture, parameters, x.reshape(2, -1)), want, rtol=1e-9)
+
+
+def test_threads_that_share_images_change_no_bit():
+    architecture, parameters = made(NETWORKS["the course's"], (9, 10, 1))
+    model = Network(architecture, parameters, tuple("abcd"), Scaling(255.0), (9, 10))
+    images = np.random.default_rng(0).integers(0, 256, (3 * CHUNK_IMAGES + 5, 9, 10)).astype(np.uint8)
+    together = model.logits(images)
+    with one_blas_thread():
+        np.testing.assert_array_equal(model.logits(images), together)
+    assert len(together) == len(images)
+    with pytest.raises(DataError, match="sample 700 has values so large"):
+        model.logits(np.where(np.arange(len(images))[:, None, None] == 700, 1e308, images))
 
 
 def test_rows_of_many_values_are_predicted_a_few_at_a_time():

@@ -20,6 +20,11 @@ def one_blas_thread() -> AbstractContextManager[None]:
     return _THREADS.set_to([1] * len(_libraries()))
 
 
+def blas_threads() -> int:
+    """Return the largest number of threads of a BLAS, at least 1."""
+    return max([1, *_get_threads()])
+
+
 def _get_threads() -> list[int]:
     """Return the number of threads of each BLAS library."""
     return [library.get_num_threads() for library in _libraries()]

@@ -27,8 +27,8 @@ OUTPUT = "output"  # name of the last dense layer
 # this many dropout layers after each.
 STREAM_STRIDE = 2**16
 # Rows that are computed at a time: few enough that hidden values stay in the cache between layers. Rows of many
-# values are fewer.
-CHUNK_ROWS, MAX_CHUNK_VALUES = 512, 2**25
+# values are fewer, and so are images, so that threads can share them.
+CHUNK_ROWS, CHUNK_IMAGES, MAX_CHUNK_VALUES = 512, 256, 2**25
 
 
 class NamedLayer(NamedTuple):
@@ -216,7 +216,7 @@ class Architecture:
         largest = max(
             self.n_inputs, *(named.input_shape[0] for named in self.named_layers if len(named.input_shape) == 1)
         )
-        return max(1, min(CHUNK_ROWS, MAX_CHUNK_VALUES // largest))
+        return max(1, min(CHUNK_IMAGES if self.reads_images else CHUNK_ROWS, MAX_CHUNK_VALUES // largest))
 
     @cached_property
     def images_at_once(self) -> int:

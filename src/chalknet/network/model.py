@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from chalknet.data.tables.encoding import TableEncoding
 from chalknet.data.tables.frames import as_frame, table_like
 from chalknet.errors import DataError, ShapeError
 from chalknet.formatting import quoted
+from chalknet.machine.blas import blas_threads, one_blas_thread
 from chalknet.network.architecture import Architecture, check_parameters
 from chalknet.network.arrays import FloatArray
 from chalknet.network.layer import Parameters
@@ -163,8 +164,7 @@ class Network(Classifier):
         else:
             check_input_names(column_names(inputs), self.input_names, "inputs", "the network")
         rows = self._rows(np.asarray(inputs))
-        with np.errstate(all="ignore"):  # an overflow is reported below, with the sample that caused it
-            chunks = [predict_logits(self.architecture, self.parameters, one) for one in self._scaled_chunks(rows)]
+        chunks = self._logits_of_chunks(rows)
         if len(chunks) == 1:
             logits = chunks[0]
         else:
@@ -226,10 +226,24 @@ class Network(Classifier):
             )
         return rows
 
-    def _scaled_chunks(self, rows: NDArray[Any]) -> Iterator[FloatArray]:
+    def _logits_of_chunks(self, rows: NDArray[Any]) -> list[FloatArray]:
+        """Return the logits of some rows at a time.
+
+        Images take as many threads as the BLAS has, each with its own rows and one BLAS thread, because only the
+        last products of a network of images are large enough for the threads of a BLAS.
+        """
         step = self.architecture.rows_at_once
-        for start in range(0, len(rows), step):
-            yield self.scaling(rows[start : start + step], self.dtype)
+        chunks = [rows[start : start + step] for start in range(0, len(rows), step)]
+
+        def logits(chunk: NDArray[Any]) -> FloatArray:
+            with np.errstate(all="ignore"):  # an overflow is reported later, with the sample that caused it
+                return predict_logits(self.architecture, self.parameters, self.scaling(chunk, self.dtype))
+
+        n_threads = min(len(chunks), blas_threads()) if self.architecture.reads_images and len(chunks) > 1 else 1
+        if n_threads == 1:
+            return [logits(chunk) for chunk in chunks]
+        with one_blas_thread(), ThreadPoolExecutor(n_threads) as pool:
+            return list(pool.map(logits, chunks))
 
 
 @dataclass(frozen=True, eq=False)
