@@ -95,6 +95,11 @@ def test_prediction_counts_only_the_layers_that_act_in_it():
     assert Architecture((4, 4, 1), layers=layers).prediction.layers[2] == Residual(2)
 
 
+def test_a_residual_connection_around_dropout_alone_keeps_it():
+    layers = [Dense(3), "dropout", "dropout", Residual(2), Dense(2)]
+    assert [layer.type for layer in Architecture(3, layers=layers).prediction.layers[1:3]] == ["dropout", "residual"]
+
+
 @pytest.mark.extras
 def test_a_residual_connection_equals_torch_autograd():
     torch = needs("torch")

@@ -195,7 +195,10 @@ class Architecture:
         for position, layer in enumerate(self.layers):
             if isinstance(layer, Residual):  # counts only the layers that are kept
                 skipped = self.layers[position - layer.layers : position]
-                layer = Residual(sum(one.acts_in_prediction for one in skipped))
+                n_acting = sum(one.acts_in_prediction for one in skipped)
+                if not n_acting:  # a shortcut skips at least one layer
+                    kept.append(skipped[-1])
+                layer = Residual(max(1, n_acting))
             if layer.acts_in_prediction:
                 kept.append(layer)
         return Architecture(self.input_shape, layers=kept)
