@@ -153,9 +153,16 @@ def test_a_run_on_a_folder_repeats_with_its_colors(tmp_path, capsys):
     )
     models = [(tmp_path / run / "model.safetensors").read_bytes() for run in ("first", "again")]
     assert models[0] == models[1]
+    assert chalknet.load_model(tmp_path / "first" / "model.safetensors").image_shape == (12, 12, 3)
     assert main(["evaluate", str(tmp_path / "first"), "--split", "test"]) == 0
-    assert main(["evaluate", str(tmp_path / "first" / "model.safetensors"), str(folder)]) == 0, "color is the model's"
     assert "test split: 4 samples" in capsys.readouterr().out
+
+
+def test_a_folder_is_evaluated_in_the_color_of_the_model(dense, tmp_path):
+    folder = save_ink_folder(tmp_path / "ink")
+    found = chalknet.evaluate(dense.network, folder)
+    assert found.accuracy.value > 0.95, "gray images would not show the color"
+    assert found.loss == chalknet.evaluate(dense.network, chalknet.load_data(folder, color="rgb")).loss
 
 
 def test_the_color_of_the_data_is_in_its_configuration():
