@@ -677,7 +677,7 @@ class Recipe:
         return replace(self, **sections)
 
     def _fields_replaced_by(self, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """Return new values by section of fields that lose their meaning by settings of the network.
+        """Return the fields that settings of the network reset, with their new values, by section.
 
         Raises:
             ConfigError: two of the settings describe the network in different ways.

@@ -15,7 +15,7 @@ class NamedNetwork:
     """A network with a name.
 
     Attributes:
-        words: what it is, for reports and help texts, after "the network NAME, ".
+        words: what it is, for reports and documentation, after "the architecture NAME: ".
         source: the publication that it is taken from.
         layers: all layers below the output layer, without dropout.
     """
@@ -25,10 +25,9 @@ class NamedNetwork:
     layers: tuple[LayerEntry, ...]
 
     def layers_with(self, dropout: float) -> tuple[LayerEntry, ...]:
-        """Return the layers, with dropout on the inputs of every dense layer but the first of hidden ones.
+        """Return the layers, with dropout after the activation of each hidden dense layer.
 
-        So it comes after the activation of each hidden dense layer. A network without hidden dense
-        layers has it before its output layer.
+        A network without hidden dense layers has it before its output layer.
 
         Args:
             dropout: the rate, or 0 for no dropout.
