@@ -6,7 +6,7 @@ from conftest import needs
 
 import chalknet
 from chalknet.engines.compiled import CompiledPasses, OptimizerSteps, compiled_step
-from chalknet.engines.numpy_passes import Passes
+from chalknet.engines.numpy_passes import Passes, Scratch
 from chalknet.network.optimizers import Adam, DecoupledWeightDecay, Momentum, Nesterov, ParameterAverage, Step
 
 OPTIMIZERS = {
@@ -97,6 +97,10 @@ def test_a_matrix_that_is_not_contiguous_is_refused_instead_of_copied():
         _flat(np.zeros((4, 6))[:, :3])
 
 
+# Pixels, blocks and outputs of 3 rows and 2 columns of blocks.
+SHAPES = (8, 6), (4, 4, 2, 3), (6, 4)
+
+
 def passes_of(passes, dtype, channels):
     """Return what all passes write for maps of 6 x 4 positions, with equal values among the pixels."""
     rng = np.random.default_rng(1)
@@ -114,9 +118,23 @@ def passes_of(passes, dtype, channels):
     passes.relu(found[0], found[2], np.empty(x.shape, bool))
     windows = [pixels[row::2, column::2] for row in range(2) for column in range(2)]
     largest, grad = np.empty_like(windows[0]), rng.normal(size=windows[0].shape).astype(dtype)
-    passes.route(windows, largest, grad)
+    passes.largest(windows, largest)
+    passes.route(windows, np.empty_like(largest), grad)
     passes.largest(windows[:3], out[:3, :2])
-    return [*found, largest, grad]
+    return [*found, largest]
+
+
+def transformations_of(passes, dtype, channels):
+    """Return what the passes of 3 x 3 convolutions write, for 3 x 2 blocks."""
+    rng = np.random.default_rng(2)
+    pixels, blocks, grad = (rng.normal(size=(*shape, 3, channels)).astype(dtype) for shape in SHAPES)
+    found = [np.empty((*shape, 3, channels), dtype) for shape in (SHAPES[1], SHAPES[2], SHAPES[1], SHAPES[0])]
+    scratch = Scratch(dtype)
+    passes.blocks(pixels, found[0], scratch)
+    passes.outputs(blocks.copy(), found[1])
+    passes.spread(grad, found[2], scratch)
+    passes.overlap(blocks.copy(), found[3], scratch)
+    return found
 
 
 @pytest.mark.extras
@@ -135,7 +153,7 @@ def test_images_trained_by_compiled_loops_have_the_same_parameters(monkeypatch):
     needs("numba")
     rng = np.random.default_rng(0)
     data = rng.integers(0, 256, (60, 9, 8)).astype(np.uint8), rng.integers(0, 3, 60)
-    conv, pool = {"type": "conv2d", "filters": 4}, {"type": "max_pool2d", "size": 2}
+    conv, pool = {"type": "conv2d", "filters": 8}, {"type": "max_pool2d", "size": 2}
     layers = [conv, "batch_norm", "relu", pool, conv, "relu", {**pool, "size": 3, "stride": 1}, "flatten"]
     found = []
     for values in (10**12, 10_000):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.engines.numpy_passes import Passes
+from chalknet.engines.numpy_passes import Passes, Scratch
 from chalknet.engines.parameter_layout import Matrix
 from chalknet.network.optimizers import Adam, DecoupledWeightDecay, Momentum, Nesterov, Optimizer, ParameterAverage
 
@@ -149,16 +149,36 @@ class CompiledPasses(Passes):
             super().largest(windows, out)
 
     def route(self, windows: Sequence[Matrix], largest: Matrix, grad: Matrix) -> None:
-        """See `Passes.route`."""
-        self.largest(windows, largest)
-        for one in windows:
-            self._loops.route_loop(_long_rows(one), _long_rows(largest), _long_rows(grad))
+        """See `Passes.route`; windows of other sizes than 2 x 2 are left to NumPy."""
+        if len(windows) == 4:
+            self._loops.route_loop(*(_long_rows(one) for one in windows), _long_rows(grad))
+        else:
+            super().route(windows, largest, grad)
+
+    def blocks(self, pixels: Matrix, out: Matrix, scratch: Scratch) -> None:
+        """See `Passes.blocks`."""
+        del scratch
+        self._loops.blocks_loop(_long_rows(pixels), _long_rows(out))
+
+    def outputs(self, products: Matrix, out: Matrix) -> None:
+        """See `Passes.outputs`."""
+        self._loops.outputs_loop(_long_rows(products), _long_rows(out))
+
+    def spread(self, grad: Matrix, out: Matrix, scratch: Scratch) -> None:
+        """See `Passes.spread`."""
+        del scratch
+        self._loops.spread_loop(_long_rows(grad), _long_rows(out))
+
+    def overlap(self, grad: Matrix, out: Matrix, scratch: Scratch) -> None:
+        """See `Passes.overlap`."""
+        del scratch
+        self._loops.overlap_loop(_long_rows(grad), _long_rows(out))
 
 
-def _long_rows(pixels: Matrix) -> Matrix:
-    """Return a view (H, W, n C) of an array (H, W, n, C) whose last two axes are contiguous."""
-    assert pixels.strides[2] == pixels.shape[3] * pixels.strides[3]
-    return pixels.reshape(*pixels.shape[:2], -1)
+def _long_rows(values: Matrix) -> Matrix:
+    """Return a view (..., n C) of an array (..., n, C) whose last two axes are contiguous."""
+    assert values.strides[-2] == values.shape[-1] * values.strides[-1]  # otherwise reshape would copy
+    return values.reshape(*values.shape[:-2], -1)
 
 
 def _flat(*matrices: Matrix) -> list[Matrix]:

@@ -109,21 +109,164 @@ def largest_loop(a: Any, b: Any, c: Any, d: Any, out: Any) -> None:
         for j in range(out.shape[1]):
             first, second, third, fourth, to = a[i, j], b[i, j], c[i, j], d[i, j], out[i, j]
             for k in range(to.size):
-                to[k] = second[k] if second[k] > first[k] or second[k] != second[k] else first[k]
-            for k in range(to.size):
-                to[k] = third[k] if third[k] > to[k] or third[k] != third[k] else to[k]
-            for k in range(to.size):
-                to[k] = fourth[k] if fourth[k] > to[k] or fourth[k] != fourth[k] else to[k]
+                one = second[k] if second[k] > first[k] or second[k] != second[k] else first[k]
+                other = fourth[k] if fourth[k] > third[k] or fourth[k] != fourth[k] else third[k]
+                to[k] = other if other > one or other != other else one
 
 
 @compiled
-def route_loop(one: Any, largest: Any, grad: Any) -> None:
-    """Replace an array (H, W, K) by the gradient where it equals the largest, else by 0, and take it from grad."""
-    is_largest, is_not = one.dtype.type(1), one.dtype.type(0)
-    for i in range(one.shape[0]):
-        for j in range(one.shape[1]):
-            to, most, left = one[i, j], largest[i, j], grad[i, j]
-            for k in range(to.size):
-                to[k] = left[k] * (is_largest if to[k] == most[k] else is_not)
-            for k in range(to.size):
-                left[k] -= to[k]
+def route_loop(a: Any, b: Any, c: Any, d: Any, grad: Any) -> None:
+    """Replace the first largest of four arrays (H, W, K) by the gradient, and the others by 0 (Q2)."""
+    is_largest, is_not = a.dtype.type(1), a.dtype.type(0)
+    most = np.empty(a.shape[2], a.dtype)
+    for i in range(a.shape[0]):
+        for j in range(a.shape[1]):
+            first, second, third, fourth, left = a[i, j], b[i, j], c[i, j], d[i, j], grad[i, j]
+            for k in range(most.size):
+                one = second[k] if second[k] > first[k] or second[k] != second[k] else first[k]
+                other = fourth[k] if fourth[k] > third[k] or fourth[k] != fourth[k] else third[k]
+                most[k] = other if other > one or other != other else one
+            for k in range(most.size):
+                first[k] = left[k] * (is_largest if first[k] == most[k] else is_not)
+                left[k] -= first[k]
+            for k in range(most.size):
+                second[k] = left[k] * (is_largest if second[k] == most[k] else is_not)
+                left[k] -= second[k]
+            for k in range(most.size):
+                third[k] = left[k] * (is_largest if third[k] == most[k] else is_not)
+                left[k] -= third[k]
+            for k in range(most.size):
+                fourth[k] = left[k] * (is_largest if fourth[k] == most[k] else is_not)
+
+
+# The transformations of `numpy_convolution.WinogradKernel`. Each block goes through a buffer that stays
+# in the innermost cache. Loops write one array each, because LLVM makes vector instructions of them only if
+# few pairs of arrays could overlap. Arrays have K values, the channels of all images of a tile, in the last axis.
+
+
+@compiled
+def blocks_loop(pixels: Any, out: Any) -> None:
+    """Write the transformed blocks (4, 4, W, H, K) of pixels (2 H + 2, 2 W + 2, K)."""
+    wide, high, n = out.shape[2], out.shape[3], out.shape[4]
+    rows = np.empty((4, 4, n), pixels.dtype)
+    for h in range(high):
+        for w in range(wide):
+            for j in range(4):
+                d0, d1, d2, d3 = (
+                    pixels[2 * h, 2 * w + j],
+                    pixels[2 * h + 1, 2 * w + j],
+                    pixels[2 * h + 2, 2 * w + j],
+                    pixels[2 * h + 3, 2 * w + j],
+                )
+                t0, t1, t2, t3 = rows[0, j], rows[1, j], rows[2, j], rows[3, j]
+                for k in range(n):
+                    t0[k] = d0[k] - d2[k]
+                for k in range(n):
+                    t1[k] = d1[k] + d2[k]
+                for k in range(n):
+                    t2[k] = d2[k] - d1[k]
+                for k in range(n):
+                    t3[k] = d3[k] - d1[k]
+            for i in range(4):
+                e0, e1, e2, e3 = rows[i, 0], rows[i, 1], rows[i, 2], rows[i, 3]
+                o0, o1, o2, o3 = out[i, 0, w, h], out[i, 1, w, h], out[i, 2, w, h], out[i, 3, w, h]
+                for k in range(n):
+                    o0[k] = e0[k] - e2[k]
+                for k in range(n):
+                    o1[k] = e1[k] + e2[k]
+                for k in range(n):
+                    o2[k] = e2[k] - e1[k]
+                for k in range(n):
+                    o3[k] = e3[k] - e1[k]
+
+
+@compiled
+def outputs_loop(products: Any, out: Any) -> None:
+    """Write the outputs (2 H, 2 W, K) of products (4, 4, W, H, K)."""
+    wide, high, n = products.shape[2], products.shape[3], products.shape[4]
+    rows = np.empty((4, 2, n), products.dtype)
+    for h in range(high):
+        for w in range(wide):
+            for i in range(4):
+                m0, m1, m2, m3 = products[i, 0, w, h], products[i, 1, w, h], products[i, 2, w, h], products[i, 3, w, h]
+                o0, o1 = rows[i, 0], rows[i, 1]
+                for k in range(n):
+                    o0[k] = m0[k] + m1[k] + m2[k]
+                for k in range(n):
+                    o1[k] = m1[k] - m2[k] + m3[k]
+            for j in range(2):
+                m0, m1, m2, m3 = rows[0, j], rows[1, j], rows[2, j], rows[3, j]
+                o0, o1 = out[2 * h, 2 * w + j], out[2 * h + 1, 2 * w + j]
+                for k in range(n):
+                    o0[k] = m0[k] + m1[k] + m2[k]
+                for k in range(n):
+                    o1[k] = m1[k] - m2[k] + m3[k]
+
+
+@compiled
+def spread_loop(grad: Any, out: Any) -> None:
+    """Write the gradient of products (4, 4, W, H, K) from that of outputs (2 H, 2 W, K)."""
+    wide, high, n = out.shape[2], out.shape[3], out.shape[4]
+    rows = np.empty((4, 2, n), grad.dtype)
+    for h in range(high):
+        for w in range(wide):
+            for j in range(2):
+                a, b = grad[2 * h, 2 * w + j], grad[2 * h + 1, 2 * w + j]
+                rows[0, j], rows[3, j] = a, b
+                t1, t2 = rows[1, j], rows[2, j]
+                for k in range(n):
+                    t1[k] = a[k] + b[k]
+                for k in range(n):
+                    t2[k] = a[k] - b[k]
+            for i in range(4):
+                a, b = rows[i, 0], rows[i, 1]
+                out[i, 0, w, h], out[i, 3, w, h] = a, b
+                o1, o2 = out[i, 1, w, h], out[i, 2, w, h]
+                for k in range(n):
+                    o1[k] = a[k] + b[k]
+                for k in range(n):
+                    o2[k] = a[k] - b[k]
+
+
+@compiled
+def overlap_loop(grad: Any, out: Any) -> None:
+    """Write the gradient of pixels (2 H + 2, 2 W + 2, K) from that of transformed blocks (4, 4, W, H, K)."""
+    wide, high, n = grad.shape[2], grad.shape[3], grad.shape[4]
+    columns = np.empty((2 * wide + 2, 4, n), grad.dtype)
+    total = np.empty(n, grad.dtype)
+    above = np.empty((2, 2 * wide + 2, n), grad.dtype)
+    for h in range(high):
+        for i in range(4):
+            for w in range(wide):
+                g0, g1, g2, g3 = grad[i, 0, w, h], grad[i, 1, w, h], grad[i, 2, w, h], grad[i, 3, w, h]
+                o0, o1 = columns[2 * w, i], columns[2 * w + 1, i]
+                if w == 0:
+                    o0[:] = g0
+                    for k in range(n):
+                        o1[k] = g1[k] - g2[k] - g3[k]
+                else:
+                    last = grad[i, 3, w - 1, h]
+                    for k in range(n):
+                        o0[k] = g0[k] + total[k]
+                    for k in range(n):
+                        o1[k] = g1[k] - g2[k] - g3[k] + last[k]
+                for k in range(n):
+                    total[k] = g1[k] + g2[k] - g0[k]
+            columns[2 * wide, i] = total
+            columns[2 * wide + 1, i] = grad[i, 3, wide - 1, h]
+        for c in range(2 * wide + 2):
+            g0, g1, g2, g3 = columns[c, 0], columns[c, 1], columns[c, 2], columns[c, 3]
+            o0, o1, total_above, last_above = out[2 * h, c], out[2 * h + 1, c], above[0, c], above[1, c]
+            if h == 0:
+                o0[:] = g0
+                for k in range(n):
+                    o1[k] = g1[k] - g2[k] - g3[k]
+            else:
+                for k in range(n):
+                    o0[k] = g0[k] + total_above[k]
+                for k in range(n):
+                    o1[k] = g1[k] - g2[k] - g3[k] + last_above[k]
+            for k in range(n):
+                total_above[k] = g1[k] + g2[k] - g0[k]
+            last_above[:] = g3
+    out[2 * high], out[2 * high + 1] = above[0], above[1]

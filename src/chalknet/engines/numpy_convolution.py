@@ -326,33 +326,21 @@ class WinogradKernel(ConvolutionKernel):
         if self.weights.bias is not None:
             # A adds up the first three rows, so this adds the bias to each output.
             np.add(products[1, 1], self.weights.bias, out=products[1, 1])
-        first, second, third, last = (products[:, number] for number in range(4))
-        np.add(first, second, out=first)
-        np.add(first, third, out=first)
-        np.subtract(second, third, out=second)
-        np.add(second, last, out=second)
-        first, second, third, last = products[:, :2]
-        np.add(first, second, out=first)
-        np.subtract(second, third, out=second)
-        outputs, is_whole = self._outputs(tile)
-        np.add(first, third, out=outputs[0])
-        np.add(second, last, out=outputs[1])
-        if not is_whole:
+        outputs = self._outputs(tile)
+        tile.passes.outputs(products, outputs)
+        if outputs.shape != self.values.of(tile.n).shape:
             rows, columns, _ = self.values.shape
-            np.copyto(self.values.of(tile.n), self._whole(tile)[:rows, :columns])
+            np.copyto(self.values.of(tile.n), outputs[:rows, :columns])
 
     def backward(self, tile: TilePass) -> None:
         """Compute the gradients by the transposed matrices in reverse order."""
         transformed, grad = self._transformed_x(tile), self._take(tile, "products", self.layer.filters)
-        outputs, is_whole = self._outputs(tile)
-        if not is_whole:
+        outputs = self._outputs(tile)
+        if outputs.shape != self.values.of(tile.n).shape:
             rows, columns, _ = self.values.shape
-            whole = self._whole(tile)
-            whole[rows:], whole[:, columns:] = 0, 0
-            np.copyto(whole[:rows, :columns], self.values.of(tile.n))
-        spread = tile.scratch.take("rows", 4, *outputs.shape[1:])
-        _spread(outputs[0], outputs[1], spread)
-        _spread(spread[:, 0], spread[:, 1], grad.transpose(1, 0, 2, 3, 4, 5))
+            outputs[rows:], outputs[:, columns:] = 0, 0
+            np.copyto(outputs[:rows, :columns], self.values.of(tile.n))
+        tile.passes.spread(outputs, grad, tile.scratch)
         grad_weights, n_channels = self.weights.gradient_of(tile), self.weights.n_channels
         _sum_products(transformed, grad, grad_weights[: 16 * n_channels].reshape(16, n_channels, -1))
         if self.layer.bias:
@@ -360,47 +348,17 @@ class WinogradKernel(ConvolutionKernel):
         self.weights.add_gradient_of(tile)
         if self.needs_gradient:
             _multiply(grad, self.weights.transposed, transformed)
-            self._propagate(tile, transformed)
-
-    def _propagate(self, tile: TilePass, grad: Matrix) -> None:
-        """Write the gradient of x from that of its transformation, which is overwritten."""
-        _, _, wide, high, n, channels = grad.shape
-        by_column = tile.scratch.take("rows", 2 * wide + 2, 4, high, n, channels)
-        self._add_overlap(tile, grad.transpose(1, 2, 0, 3, 4, 5), by_column)
-        by_row = tile.scratch.take("pixels", 2 * high + 2, 2 * wide + 2, n, channels)
-        self._add_overlap(tile, by_column.transpose(1, 2, 0, 3, 4), by_row)
-        (above, left), (height, width, _) = self.layer.zeros, self.x.shape
-        np.copyto(self.x.of(n), by_row[above : above + height, left : left + width])
-
-    def _add_overlap(self, tile: TilePass, grad: Matrix, out: Matrix) -> None:
-        """Write the gradient of a row of pixels from that of B d for each four of them; grad is overwritten.
-
-        Args:
-            tile: whose scratch is used.
-            grad: (4, blocks, ...).
-            out: (2 blocks + 2, ...).
-        """
-        first, second, third, last = grad
-        total = tile.scratch.take("total", *second.shape)
-        np.add(second, third, out=total)
-        np.subtract(total, first, out=total)
-        np.subtract(second, third, out=second)
-        np.subtract(second, last, out=second)
-        # Pixels 2 j and 2 j + 1 are the first two of block j, and the last two of block j - 1.
-        np.add(first[1:], total[:-1], out=out[2:-2:2])
-        np.add(second[1:], last[:-1], out=out[3:-2:2])
-        out[0], out[1], out[-2], out[-1] = first[0], second[0], total[-1], last[-1]
+            high, wide = self._n_blocks
+            grad_pixels = tile.scratch.take("pixels", 2 * high + 2, 2 * wide + 2, tile.n, n_channels)
+            tile.passes.overlap(transformed, grad_pixels, tile.scratch)
+            (above, left), (height, width, _) = self.layer.zeros, self.x.shape
+            np.copyto(self.x.of(tile.n), grad_pixels[above : above + height, left : left + width])
 
     def _transformed_x(self, tile: TilePass) -> Matrix:
         """Return B d B' of all blocks, (4, 4, W / 2, H / 2, n, C)."""
         high, wide = self._n_blocks
-        channels = self.x.shape[2]
-        padded = self.padded(tile, 2 * high + 2, 2 * wide + 2).transpose(1, 0, 2, 3)
-        by_row = tile.scratch.take("rows", 4, 2 * wide + 2, high, tile.n, channels)
-        _transform([padded[:, start : start + 2 * high - 1 : 2] for start in range(4)], by_row)
-        blocks = self._take(tile, "blocks", channels)
-        by_column = [by_row[:, start : start + 2 * wide - 1 : 2] for start in range(4)]
-        _transform(by_column, blocks.transpose(1, 0, 2, 3, 4, 5))
+        blocks = self._take(tile, "blocks", self.x.shape[2])
+        tile.passes.blocks(self.padded(tile, 2 * high + 2, 2 * wide + 2), blocks, tile.scratch)
         return blocks
 
     @property
@@ -413,34 +371,12 @@ class WinogradKernel(ConvolutionKernel):
         high, wide = self._n_blocks
         return tile.scratch.take(name, 4, 4, wide, high, tile.n, channels)
 
-    def _whole(self, tile: TilePass) -> Matrix:
-        """Return room for outputs of an even height and width."""
+    def _outputs(self, tile: TilePass) -> Matrix:
+        """Return the values, or room for outputs of an even height and width."""
         high, wide = self._n_blocks
+        if self.values.shape[:2] == (2 * high, 2 * wide):
+            return self.values.of(tile.n)
         return tile.scratch.take("whole", 2 * high, 2 * wide, tile.n, self.layer.filters)
-
-    def _outputs(self, tile: TilePass) -> tuple[Matrix, bool]:
-        """Return the outputs by block, (2, 2, W / 2, H / 2, n, O), and whether these are the values themselves."""
-        high, wide = self._n_blocks
-        is_whole = self.values.shape[:2] == (2 * high, 2 * wide)
-        outputs = self.values.of(tile.n) if is_whole else self._whole(tile)
-        by_block = outputs.reshape(high, 2, wide, 2, tile.n, self.layer.filters)
-        return by_block.transpose(1, 3, 2, 0, 4, 5), is_whole
-
-
-def _transform(pixels: list[Matrix], out: Matrix) -> None:
-    """Write B d: four combinations of four pixels."""
-    np.subtract(pixels[0], pixels[2], out=out[0])
-    np.add(pixels[1], pixels[2], out=out[1])
-    np.subtract(pixels[2], pixels[1], out=out[2])
-    np.subtract(pixels[3], pixels[1], out=out[3])
-
-
-def _spread(first: Matrix, second: Matrix, out: Matrix) -> None:
-    """Write A' y: the gradient of four products from that of two outputs."""
-    np.copyto(out[0], first)
-    np.add(first, second, out=out[1])
-    np.subtract(first, second, out=out[2])
-    np.copyto(out[3], second)
 
 
 def _multiply(blocks: Matrix, weights: Matrix, out: Matrix) -> None:

@@ -28,13 +28,12 @@ from chalknet.engines.numpy_maps import (
     DrawMask,
     FeatureMap,
     MapKernel,
-    Scratch,
     TilePass,
     kernel_of,
     output_map,
     window,
 )
-from chalknet.engines.numpy_passes import Passes
+from chalknet.engines.numpy_passes import Passes, Scratch, empty_array
 from chalknet.engines.parameter_layout import LayerArrays, Matrix, NetworkArrays, ParameterLayout
 from chalknet.network.activation import Activation
 from chalknet.network.architecture import Architecture, NamedLayer
@@ -199,7 +198,7 @@ class MapActivationKernel(MapKernel):
         name = self.layer.type
         self._function = function_for(ACTIVATION_FUNCTIONS, name, "numpy", "reference")
         self._is_relu, self._scales = name == "relu", name in PIECEWISE_LINEAR
-        self._slope = np.empty_like(x.matrix)
+        self._slope = empty_array(x.matrix.size, x.matrix.dtype).reshape(x.matrix.shape)
         self._scratch = np.empty(x.matrix.shape, bool)
 
     def forward(self, tile: TilePass) -> None:

@@ -12,10 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from chalknet.engines.kernels import T, registered
-from chalknet.engines.numpy_passes import Passes
+from chalknet.engines.numpy_passes import Passes, Scratch, empty_array
 from chalknet.engines.parameter_layout import Matrix, NetworkArrays
 from chalknet.network.architecture import NamedLayer
 from chalknet.network.layer import Layer, Shape
@@ -37,7 +35,7 @@ class FeatureMap:
         """Allocate the buffer."""
         self.shape = shape
         self.n_pixels: int = shape[0] * shape[1]
-        self.matrix: Matrix = np.empty((self.n_pixels * n, shape[2]), dtype)
+        self.matrix: Matrix = empty_array(math.prod(shape) * n, dtype).reshape(-1, shape[2])
         self._views: dict[int, Matrix] = {}
 
     def of(self, n: int) -> Matrix:
@@ -57,31 +55,6 @@ class FeatureMap:
         NumPy adds a vector to long rows faster than to short ones.
         """
         return self.rows(n).reshape(self.n_pixels, -1)
-
-
-class Scratch:
-    """Arrays of one thread that are needed within one layer only, by name."""
-
-    def __init__(self, dtype: Any) -> None:
-        """Start without arrays."""
-        self._dtype = dtype
-        self._arrays: dict[str, Matrix] = {}
-        self._bordered: dict[Any, tuple[Matrix, Matrix]] = {}
-
-    def bordered(self, shape: Shape, inner: tuple[slice, ...]) -> tuple[Matrix, Matrix]:
-        """Return an array of this shape with zeros outside of some slices, and the view of these slices."""
-        key = (shape, *((one.start, one.stop) for one in inner))
-        if key not in self._bordered:
-            whole = np.zeros(shape, self._dtype)
-            self._bordered[key] = whole, whole[inner]
-        return self._bordered[key]
-
-    def take(self, name: str, *shape: int) -> Matrix:
-        """Return an array of this shape, which may hold anything."""
-        size = math.prod(shape)
-        if name not in self._arrays or self._arrays[name].size < size:
-            self._arrays[name] = np.empty(size, self._dtype)
-        return self._arrays[name][:size].reshape(shape)
 
 
 @dataclass
