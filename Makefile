@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ALL_CORES := -n logical --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick part2 page test test-slow test-extras test-ray test-sklearn test-pythons format lint types typed docs docs-check site site-check pictures benchmark-docs wheel wheel-check clean
+.PHONY: help run quick part2 page test test-slow test-extras test-ray test-sklearn notebooks test-pythons format lint types typed docs docs-check site site-check pictures benchmark-docs wheel wheel-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z0-9-]+):.*## /  make \1 | /' | column -t -s '|'
@@ -43,6 +43,14 @@ test-extras: .venv-extras/.installed ## the tests that need PyTorch, onnx or ano
 
 test-ray: .venv-extras/.installed ## the tests that start a Ray cluster of two nodes on this machine, in the same environment
 	CHALKNET_TEST_EXTRAS=1 .venv-extras/bin/python -m pytest -m ray
+
+notebooks: .venv-notebooks/.installed ## run the notebooks of examples/ and store their outputs in them (some minutes)
+	.venv-notebooks/bin/python tools/run_notebooks.py
+
+.venv-notebooks/.installed: pyproject.toml constraints.txt
+	@test -x .venv-notebooks/bin/python || $(PYTHON) -m venv .venv-notebooks
+	.venv-notebooks/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[notebooks]'
+	@touch $@
 
 test-sklearn: .venv-sklearn/.installed ## the quick tests of the scikit-learn estimator with the oldest scikit-learn that it supports
 	.venv-sklearn/bin/python -m pytest $(ALL_CORES) -m "not slow" tests/workflows/test_classifier.py tests/workflows/test_classifier_protocols.py

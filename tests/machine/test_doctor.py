@@ -166,7 +166,7 @@ def test_every_extra_that_is_installed_is_named(monkeypatch):
     named = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
-    assert set(EXTRAS) == set(named) - {"dev", "witness", "browser", "bench", "tables", "site", "release"}
+    assert set(EXTRAS) == set(named) - {"dev", "witness", "browser", "bench", "notebooks", "tables", "site", "release"}
     monkeypatch.setattr("chalknet.machine.doctor.measure_kernels", lambda *_: ())
     monkeypatch.setattr(
         "chalknet.machine.doctor.find_spec", lambda name: object() if name in ("sklearn", "onnx") else None
