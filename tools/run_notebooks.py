@@ -26,10 +26,22 @@ def executed(path: Path, folder: str) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(nbformat.writes(book).replace(f"{folder}/", ""))
     for cell in plain["cells"]:
         cell["metadata"] = {}
-        for output in cell.get("outputs", ()):
-            output.pop("metadata", None) if output["output_type"] == "stream" else output.update(metadata={})
+        if cell["cell_type"] == "code":
+            cell["outputs"] = _joined(cell["outputs"])
     plain["metadata"] = json.loads(path.read_text(encoding="utf-8"))["metadata"]
     return plain
+
+
+def _joined(outputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return outputs without metadata, with pieces of printed text that follow each other as one."""
+    found: list[dict[str, Any]] = []
+    for output in outputs:
+        is_text = output["output_type"] == "stream"
+        if is_text and found and found[-1].get("name") == output["name"]:
+            found[-1]["text"] += output["text"]
+        else:
+            found.append(output if is_text else output | {"metadata": {}})
+    return found
 
 
 def main(names: list[str]) -> None:

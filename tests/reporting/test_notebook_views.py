@@ -19,6 +19,7 @@ from chalknet.artifacts.history_file import history_csv
 from chalknet.cli.study_text import results_csv
 from chalknet.errors import MissingExtraError
 from chalknet.notebook_view import COLORS, curves, progress_bar, table, view
+from chalknet.studies.progress import NotebookStudyProgress
 from chalknet.training.progress import NotebookProgress
 
 HOSTILE = '<script>alert("1")</script>'
@@ -167,3 +168,20 @@ def test_the_progress_of_a_training_is_a_bar(small_images, monkeypatch):
     assert is_raw
     assert content["text/plain"].startswith("epoch 2/2  loss ")
     assert 'aria-valuenow="100"' in content["text/html"]
+
+
+def test_the_progress_of_a_study_is_a_bar_with_its_failures(monkeypatch):
+    shown = []
+    line = SimpleNamespace(update=lambda content, raw: shown.append((content, raw)))
+    display = SimpleNamespace(display=lambda content, raw, **_: shown.append((content, raw)) or line)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    failed = SimpleNamespace(run="hidden=5, seed 0", error="<b>", will_retry=False)
+    show = NotebookStudyProgress()
+    for done, ended in ((0, failed), (1, None)):
+        show(
+            SimpleNamespace(done=done, failed=1, total=2, running=0, seconds_left=0.0, active_runs=(), ended=ended),
+        )
+    content, _ = shown[-1]
+    assert content["text/plain"].splitlines()[0] == "hidden=5, seed 0 failed: <b>"
+    assert 'aria-valuenow="100"' in content["text/html"]
+    assert "&lt;b&gt;" in content["text/html"]
