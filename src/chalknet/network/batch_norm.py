@@ -116,6 +116,23 @@ def normalize(
     return gamma * z + bias, backward
 
 
+def fold_batch_norm(product: Parameters, statistics: Parameters) -> Parameters:
+    """Return weight and bias of a layer that gives what its output is after batch normalization in prediction.
+
+    gamma (w x + b - mean) / root + bias = (gamma / root w) x + gamma / root (b - mean) + bias, with the
+    root of variance + epsilon.
+
+    Args:
+        product: weight (F, ...), and bias (F,) if there is one.
+        statistics: gamma, bias, mean and variance, all (F,).
+    """
+    weight, gamma, bias, mean = product["weight"], *(statistics[name] for name in ("gamma", "bias", "mean"))
+    factor = gamma / np.sqrt(statistics["variance"] + weight.dtype.type(EPSILON))
+    start = product.get("bias", np.zeros_like(mean))
+    columns = factor.reshape(-1, *(1 for _ in weight.shape[1:]))
+    return {"weight": weight * columns, "bias": factor * (start - mean) + bias}
+
+
 def update_running_statistics(mean: FloatArray, variance: FloatArray, h: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the running mean and variance after one more batch.
 

@@ -323,8 +323,8 @@ def conv2d(x, p):
         return products + COPY_WORK * copied + GROUP_WORK * self.groups
 
     def _bias(self, parameters: Mapping[str, FloatArray]) -> FloatArray:
-        """Return the bias, or zeros if the layer has none."""
-        return parameters["bias"] if self.bias else np.zeros(self.filters, parameters["weight"].dtype)
+        """Return the bias, or zeros if there is none."""
+        return parameters["bias"] if "bias" in parameters else np.zeros(self.filters, parameters["weight"].dtype)
 
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
         """Add ONNX's Conv; see `Layer.to_onnx`."""

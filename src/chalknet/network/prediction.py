@@ -9,6 +9,8 @@ import numpy as np
 
 from chalknet.network.architecture import Architecture
 from chalknet.network.arrays import FloatArray
+from chalknet.network.batch_norm import BatchNorm, fold_batch_norm
+from chalknet.network.conv2d import Conv2d
 from chalknet.network.dense import Dense
 from chalknet.network.layer import Buffers
 
@@ -32,6 +34,10 @@ def predict_logits(
         (B, K) logits.
     """
     layers = architecture.named_layers
+    own = {position: named.local(parameters) for position, named in enumerate(layers)}
+    normalized = _normalized_convolutions(architecture)
+    for position in normalized:
+        own[position] = fold_batch_norm(own[position], own[position + 1])
     n_image_layers = sum(len(named.input_shape) == 3 for named in layers)  # they come first
     buffers = [Buffers() for _ in layers]
     shortcuts = {named.shortcut for named in layers}
@@ -42,12 +48,11 @@ def predict_logits(
             named = layers[position]
             if position in shortcuts:
                 inputs[position] = value.copy()  # because layers may overwrite the value
-            own = named.local(parameters)
             if row_by_row and isinstance(named.layer, Dense):
-                value = named.layer.predict_row_by_row(own, value)
-            elif named.layer.acts_in_prediction:
+                value = named.layer.predict_row_by_row(own[position], value)
+            elif named.layer.acts_in_prediction and position - 1 not in normalized:
                 shortcut = None if named.shortcut is None else inputs[named.shortcut]
-                value = named.layer.predict(own, value, buffers[position], shortcut)
+                value = named.layer.predict(own[position], value, buffers[position], shortcut)
         return value
 
     if not n_image_layers:
@@ -58,3 +63,16 @@ def predict_logits(
         block = slice(start, start + architecture.images_at_once)
         rows[block] = through(0, n_image_layers, images[block])
     return through(n_image_layers, len(layers), rows)
+
+
+def _normalized_convolutions(architecture: Architecture) -> set[int]:
+    """Return the positions of convolutions whose output goes to batch normalization only."""
+    layers = architecture.named_layers
+    shortcuts = {named.shortcut for named in layers}
+    return {
+        position
+        for position, named in enumerate(layers[:-1])
+        if isinstance(named.layer, Conv2d)
+        and isinstance(layers[position + 1].layer, BatchNorm)
+        and position + 1 not in shortcuts
+    }
