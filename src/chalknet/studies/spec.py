@@ -181,6 +181,12 @@ class StudySpec(Checked):
         _check_seeds(self)
 
     @property
+    def varied_fields(self) -> frozenset[str]:
+        """The recipe fields that differ between configurations."""
+        named = {field for _, settings in self.configurations for field, _ in settings}
+        return frozenset({name for name, _ in self.vary} | named)
+
+    @property
     def seed_numbers(self) -> tuple[int, ...]:
         """The seeds: first_seed and those that follow it."""
         return tuple(range(self.first_seed, self.first_seed + self.seeds))

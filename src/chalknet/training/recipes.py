@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from chalknet.config import CUSTOM_SPLIT, SHORT_FORM, AugmentationConfig, Recipe
 from chalknet.errors import ConfigError
 from chalknet.formatting import count_of
 from chalknet.training.budgets import settings_for_budget
+from chalknet.training.images_recipe import EPOCHS, image_layers
 from chalknet.training.rows_recipe import N_FOLDS, rows_layers
 
 if TYPE_CHECKING:  # the command line lists recipes in its help, without importing NumPy
@@ -23,6 +24,8 @@ DEFAULT_RECIPE = "strong"  # for training; studies and the gradient check start 
 # docs/recipes/strong.md measures the cost of such a choice.
 MIN_VALID = 200
 DEFAULT_BUDGET = "default"
+IMAGES_RECIPE = "images"  # replaces "strong" for images
+DENSE_RECIPE = "strong-dense"  # replaces it where the user describes a dense network
 ROWS_RECIPE = "rows"  # replaces "strong" for table rows
 SINGLE_ROWS_RECIPE = "strong-rows"  # replaces it where the user describes the network
 NETWORK_FIELDS = (*SHORT_FORM, "layers", "network")
@@ -42,7 +45,8 @@ _PART2 = replace(_WRITEUP, name="part2").with_settings(
 )
 COURSE_RECIPES = (_WRITEUP.name, _PART2.name)  # they keep the split of the course, whatever the data provide
 
-# Chosen by the studies in docs/recipes/.
+# A dense network for images, chosen by the studies in docs/recipes/. `adapt_to_data` replaces "strong"
+# by the recipe for the kind of samples.
 _STRONG = Recipe(name="strong").with_settings(
     split="stratified",
     train_size=0.8,
@@ -67,6 +71,15 @@ _STRONG = Recipe(name="strong").with_settings(
     stop_early=True,
     patience=20,
     monitor="valid_accuracy",
+)
+
+# How a convolutional network is trained, chosen on letters (docs/recipes/strong.md).
+_CONVOLUTIONAL = replace(_STRONG, name=IMAGES_RECIPE).with_settings(
+    dropout=0.0,
+    label_smoothing=0.05,
+    learning_rate=3e-3,
+    weight_decay=0.02,
+    epochs=EPOCHS,
 )
 
 # One dense network for table rows, without image augmentation; chosen by cross-validation
@@ -102,6 +115,8 @@ RECIPES = {
     "writeup": _WRITEUP,
     "part2": _PART2,
     "strong": _STRONG,
+    IMAGES_RECIPE: _CONVOLUTIONAL.with_settings(layers=image_layers((28, 28))),
+    DENSE_RECIPE: replace(_STRONG, name=DENSE_RECIPE),
     ROWS_RECIPE: _ROWS,
     SINGLE_ROWS_RECIPE: _STRONG_ROWS,
 }
@@ -127,11 +142,14 @@ def adapt_to_data(
     budget: str | float | None = None,
     *,
     one_network: bool = False,
+    varied: Collection[str] = (),
 ) -> tuple[Recipe, tuple[str, ...]]:
     """Return a named recipe with the user's settings, adapted to the data, and notes about it.
 
-    For table rows, "strong" becomes "rows". For one network, or if the user sets layers, it becomes
-    "strong-rows". The budget sets the layers, epochs and batch size of "rows" for this table. If the
+    For images, "strong" becomes "images", whose layers fit the size of the images, or "strong-dense" if
+    the user describes a dense network. For table rows it becomes "rows". For one network, or if the user
+    sets layers, it becomes "strong-rows". The budget sets the layers, epochs and batch size of "rows" for
+    this table. If the
     data has its own validation split, all other samples are trained on, and folds of the recipe are
     dropped. The strong recipes also use all samples if the data has its own test split. With fewer
     than `MIN_VALID` validation samples early stopping is off. The samples of all folds count. The folds
@@ -144,6 +162,7 @@ def adapt_to_data(
         splits: index arrays of the user, or None.
         budget: as for `settings_for_budget`, or None. Settings of the user win over those of a budget.
         one_network: whether one network is trained, as in the runs of a study.
+        varied: fields that differ between the configurations of a study.
 
     Returns:
         The recipe, and one sentence for each adaptation that the user should know.
@@ -155,12 +174,22 @@ def adapt_to_data(
     if chosen.name == DEFAULT_RECIPE and not data.is_images:
         chosen, note = recipe_for_rows(settings, one_network=one_network)
         notes.append(f"samples are table rows{note}, so recipe {chosen.name} is used.")
+    elif chosen.name == DEFAULT_RECIPE:
+        chosen, note = recipe_for_images({*settings, *varied}, data.sample_shape)
+        notes.append(f"samples are images{note}, so recipe {chosen.name} is used.")
+    elif chosen.name == IMAGES_RECIPE:
+        if not data.is_images:
+            raise ConfigError(
+                f"recipe {IMAGES_RECIPE} is for images, but the samples are table rows. Use recipe strong."
+            )
+        chosen = convolutional_recipe({*settings, *varied}, data.sample_shape)
     if "train_size" not in settings:
         chosen = _using_all(chosen, settings, data)
     if budget is not None or chosen.name == ROWS_RECIPE:
         n_numbers = data.n_inputs if data.encoding is None else data.encoding.n_numbers
         n_train = _n_trained(chosen.with_settings(**_split_settings(settings)), data, splits)
-        chosen, note = with_budget(chosen, budget, n_train, data.n_inputs, data.n_classes, n_numbers, settings)
+        shape = data.sample_shape
+        chosen, note = with_budget(chosen, budget, n_train, shape, data.n_classes, n_numbers, settings)
         notes.append(note)
     recipe, more = with_user_settings(chosen, settings)
     notes += more
@@ -176,6 +205,26 @@ def adapt_to_data(
     return recipe, tuple(notes)
 
 
+def recipe_for_images(given: Collection[str], shape: Sequence[int]) -> tuple[Recipe, str]:
+    """Return the recipe that replaces "strong" for images, and the reason as a part of a sentence.
+
+    Args:
+        given: fields that the user has set, or varies in a study.
+        shape: (H, W) or (H, W, C) of an image.
+    """
+    of_dense = [name for name in SHORT_FORM if name in given]
+    if of_dense and not {"layers", "network"} & set(given):
+        return RECIPES[DENSE_RECIPE], f" and {of_dense[0]} is given"
+    return convolutional_recipe(given, shape), ""
+
+
+def convolutional_recipe(given: Collection[str], shape: Sequence[int]) -> Recipe:
+    """Return recipe "images", with layers for images of this shape unless the user describes the network."""
+    if {"layers", "network"} & set(given):
+        return _CONVOLUTIONAL
+    return _CONVOLUTIONAL.with_settings(layers=image_layers(shape))
+
+
 def recipe_for_rows(settings: Mapping[str, Any], *, one_network: bool = False) -> tuple[Recipe, str]:
     """Return the recipe that replaces "strong" for table rows, and the reason as a part of a sentence."""
     given = [name for name in NETWORK_FIELDS if name in settings]
@@ -188,7 +237,7 @@ def with_budget(
     chosen: Recipe,
     budget: str | float | None,
     n_rows: int,
-    n_inputs: int,
+    shape: Sequence[int],
     n_classes: int,
     n_numbers: int | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -197,13 +246,13 @@ def with_budget(
 
     The note shows the values of the user's settings, which win.
     """
-    found = settings_for_budget(budget or DEFAULT_BUDGET, n_rows, n_inputs, n_classes, chosen.name, n_numbers)
+    found = settings_for_budget(budget or DEFAULT_BUDGET, n_rows, shape, n_classes, chosen.name, n_numbers)
     changed = chosen.with_settings(**found)
     shown = (
         "" if budget is None else f"budget {budget}: " if isinstance(budget, str) else f"budget of {budget:g} seconds: "
     )
     used = {name: (settings or {}).get(name, value) for name, value in found.items()}
-    if changed.network.layers:
+    if chosen.name == ROWS_RECIPE:
         units = " x ".join(f"{one:,}" for one in changed.network.hidden)
         batches = f"batches of {used['batch_size']:,}" if is_integer(used["batch_size"]) else "full batches"
         return changed, (
@@ -235,9 +284,10 @@ def _check_layers_of(chosen: Recipe, settings: Mapping[str, Any]) -> None:
     """
     given = [name for name in SHORT_FORM if name in settings]
     if chosen.network.layers and given and not {"layers", "network"} & set(settings):
+        other = DENSE_RECIPE if chosen.name == IMAGES_RECIPE else SINGLE_ROWS_RECIPE
         raise ConfigError(
-            f"recipe {chosen.name} has layers of its own, so it takes no {given[0]}. Use recipe {SINGLE_ROWS_RECIPE} "
-            f"(--recipe {SINGLE_ROWS_RECIPE}), or leave out {given[0]}."
+            f"recipe {chosen.name} has layers of its own, so it takes no {given[0]}. Use recipe {other} "
+            f"(--recipe {other}), or leave out {given[0]}."
         )
 
 

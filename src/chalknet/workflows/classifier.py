@@ -558,7 +558,7 @@ class ChalkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # 
             self.settings,
             rows=X,
             n_classes=n_classes,
-            are_images=shape is not None,
+            image_shape=shape,
             seed=seed,
             budget=self.budget,
             n_numbers=None if self.encoding_ is None else self.encoding_.n_numbers,

@@ -11,9 +11,12 @@ from chalknet.config import FULL, Recipe, to_python
 from chalknet.errors import ConfigError
 from chalknet.training.recipes import (
     DEFAULT_RECIPE,
+    IMAGES_RECIPE,
     ROWS_RECIPE,
     SINGLE_NETWORK,
     SINGLE_ROWS_RECIPE,
+    convolutional_recipe,
+    recipe_for_images,
     recipe_for_rows,
     with_budget,
     with_user_settings,
@@ -82,7 +85,7 @@ def classifier_recipe(
     *,
     rows: NDArray[Any],
     n_classes: int,
-    are_images: bool,
+    image_shape: tuple[int, ...] | None,
     seed: int,
     budget: str | float | None = None,
     n_numbers: int | None = None,
@@ -97,7 +100,7 @@ def classifier_recipe(
         settings: other fields of the recipe, or None.
         rows: (N, I) samples.
         n_classes: number of classes.
-        are_images: whether the samples are images; only these are augmented as images.
+        image_shape: (H, W) or (H, W, C) if the samples are images; only these are augmented as images.
         seed: seed of the weights and of the batch order.
         budget: as for `settings_for_budget`, or None.
         n_numbers: as for `settings_for_budget`.
@@ -113,24 +116,28 @@ def classifier_recipe(
     if budget is not None and isinstance(recipe, Recipe):
         raise ConfigError("budget changes a recipe given by name. Leave it out, or give the name of a recipe.")
     fields = {FIELD_OF_PARAMETER[name]: to_python(value) for name, value in parameters.items() if value is not None}
-    if not are_images:
+    if image_shape is None:
         fields |= dict.fromkeys(IMAGE_FIELDS, 0.0)
     hidden = fields.get("hidden")
     if isinstance(hidden, int):
         fields["hidden"] = (hidden,)
     given = {**fields, **_extra_fields(settings), "seed": seed}
-    is_strong_rows = recipe == DEFAULT_RECIPE and not are_images
+    is_strong_rows = recipe == DEFAULT_RECIPE and image_shape is None
     is_bag = is_strong_rows and recipe_for_rows(given)[0].name == ROWS_RECIPE
     is_small = len(rows) <= (MAX_SAMPLES_WITHOUT_FOLDS if is_bag else MAX_SMALL_SAMPLES) and not is_partial
     if isinstance(recipe, Recipe):
         base = recipe
     elif is_strong_rows:
         base = recipe_named(SINGLE_ROWS_RECIPE) if is_small or is_partial else recipe_for_rows(given)[0]
+    elif recipe == DEFAULT_RECIPE and image_shape is not None:
+        base, _ = recipe_for_images(given, image_shape)
+    elif recipe == IMAGES_RECIPE and image_shape is not None:
+        base = convolutional_recipe(given, image_shape)
     else:
         base = recipe_named(recipe)
     notes: list[str] = []
     if (budget is not None or base.name == ROWS_RECIPE) and not isinstance(recipe, Recipe):
-        base, note = with_budget(base, budget, len(rows), rows.shape[1], n_classes, n_numbers, given)
+        base, note = with_budget(base, budget, len(rows), image_shape or rows.shape[1:], n_classes, n_numbers, given)
         notes += [note] if budget is not None else []
     if is_strong_rows:
         base = base.with_settings(**SMALL_ROWS_SETTINGS) if is_small else rows_recipe(base)

@@ -42,7 +42,9 @@ class StudyRequest:
             return self.spec, ()
         # A run of a study is one network, also where a training with the recipe is an ensemble.
         settings = {**SINGLE_NETWORK, **self.settings}
-        recipe, notes = adapt_to_data(recipe_named(self.spec.recipe.name), settings, data, one_network=True)
+        recipe, notes = adapt_to_data(
+            recipe_named(self.spec.recipe.name), settings, data, one_network=True, varied=self.spec.varied_fields
+        )
         return replace(self.spec, recipe=recipe), notes
 
 
