@@ -93,7 +93,7 @@ def test_audit_prints_findings_and_exits_0_or_3_when_strict(faulty, capsys):
 def test_audit_prints_how_the_data_are_split(clean, capsys):
     main(["data", "audit", clean])
     first = capsys.readouterr().out.splitlines()[0]
-    assert "split by recipe strong (stratified, seed 0): train 80, valid 10, test 10" in first
+    assert "split by recipe images (stratified, seed 0): train 80, valid 10, test 10" in first
     main(["data", "audit", clean, "--recipe", "writeup", "--train", "50", "--valid", "20"])
     assert "recipe writeup (writeup, seed 521): train 50, valid 20, test 30" in capsys.readouterr().out
 

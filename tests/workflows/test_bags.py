@@ -109,37 +109,39 @@ def test_folds_and_validation_samples_exclude_each_other(small_images):
 
 @pytest.fixture
 def bag_recipe(monkeypatch):
-    """Make `strong` a recipe with folds."""
-    recipe = chalknet.recipe("strong").with_settings(ensemble=4, folds=2, calibrate=True, hidden=[6], epochs=2)
-    monkeypatch.setitem(chalknet.training.recipes.RECIPES, "strong", recipe)
+    """Make `strong-dense` a recipe with folds."""
+    recipe = chalknet.recipe("strong-dense").with_settings(ensemble=4, folds=2, calibrate=True, hidden=[6], epochs=2)
+    monkeypatch.setitem(chalknet.training.recipes.RECIPES, "strong-dense", recipe)
 
 
 @pytest.mark.usefixtures("bag_recipe")
 def test_folds_of_a_named_recipe_give_way_with_a_note(small_images):
     splits = chalknet.Splits(np.arange(200), np.arange(200, 220), np.arange(220, 240))
-    run = chalknet.train(small_images, splits=splits)
+    run = chalknet.train(small_images, splits=splits, recipe="strong-dense")
     assert (run.recipe.training.folds, run.recipe.training.ensemble) == (0, 4)
     assert "the validation samples that were given validate all networks, so there are no folds." in run.notes
     assert run.splits is splits
-    three = chalknet.train(small_images, ensemble=3)
+    three = chalknet.train(small_images, ensemble=3, recipe="strong-dense")
     assert (three.recipe.training.folds, len(three.members)) == (0, 3)
     assert "ensemble 3 is not a multiple of the recipe's 2 folds, so there are no folds." in three.notes
-    assert len(chalknet.train(small_images, ensemble=2).members) == 2
-    assert chalknet.train(small_images, ensemble=1).members == ()
+    assert len(chalknet.train(small_images, ensemble=2, recipe="strong-dense").members) == 2
+    assert chalknet.train(small_images, ensemble=1, recipe="strong-dense").members == ()
 
 
 @pytest.mark.usefixtures("bag_recipe")
 def test_a_study_with_a_recipe_of_folds_trains_single_networks(small_images, tmp_path):
     results = chalknet.study(
-        small_images, recipe="strong", vary={"hidden": [4, 5]}, seeds=1, out=tmp_path / "study", jobs=1
+        small_images, recipe="strong-dense", vary={"hidden": [4, 5]}, seeds=1, out=tmp_path / "study", jobs=1
     )
     assert results.spec.recipe.training.folds == 0
     assert results.counts["done"] == 2
     with pytest.raises(ConfigError, match="so calibrate must be false"):
-        chalknet.study(small_images, recipe="strong", vary={"hidden": [4, 5]}, calibrate=True, out=tmp_path / "other")
+        chalknet.study(
+            small_images, recipe="strong-dense", vary={"hidden": [4, 5]}, calibrate=True, out=tmp_path / "other"
+        )
     with pytest.raises(ConfigError, match="so ensemble must be 1, got 2"):
         chalknet.study(
-            small_images, recipe="strong", vary={"hidden": [4, 5]}, ensemble=2, folds=2, out=tmp_path / "other"
+            small_images, recipe="strong-dense", vary={"hidden": [4, 5]}, ensemble=2, folds=2, out=tmp_path / "other"
         )
 
 
@@ -274,13 +276,13 @@ def test_a_budget_is_written_as_plain_fields(tmp_path):
 
 
 def test_seconds_choose_the_longest_plan_that_fits():
-    size = (10_000, 20, 3)
-    for recipe in ("strong", "strong-rows", "rows"):
+    size = (10_000, (20,), 3)
+    for recipe in ("strong-dense", "strong-rows", "rows"):
         plans = [settings_for_budget(name, *size, recipe) for name in BUDGETS]
         seconds = (
             [rows_recipe.estimated_seconds(rows_recipe.PLANS[name], 10_000, 20, 20, 3) for name in BUDGETS]
             if recipe == "rows"
-            else [estimated_seconds(one, *size, recipe) for one in plans]
+            else [estimated_seconds(one, 10_000, 20, 3, recipe) for one in plans]
         )
         assert seconds == sorted(seconds)
         for plan, needed in zip(plans, seconds, strict=True):
@@ -297,7 +299,8 @@ def test_a_budget_needs_a_recipe_with_plans(small_images):
             chalknet.train(small_images, budget=wrong)
     for recipe in ("writeup", chalknet.recipe("strong")):
         with pytest.raises(
-            ConfigError, match=r"budget \(--budget\) changes one of the recipes rows, strong or strong-rows"
+            ConfigError,
+            match=r"budget \(--budget\) changes one of the recipes strong, rows, images, strong-dense or strong-rows",
         ):
             chalknet.train(small_images, recipe, budget="fast")
 

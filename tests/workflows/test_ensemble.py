@@ -65,8 +65,8 @@ def test_a_folder_holds_the_whole_and_a_run_a_member(finished, tmp_path):
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert [member["seed"] for member in summary["members"]] == [0, 1, 2]
     assert summary["kept"]["test"]["accuracy"] == run.kept.test.accuracy
-    assert curves_title(run).endswith("strong recipe, mean of 3 networks, seeds from 0 on")
-    assert curves_title(run.members[2]).endswith("strong recipe, seed 2")
+    assert curves_title(run).endswith("strong-dense recipe, mean of 3 networks, seeds from 0 on")
+    assert curves_title(run.members[2]).endswith("strong-dense recipe, seed 2")
     model = chalknet.load_model("run/model.safetensors")
     images = run.data.inputs[:20]
     np.testing.assert_array_equal(model.predict_proba(images), run.network.predict_proba(images))

@@ -33,7 +33,7 @@ from chalknet.config import (
 )
 from chalknet.errors import ConfigError
 from chalknet.formatting import printable
-from chalknet.training.recipes import DEFAULT_RECIPE, MIN_VALID, RECIPES, ROWS_RECIPE, SINGLE_ROWS_RECIPE
+from chalknet.training.recipes import DEFAULT_RECIPE, IMAGES_RECIPE, MIN_VALID, RECIPES, ROWS_RECIPE, SINGLE_ROWS_RECIPE
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Any], Any]
@@ -71,8 +71,8 @@ DATA_TEXT = (
 )
 
 # The help shows the values of these recipes: for images, for tables, and the write-up's.
-TRAINING_RECIPES = (DEFAULT_RECIPE, ROWS_RECIPE, "writeup")
-STUDY_RECIPES = (DEFAULT_RECIPE, SINGLE_ROWS_RECIPE, "writeup")  # a run of a study is one network
+TRAINING_RECIPES = (IMAGES_RECIPE, ROWS_RECIPE, "writeup")
+STUDY_RECIPES = (IMAGES_RECIPE, SINGLE_ROWS_RECIPE, "writeup")  # a run of a study is one network
 
 
 def recipe_options(
@@ -151,7 +151,7 @@ def recipe_groups(
 
 def recipe_option(text: str, default: str = DEFAULT_RECIPE) -> Decorator:
     """Return a decorator that adds --recipe, one of the named recipes."""
-    return cloup.option("--recipe", type=Choice(RECIPES), help=f"{text}  [default: {default}]")
+    return cloup.option("--recipe", type=Choice(RECIPES), help=f"{text} Names: {', '.join(RECIPES)}.  [default: {default}]")
 
 
 def set_option(command: Command) -> Command:
@@ -446,6 +446,8 @@ def _parse_value(name: str, value: Any) -> Any:
     """Return the text of a flag as the number, the list or the text that the field takes."""
     if not isinstance(value, str):
         return value
+    if name == "hidden" and recipe.name == IMAGES_RECIPE:
+        return "a convolutional network"
     if name == "hidden":
         return [_number_or_text(width) for width in re.split("[x,]", value.strip("[] ").replace(" ", ""))]
     if name == "layers":
@@ -554,15 +556,15 @@ def _defaults(name: str, recipes: Sequence[str], other: str | None = None) -> st
 
     Args:
         name: the field.
-        recipes: as in `recipe_options`. If the command starts from `DEFAULT_RECIPE`, it uses the
-            second one for table rows.
+        recipes: as in `recipe_options`. If the first one is that for images, the second one is
+            used for table rows.
         other: a further default.
     """
     default, *others = (_shown(name, RECIPES[recipe]) for recipe in recipes)
     parts = [f"default: {default}", *filter(None, [other])]
     for recipe, value in zip(recipes[1:], others, strict=True):
         if value != default:
-            is_for_rows = recipe in (ROWS_RECIPE, SINGLE_ROWS_RECIPE) and recipes[0] == DEFAULT_RECIPE
+            is_for_rows = recipe in (ROWS_RECIPE, SINGLE_ROWS_RECIPE) and recipes[0] == IMAGES_RECIPE
             parts.append(f"tables: {value}" if is_for_rows else f"with --recipe {recipe}: {value}")
     return "; ".join(parts)
 
@@ -572,6 +574,8 @@ def _shown(name: str, recipe: Recipe) -> str:
     value = getattr(getattr(recipe, SECTION_OF_FIELD[name]), name)
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if name == "hidden" and recipe.name == IMAGES_RECIPE:
+        return "a convolutional network"
     if name == "hidden":
         return "x".join(map(str, value))
     if name == "layers":

@@ -140,10 +140,11 @@ def train(quiet: bool, logs: tuple[str, ...], watch: str | None, **flags: Any) -
     repeats the run. With --ensemble N, members/ holds a run folder for each network, and
     model.safetensors holds all networks as one model.
 
-    The defaults below are those of recipe strong for images. For table rows, recipe strong becomes
-    rows, a bag of five networks, and defaults after "tables" apply. If --hidden, --activation,
-    --batch-norm, --dropout or --layers is given, it becomes strong-rows, one network. Notes say what
-    was adapted to the data.
+    For images, recipe strong becomes images, a convolutional network, whose defaults are shown below.
+    If --hidden, --activation, --batch-norm or --dropout is given, it becomes strong-dense. For table
+    rows it becomes rows, a bag of five networks, and defaults after "tables" apply. With one of
+    these flags or --layers, it becomes strong-rows, one network. Notes say what was adapted to the
+    data.
 
     Ctrl-C finishes the current epoch and writes a checkpoint. --resume continues from the
     checkpoint, also after a crash. The result is bit-identical to that of an uninterrupted run. A

@@ -24,6 +24,8 @@ PLANS: dict[str, dict[str, dict[str, Any]]] = {
     "strong-dense": {"fast": {"epochs": 10}, "default": {}, "best": {"ensemble": 3}},
     "strong-rows": {"fast": {"epochs": 20}, "default": {}, "best": {"ensemble": 5, "folds": 5, "calibrate": True}},
 }
+# The recipes that a budget can be given with; "strong" becomes one of the others.
+WITH_BUDGETS = ("strong", *PLANS)
 # For `estimated_seconds`: networks of the named recipes reach about this many floating-point
 # operations per second on one core, and each update takes at least this long.
 OPERATIONS_PER_SECOND, SECONDS_PER_UPDATE = 2e10, 1e-4
@@ -58,7 +60,7 @@ def settings_for_budget(
         raise ConfigError(f"budget must be {BUDGET.must}, got {short(budget)}.")
     if recipe not in PLANS:
         raise ConfigError(
-            f"recipe {recipe} has no budgets. Leave out budget (--budget), or use one of {', '.join(PLANS)}."
+            f"recipe {recipe} has no budgets. Leave out budget (--budget), or use one of {', '.join(WITH_BUDGETS)}."
         )
     n_inputs = prod(shape)
     numbers = n_inputs if n_numbers is None else n_numbers

@@ -11,7 +11,7 @@ from chalknet.checked import short
 from chalknet.config import MAX_WORKERS, NON_NEGATIVE, READING_FIELDS, DataConfig, Recipe, integer, read_config
 from chalknet.errors import ConfigError
 from chalknet.formatting import listed
-from chalknet.training.budgets import BUDGET, PLANS
+from chalknet.training.budgets import BUDGET, WITH_BUDGETS
 from chalknet.training.recipes import DEFAULT_RECIPE, with_user_settings
 from chalknet.training.recipes import recipe as recipe_named
 
@@ -94,9 +94,9 @@ class TrainOptions:
         if self.shards is None and self.on is not None:
             raise ConfigError(f"on {self.on!r} is the cluster for shards, but shards (--shards) is not given.")
         base = self.base()[0]
-        if self.budget is not None and not (self.is_adaptable and base.name in PLANS):
+        if self.budget is not None and not (self.is_adaptable and base.name in WITH_BUDGETS):
             raise ConfigError(
-                f"budget (--budget) changes one of the recipes {listed(list(PLANS), 'or')}, given by name. Leave it "
+                f"budget (--budget) changes one of the recipes {listed(WITH_BUDGETS, 'or')}, given by name. Leave it "
                 "out, or use one of these."
             )
         if self.is_adaptable:
