@@ -151,7 +151,8 @@ def recipe_groups(
 
 def recipe_option(text: str, default: str = DEFAULT_RECIPE) -> Decorator:
     """Return a decorator that adds --recipe, one of the named recipes."""
-    return cloup.option("--recipe", type=Choice(RECIPES), help=f"{text} Names: {', '.join(RECIPES)}.  [default: {default}]")
+    names = f"Names: {', '.join(RECIPES)}."
+    return cloup.option("--recipe", type=Choice(RECIPES), help=f"{text} {names}  [default: {default}]")
 
 
 def set_option(command: Command) -> Command:
@@ -446,8 +447,6 @@ def _parse_value(name: str, value: Any) -> Any:
     """Return the text of a flag as the number, the list or the text that the field takes."""
     if not isinstance(value, str):
         return value
-    if name == "hidden" and recipe.name == IMAGES_RECIPE:
-        return "a convolutional network"
     if name == "hidden":
         return [_number_or_text(width) for width in re.split("[x,]", value.strip("[] ").replace(" ", ""))]
     if name == "layers":
