@@ -80,6 +80,8 @@ _CONVOLUTIONAL = replace(_STRONG, name=IMAGES_RECIPE).with_settings(
     learning_rate=3e-3,
     weight_decay=0.02,
     epochs=EPOCHS,
+    patience=EPOCHS,
+    monitor="valid_loss",
 )
 
 # One dense network for table rows, without image augmentation; chosen by cross-validation
