@@ -59,7 +59,7 @@ def test_recipe_images_refuses_table_rows_and_dense_layers():
     rows = chalknet.dataset_from_arrays(np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2)
     with pytest.raises(ConfigError, match="recipe images is for images, but the samples are table rows"):
         adapt_to_data(recipe("images"), {}, rows)
-    with pytest.raises(ConfigError, match=r"recipe images has layers of its own, so it takes no hidden\. Use recipe str"):
+    with pytest.raises(ConfigError, match=r"recipe images has layers of its own, so it takes no hidden\. Use"):
         adapt_to_data(recipe("images"), {"hidden": [5]}, made_images(40, seed=0))
 
 

@@ -126,7 +126,8 @@ class ChalkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # 
     recipe trains in full batches without input dropout and computes in float64, so that a sample
     weight of 2 is the same as a sample given twice. Otherwise recipes compute in float32; float64
     values are scaled in float64 first. To choose the float type, give settings={"dtype": "float64"}
-    or "float32". With image_shape, "strong" is `chalknet.recipe("strong")`. Other recipes are used as
+    or "float32". With image_shape, "strong" is "images", or
+    "strong-dense" if hidden, activation, batch_norm or dropout is given. Other recipes are used as
     they are, except that rows are never augmented as images, and with up to 200 samples all networks
     of an ensemble train on all samples, without folds and calibration. partial_fit trains one
     network.

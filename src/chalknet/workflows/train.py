@@ -60,8 +60,9 @@ def train(
 
     Args:
         data: a `Dataset`, or what `chalknet.load_data` takes.
-        recipe: a recipe's name or a `Recipe`. For rows of numbers, "strong" becomes "rows",
-            or "strong-rows" if hidden, activation, batch_norm, dropout or layers is given.
+        recipe: a recipe's name or a `Recipe`. "strong" becomes "images" for images, or
+            "strong-dense" if hidden, activation, batch_norm or dropout is given. For rows of numbers
+            it becomes "rows", or "strong-rows" if one of these or layers is given.
         budget: "fast", "default" or "best", or a number of seconds of CPU time: how much time a recipe
             given by name takes. A note says which settings that changes. Settings that you give win.
         valid: provided validation samples, as data. All samples of data then train, unless train_size
