@@ -58,7 +58,7 @@ def test_the_model_file_carries_the_complete_recipe(small_images, tmp_path):
             {"valid": np.zeros((3, 2))},
             "valid must be a Dataset, a path, a table or a tuple (X, y) of samples and labels, got ndarray.",
         ),
-        ({"recipe": 5}, "unknown recipe '5'. Known: images, rows, strong, "),
+        ({"recipe": 5}, "unknown recipe '5'. Known: images, part2, rows, strong, "),
         ({"callbacks": [print, 5]}, "callbacks must be a callable"),
         ({"splits": (1, 2, 3)}, "splits must be Splits(train, valid, test), got tuple"),
         ({"splits": parts_of([0.5], [], [])}, "splits.train must be (n,) integers, got (1,) float64"),
