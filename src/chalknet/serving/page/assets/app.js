@@ -144,6 +144,13 @@ chalk.App = class {
   }
 };
 
+/** Return how many products the forward pass of a sample has: each weight once, those of filters for every pixel. */
+chalk.countProducts = (network) =>
+  network.layers.reduce((sum, { shapes, output_shape: shape }) => {
+    const size = (shapes.weight ?? [0]).reduce((a, b) => a * b, 1);
+    return sum + size * (shape.length === 3 ? shape[0] * shape[1] : 1);
+  }, 1);
+
 /**
  * Return the embedded sample that is shown first: the first held-out one that the network gets right
  * with a probability below 95 %, so that its gradients can be seen. If there is none among the samples
@@ -151,7 +158,7 @@ chalk.App = class {
  */
 chalk.firstSample = (app) => {
   const { n_train: from, n_held_out: held, labels } = app.samples;
-  const size = app.model.n_parameters * app.networks.length;
+  const size = chalk.countProducts(app.network) * app.networks.length;
   const tried = Math.min(held, Math.max(1, Math.min(200, Math.floor(3e7 / size)))); // a moment at most
   const found = Array.from({ length: Math.max(1, tried) }, (_, k) => from + k).filter((at) => at < app.samples.count);
   const ownAt = (index) => {

@@ -13,47 +13,49 @@ chalk.layers.conv2d = {
   formulas: () => ({ value: "K1", gradX: "K5", weight: "K3", bias: "K4" }),
 
   forward(layer, p, x, rows) {
-    const { nFilters, eachProduct } = chalk.convolution(layer, rows);
+    const { nFilters, perGroup, channels, window } = chalk.filtersOf(layer);
     const value = chalk.zerosLike(x, rows * layer.outputs);
     if (p.bias) for (let at = 0; at < value.length; at++) value[at] = p.bias[at % nFilters];
-    eachProduct((out, w, at) => (value[out] += x[at] * p.weight[w]));
+    chalk.eachWindow(layer, rows, (out, k, at) => {
+      for (let j = 0; j < nFilters; j++) {
+        const first = at + Math.floor(j / perGroup) * channels;
+        let sum = 0;
+        for (let i = 0, w = (j * window + k) * channels; i < channels; i++) sum += x[first + i] * p.weight[w + i];
+        value[out + j] += sum;
+      }
+    });
     return { value, backward: (grad, needsGradX = true) => this.backward(layer, p, x, rows, grad, needsGradX) };
   },
 
   backward(layer, p, x, rows, grad, needsGradX) {
-    const { nFilters, eachProduct } = chalk.convolution(layer, rows);
+    const { nFilters, perGroup, channels, window } = chalk.filtersOf(layer);
     const gradX = needsGradX ? chalk.zerosLike(x, x.length) : null;
     const weight = chalk.zerosLike(x, p.weight.length);
     const bias = chalk.zerosLike(x, nFilters);
-    grad.forEach((d, at) => (bias[at % nFilters] += d));
-    eachProduct((out, w, at) => {
-      const d = grad[out];
-      if (d === 0) return;
-      weight[w] += d * x[at];
-      if (needsGradX) gradX[at] += d * p.weight[w];
+    for (let at = 0; at < grad.length; at++) bias[at % nFilters] += grad[at];
+    chalk.eachWindow(layer, rows, (out, k, at) => {
+      for (let j = 0; j < nFilters; j++) {
+        const d = grad[out + j];
+        if (d === 0) continue;
+        const first = at + Math.floor(j / perGroup) * channels;
+        const w = (j * window + k) * channels;
+        for (let i = 0; i < channels; i++) weight[w + i] += d * x[first + i];
+        if (needsGradX) for (let i = 0; i < channels; i++) gradX[first + i] += d * p.weight[w + i];
+      }
     });
     return { gradX, gradients: p.bias ? { weight, bias } : { weight } };
   },
 };
 
-/**
- * Return {nFilters, eachProduct}: eachProduct(each) calls each(output, weight, input), all positions, for every
- * product of the convolution of a batch.
- */
-chalk.convolution = (layer, rows) => {
+/** Return the numbers of filters, of filters and input channels in a group, and of pixels in a window. */
+chalk.filtersOf = (layer) => {
   const nFilters = layer.output_shape[2];
   const groups = layer.settings.groups ?? 1;
-  const perGroup = nFilters / groups;
-  const channels = layer.input_shape[2] / groups;
   const { size } = chalk.windowOf(layer);
-  const window = size[0] * size[1];
-  const eachProduct = (each) =>
-    chalk.eachWindow(layer, rows, (out, k, at) => {
-      for (let j = 0; j < nFilters; j++) {
-        const first = at + Math.floor(j / perGroup) * channels;
-        const w = (j * window + k) * channels;
-        for (let i = 0; i < channels; i++) each(out + j, w + i, first + i);
-      }
-    });
-  return { nFilters, eachProduct };
+  return {
+    nFilters,
+    perGroup: nFilters / groups,
+    channels: layer.input_shape[2] / groups,
+    window: size[0] * size[1],
+  };
 };
