@@ -37,7 +37,7 @@ class OptimizerSteps:
         """Start with NumPy."""
         self._optimizer, self._n_values, self._left = optimizer, n_values, values_before_loading
         self.in_place: StepInPlace = optimizer.step_in_place
-        self.passes = Passes()
+        self.passes: Passes = Passes()
 
     def count_update(self, n_map_values: int = 0) -> None:
         """Note that an update begins; call it before the steps of the update.

@@ -509,7 +509,7 @@ class ImageSource(SourceKernel):
         self.values: Matrix = np.empty((rows, *last.layer.output_shape(last.input_shape)), dtype)
         self._shape, self._dtype = architecture.input_shape, dtype
         self._tile_images = images_of_tile(architecture)
-        self.n_map_values = sum(math.prod(named.layer.output_shape(named.input_shape)) for named, _ in self._part)
+        self.n_map_values: int = sum(math.prod(named.layer.output_shape(named.input_shape)) for named, _ in self._part)
         self._sums = {
             position: BatchNormSums(place, named.input_shape[2], dtype)
             for position, (named, place) in enumerate(self._part)
