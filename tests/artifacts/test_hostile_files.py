@@ -206,6 +206,32 @@ def test_layers_of_images_that_no_program_writes_are_named(tmp_path, shape, laye
         load_model(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda h: h.update(input_shape=[2**20, 2**20, 1]), "its largest layer has 3298534883328 values"),
+        (lambda h: h["layers"][0].update(kernel_size=[[3]]), "kernel_size must be"),
+        (lambda h: h["layers"][2].update(layers=9), "skips the 9 layers before it"),
+        (lambda h: h["layers"][0].update(filters=5), r"conv1.weight of network 6x6x1-conv5-pool2-3 must be \(5, 3, 3, 1"),
+    ],
+    ids=["shape", "kernel", "shortcut", "filters"],
+)
+def test_a_checkpoint_of_images_that_lies_is_named(tmp_path, change, message):
+    parameters = initial_parameters(IMAGES, 0)
+    record = EpochRecord(1, Scores(1.5, 0.5, 20.0), None, None, 0.25)
+    whole = checkpoint_bytes(Checkpoint((record,), parameters, {}, parameters, (), IMAGES))
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(whole)
+    assert read_checkpoint(path).architecture == IMAGES
+    header, _ = parts_of(whole)
+    entry = json.loads(header["__metadata__"][CHECKPOINT_KEY])
+    change(entry)
+    path.write_bytes(with_entry(whole, CHECKPOINT_KEY, json.dumps(entry)))
+    read_within_bounds(read_checkpoint, path, StoreError)
+    with pytest.raises(StoreError, match=message):
+        read_checkpoint(path)
+
+
 def test_the_model_of_images_that_the_tests_change_is_valid(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(IMAGE_MODEL)
