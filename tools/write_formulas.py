@@ -68,8 +68,8 @@ def _prepared(latex: str) -> str:
 def mathml_of(typst_sources: list[str]) -> list[str]:
     """Convert Typst math to MathML with Typst.
 
-    Letters are made plain, because MathML slants a single letter by itself in whatever font there is, and brackets
-    around a single line are kept from growing.
+    Letters that are not bold are made plain, because MathML slants a single letter by itself in whatever font there is,
+    and brackets around a single line are kept from growing.
     """
     import typst
 
@@ -83,7 +83,8 @@ def mathml_of(typst_sources: list[str]) -> list[str]:
 def _plain_mathml(inner: str) -> str:
     root = ET.fromstring(f"<math>{inner}</math>")
     for element in root.iter("mi"):
-        if element.text and len(element.text) == 1 and "SCRIPT" not in unicodedata.name(element.text, ""):
+        name = unicodedata.name(element.text, "") if element.text and len(element.text) == 1 else ""
+        if element.text and name and "SCRIPT" not in name and " BOLD " not in name:
             element.text = unicodedata.normalize("NFKC", element.text)
     for element in root.iter("mrow"):
         is_tall = element.find(".//mfrac") is not None or element.find(".//mtable") is not None

@@ -30,7 +30,7 @@ STOPPED = 130  # The exit code after Ctrl-C.
 # Defaults of part 2, beside those of part 1.
 PART2_DEFAULTS = {
     "learning_rate": "in part 2: 0.0001",
-    "epochs": "with --quick: 80; in part 2: 50, with --quick: 8",
+    "epochs": "with --quick: 80; in part 2: 50, with --quick: 6",
     "batch_size": "in part 2: 32",
 }
 

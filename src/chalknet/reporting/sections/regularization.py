@@ -151,9 +151,12 @@ def _gap(without: ConfigurationRuns, effects: Sequence[Effect]) -> str:
     own = without.curves.gap
     known = [(one.runs, one.runs.curves.gap) for one in effects if one.runs.curves is not None]
     smaller = [(runs, gap) for runs, gap in known if _has_limits(gap) and gap.high < own.low]
-    text = f"With {names_phrase([without])}, the gap is {points(own.value)} points"
+    text = (
+        f"With {names_phrase([without])}, training accuracy minus validation accuracy is {points(own.value)} "
+        "percentage points at the end"
+    )
     if not smaller:
-        return f"{text}. No other configuration has a gap whose interval lies below that of this gap."
+        return f"{text}. No other configuration has a gap whose interval lies below the interval of this one."
     gaps = _range([gap.value for _, gap in smaller])
     return f"{text}. The gap is smaller with {names_phrase([runs for runs, _ in smaller])} ({gaps} points)."
 
