@@ -21,7 +21,7 @@ from chalknet.network.residual import Residual
 from chalknet.reporting.drawings.images import EMPTY, as_grid, draw_images
 from chalknet.reporting.drawings.picture import drawing_bytes
 
-MAX_FILTERS, FILTER_COLUMNS = 32, 8
+MAX_FILTERS, MAX_COLOR_FILTERS, FILTER_COLUMNS = 32, 16, 8
 MAX_MAPS, MAX_STAGES = 10, 8  # feature maps of a stage, and stages
 SCALE_QUANTILE = 0.995  # of the absolute values; the few larger ones are drawn white or black
 CHANNELS = ("red", "green", "blue")
@@ -66,8 +66,9 @@ def filter_sheet(network: Network) -> SignedSheet | None:
     if first is None or not isinstance(first.layer, Conv2d):
         return None
     weights = np.asarray(network.parameters[first.names["weight"]], np.float64)  # (O, R, S, C)
-    order = np.argsort(-np.linalg.norm(weights.reshape(len(weights), -1), axis=1), kind="stable")[:MAX_FILTERS]
     channels = weights.shape[3]
+    limit = MAX_FILTERS if channels == 1 else MAX_COLOR_FILTERS
+    order = np.argsort(-np.linalg.norm(weights.reshape(len(weights), -1), axis=1), kind="stable")[:limit]
     columns = min(FILTER_COLUMNS, len(order))
     order = order[: len(order) // columns * columns]
     # All channels of the filters of a row, one channel after the other.
