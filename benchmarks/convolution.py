@@ -11,7 +11,7 @@ Two networks for images of 28 x 28 pixels in float32:
 Both are trained by Adam. Measured are a training step, the forward pass of 1,000 images, and the prediction of one
 image. Each row of the result is a process of its own, and all take turns. Rows:
 
-- chalknet: the numpy engine; its forward pass is an evaluation. "with Numba": after its loops are compiled.
+- chalknet: the numpy engine; its forward pass is the evaluation of a split. "with Numba": after its loops are compiled.
 - chalknet, predict_proba: a trained network, as a user has it.
 - torch: contiguous tensors, and channels_last; without torch.compile; Adam is the fused one.
 - jax: one compiled function for a step. keras: train_on_batch, by default with the JAX backend.
@@ -79,16 +79,21 @@ def dense(units: int) -> dict[str, Any]:
 
 def chalknet_run(network: str, what: str, with_numba: bool) -> tuple[Run, int]:
     """Return a function and how many steps, forward passes or predictions it makes."""
+    from chalknet.engines.engine import Update
+    from chalknet.network.optimizers import Step
+
     if not with_numba:
         sys.modules["numba"] = None  # type: ignore[assignment]
-    trainer = chalknet_trainer(network, n_steps=1 if what != "step" else 1_000 // BATCH[network])
-    if what == "forward":
-        return lambda: trainer.engine.evaluate("valid"), 1
+    n_steps = N_FORWARD // BATCH[network]
+    trainer = chalknet_trainer(network, n_steps)
     epochs = trainer.epochs()
-    n_steps = 1_000 // BATCH[network]
     while with_numba and not hasattr(trainer.engine._steps.passes, "_loops"):
         next(epochs)
-    return lambda: next(epochs), n_steps
+    if what == "step":
+        batches = [slice(start, start + BATCH[network]) for start in range(0, n_steps * BATCH[network], BATCH[network])]
+        updates = [Update(batch, Step(number, RATE)) for number, batch in enumerate(batches, start=1)]
+        return lambda: trainer.engine.train_epoch(updates), n_steps
+    return lambda: trainer.engine.evaluate("valid"), 1
 
 
 def chalknet_trainer(network: str, n_steps: int) -> Any:
@@ -104,8 +109,8 @@ def chalknet_trainer(network: str, n_steps: int) -> Any:
         batch_size=BATCH[network], epochs=10**6, dtype="float32",
     )  # fmt: skip
     empty = np.empty(0, np.int64)
-    valid = np.arange(n, n + (0 if n_steps > 1 else N_FORWARD))
-    return Trainer(dataset_from_arrays(*images(n + N_FORWARD)), Splits(np.arange(n), valid, empty), recipe)
+    splits = Splits(np.arange(n), np.arange(n, n + N_FORWARD), empty)
+    return Trainer(dataset_from_arrays(*images(n + N_FORWARD)), splits, recipe)
 
 
 def predict_proba_run(network: str, what: str) -> tuple[Run, int]:
@@ -297,7 +302,7 @@ def rows_of(workload: str) -> list[str]:
         return [row for row in installed if row != "chalknet, predict_proba"]
     if workload.endswith("one image"):
         return [row for row in installed if row not in ("chalknet", "chalknet, with Numba")]
-    return [row for row in installed if row != "chalknet, with Numba"]
+    return installed
 
 
 def work(row: str) -> None:
