@@ -180,6 +180,7 @@ def test_sentences_about_effects_follow_the_tests(data):
     text = effect_sentences(base, effects)[0]
     assert text.startswith("Compared with no regularization, validation accuracy is significantly higher with ")
     assert "significantly lower" not in text
+    assert "accuracy minus validation accuracy is" in effect_sentences(base, effects)[1]
     plain = [replace(one, pair=replace(one.pair, significantly_different=False)) for one in effects]
     assert "does not differ significantly with L2" in effect_sentences(base, plain)[0]
 
@@ -254,6 +255,28 @@ def test_softmax_twice_is_computed_from_the_stored_networks(paper):
     assert scores.accuracy == pytest.approx(result.results.run(config, 0).valid.accuracy)
     second = np.exp(p) / np.exp(p).sum(axis=1, keepdims=True)
     assert scores.twice == pytest.approx(-np.log(second[np.arange(len(p)), labels]).mean(), abs=1e-6)
+
+
+@pytest.mark.slow
+def test_an_interrupted_part_2_trains_only_what_is_missing(paper, tmp_path):
+    _, letters, arguments = paper
+    ended = []
+
+    def stop_after_two(progress):
+        if progress.study is not None and progress.study.ended is not None:
+            ended.append(progress.study.ended.run)
+            if len(ended) == 2:
+                raise KeyboardInterrupt
+
+    arguments = {**arguments, "out": tmp_path / "paper", "jobs": 1}
+    with pytest.raises(KeyboardInterrupt):
+        writeup(letters, on_progress=stop_after_two, **arguments)
+    assert not (tmp_path / "paper" / "writeup.html").exists()
+    result = writeup(
+        letters, on_progress=lambda p: p.study and p.study.ended and ended.append(p.study.ended.run), **arguments
+    )
+    assert len(ended) == len({(run.configuration.label, run.seed) for run in ended}) == 6
+    assert result.html.exists()
 
 
 @pytest.mark.slow
