@@ -158,17 +158,18 @@ def test_losses_with_softmax_twice_are_shown_above_their_floor(data):
     assert row[3] == f"{0.9 - double_softmax_floor(4):.4f}"
 
 
-def test_effects_are_signed_differences_from_no_regularization(data):
-    effects = {effect.runs.name: effect for effect in effects_of(data, NO_REGULARIZATION)}
-    assert list(effects) == list(REPORTED)[1:]
-    base = next(runs for runs in data.complete if runs.name == NO_REGULARIZATION)
-    for effect in effects.values():
+@pytest.mark.parametrize("name", [NO_REGULARIZATION, "keep probability 0.5"], ids=["worst", "best"])
+def test_effects_are_signed_differences_from_the_base(data, name):
+    effects = effects_of(data, name)
+    assert [effect.runs.name for effect in effects] == [other for other in REPORTED if other != name]
+    base = next(runs for runs in data.complete if runs.name == name)
+    for effect in effects:
         change = effect.runs.mean("valid", "accuracy") - base.mean("valid", "accuracy")
         assert effect.change.value == pytest.approx(change)
         assert effect.change.low <= effect.change.value <= effect.change.high
-    table = effects_table(base, list(effects.values()))
+    table = effects_table(base, effects)
     assert len({len(row) for row in (table.columns, *table.rows)}) == 1
-    assert [row[0] for row in table.rows] == list(REPORTED)
+    assert table.rows[0][0] == name
 
 
 def test_sentences_about_effects_follow_the_tests(data):

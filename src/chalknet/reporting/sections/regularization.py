@@ -153,8 +153,8 @@ def _gap(without: ConfigurationRuns, effects: Sequence[Effect]) -> str:
     smaller = [(runs, gap) for runs, gap in known if _has_limits(gap) and gap.high < own.low]
     size = points(own.value).lstrip("+")
     text = (
-        f"With {names_phrase([without])}, training accuracy minus validation accuracy is {size} percentage points at the "
-        "end"
+        f"With {names_phrase([without])}, training accuracy minus validation accuracy is {size} percentage points at "
+        "the end"
     )
     if not smaller:
         return f"{text}. No other configuration has a gap whose interval lies below the interval of this one."
