@@ -18,7 +18,7 @@ from strategies import updates
 from chalknet.config import Recipe
 from chalknet.data.preprocess import Scaling, flatten
 from chalknet.data.splits import split_dataset
-from chalknet.engines.engine import SplitData, Update
+from chalknet.engines.engine import EngineSpec, SplitData, Update
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.errors import ConfigError, DivergenceError, MissingExtraError
@@ -63,7 +63,10 @@ def close(mine, theirs, **tolerances):
 def gradients(engine, start, rows=slice(0, 250), **options):
     """Return the gradient: the change of each parameter in a step with learning rate 1."""
     options = {"scaling": Scaling(255.0), "objective": Objective("mean"), **options}
-    runner = make_engine(engine, SPLIT_DATA, start, Momentum(0.0), **options)
+    return change_of(make_engine(engine, SPLIT_DATA, start, Momentum(0.0), **options), rows)
+
+
+def change_of(runner, rows):
     before = runner.parameters()
     runner.train_epoch([Update(rows, Step(1, 1.0))])
     return {name: before[name].astype(float) - value for name, value in runner.parameters().items()}
@@ -125,6 +128,26 @@ def test_bfloat16_gradients_are_close_to_the_reference(activation, epochs, monke
         monkeypatch.setattr(torch_engine, "TILE_UNITS", 1)
         got = gradients(TorchEngine, parameters, precision="bfloat16", tile_rows=tile_rows, **options)
         assert 1e-5 < relative_error(got, want) < 1e-2  # float32 would stay below the first
+
+
+@pytest.mark.parametrize("epochs", [0, 10])
+def test_bfloat16_gradients_of_convolutions_are_close(epochs):
+    """There are ten times as many roundings one after the other as in a network with one hidden layer."""
+    conv, pool = {"type": "conv2d", "filters": 12, "bias": False}, {"type": "max_pool2d", "stride": 1}
+    block = [conv, "batch_norm", "relu"]
+    layers = [*block, *block, conv, {"type": "residual", "layers": 4}, pool, "average_pool2d", "global_average_pool"]
+    architecture = Architecture((7, 6, 1), n_classes=4, layers=layers)
+    start = initial_parameters(architecture, 1, "he_normal")
+    common = {"scaling": Scaling(255.0), "objective": Objective("mean")}
+    trained = ReferenceEngine(EngineSpec(architecture, start, Momentum(0.9), SPLIT_DATA, dtype=np.float64, **common))
+    for _ in range(epochs):
+        trained.train_epoch(updates([slice(0, 250)], 0.1))
+    start = trained.parameters()
+    want, got = (
+        change_of(engine(EngineSpec(architecture, start, Momentum(0.0), SPLIT_DATA, **common, **own)), slice(0, 250))
+        for engine, own in ((ReferenceEngine, {"dtype": np.float64}), (TorchEngine, {"precision": "bfloat16"}))
+    )
+    assert 1e-5 < relative_error(got, want) < 0.05
 
 
 def test_sums_over_tiles_are_float32(monkeypatch):

@@ -107,6 +107,16 @@ def embedded(units):
     ]  # fmt: skip
 
 
+def convolutional(filters, rate):
+    """Return layers of a stack with convolutions, pooling and a residual connection."""
+    conv, dropout = {"type": "conv2d", "filters": filters, "l2": 0.01}, {"type": "dropout", "rate": rate}
+    return [
+        "batch_norm", {**conv, "bias": False}, "batch_norm", "relu", "max_pool2d", conv, "tanh", dropout,
+        {"type": "residual", "layers": 3}, {"type": "average_pool2d", "stride": 1}, "flatten",
+        {"type": "dense", "units": 4, "l2": 0.1}, "relu",
+    ]  # fmt: skip
+
+
 # What may differ between the networks of a stack; every list is one stack.
 OWN = {
     "seed": [{"seed": n} for n in range(4)],
@@ -150,11 +160,15 @@ OWN = {
         {"layers": embedded(n), "hidden": None, "batch_seed": n % 2, "optimizer": "adam", "clip_norm": 0.1 * n}
         for n in (5, 5, 7, 8)
     ],
+    "convolutions": [
+        {"layers": convolutional(n, 0.1 * n), "hidden": None, "seed": seed, "batch_seed": n % 2, "optimizer": "adam"}
+        for seed, n in enumerate((3, 3, 3, 4, 2))
+    ],
     "averages": [{"batch_norm": True, "hidden": [n], "weight_average": 0.5 + n / 20, "seed": n} for n in (4, 6, 6)],
 }  # fmt: skip
 
 
-CHANGED = ("batch norm", "changed samples", "layers", "scales", "ntk", "embeddings", "averages")
+CHANGED = ("batch norm", "changed samples", "layers", "scales", "ntk", "embeddings", "convolutions", "averages")
 
 
 @pytest.mark.parametrize("batch_size", [64, "full"])
@@ -297,10 +311,14 @@ def test_tensors_of_captured_updates_stay_in_place(n_networks, resident_bytes, m
     stack, trainers = stack_of(stacked[:n_networks])
 
     def batch_positions():
-        tensors = [*stack._workspace.buffers.tensors, stack._sums, *(s._made for s in stack._samples.values())]
+        tensors = [
+            *stack._workspace.buffers.tensors,
+            stack._sums,
+            *(one for s in stack._samples.values() for one in s._made.values()),
+        ]
         for arrays in (stack._gradients, *stack._state.values()):
             tensors += arrays.tensors
-        return [tensor.data_ptr() for tensor in tensors if tensor is not None]
+        return [tensor.data_ptr() for tensor in tensors]
 
     stack.train_epoch([trainer.updates(1) for trainer in trainers])
     before = batch_positions()

@@ -62,7 +62,8 @@ from chalknet.engines.torch_samples import (
     slice_positions,
     stack_positions,
 )
-from chalknet.engines.torch_workspace import StackWorkspace, plan_input_products, shared_input_product
+from chalknet.engines.torch_sources import plan_input_products, shared_input_product
+from chalknet.engines.torch_workspace import StackWorkspace
 from chalknet.machine.processor import available_cores
 from chalknet.network.dropout import Dropout
 from chalknet.network.layer import Parameters
@@ -481,7 +482,9 @@ class TorchStack:
             torch.arange(len(specs)), torch.tensor([widths[0] for widths in self._layout.widths])
         ).to(self._device)
         self._smoothing = self._common_value([one.label_smoothing for one in objectives])
-        self._l2 = self._common_value([one.l2 for one in objectives])
+        self._penalties = [
+            self._common_value([one.l2 + matrix.penalty for one in objectives]) for matrix in self._layout.learned
+        ]
         self._is_mean = self._common_value([float(one.reduction == "mean") for one in objectives])
         self._clips = any(spec.clip_norm for spec in specs)
         clip_norms = [spec.clip_norm or np.inf for spec in specs]
@@ -586,11 +589,10 @@ class TorchStack:
         """Return the rows of a tile.
 
         A tile is limited by the values of its widest group, over all networks, and by its samples, of
-        which there is a copy for each order. With batch normalization a tile is a whole batch.
+        which there is a copy for each order. In training with batch normalization a tile is a whole
+        batch, however large.
         """
         most = max((len(split.labels) for split in self._splits.values()), default=1)
-        if self._members[0].spec.architecture.uses_batch_statistics:
-            return most
         n_units: int = max(self._layout.n_angles, *(sum(widths) for widths in zip(*self._layout.widths, strict=True)))
         n_orders = len(self._leaders)
         read = n_orders * (self._layout.n_inputs + 1) // SAMPLES_PER_VALUE if n_orders > 1 else 1
@@ -599,7 +601,8 @@ class TorchStack:
         if self._device.type == "cuda":
             at_once = free_bytes(self._device) // (BYTES_PER_VALUE * max(1, self._layout.n_groups - 1))
             values = max(values, min(GPU_TILE_VALUES, at_once))
-        least = least if len(self._members) == 1 else MIN_ROWS
+        is_small = len(self._members) == 1 and not self._first.architecture.reads_images
+        least = least if is_small else MIN_ROWS
         return min(most, max(least, values // max(n_units, read)))
 
     # Training.
@@ -676,7 +679,8 @@ class TorchStack:
         # n for a mean loss, 1 for a sum. Gradients of tiles are divided by the size of the whole
         # batch, so that their sum is the gradient of the batch.
         divisor = 1 + self._is_mean * (n - 1)
-        for number, rows in enumerate(even_slices(n, self._rows)):
+        at_once = n if self._first.architecture.uses_batch_statistics else self._rows
+        for number, rows in enumerate(even_slices(n, at_once)):
             here = slice_positions(where, rows)
             samples = self._changed_rows(rows, batches) if batches and self._changes_samples else None
             if samples is None:
@@ -766,16 +770,18 @@ class TorchStack:
 
     def _update(self, scalars: Sequence[Any], n: int) -> None:
         """Add penalties, clip, step, and average running statistics, for all networks."""
-        if isinstance(self._l2, Tensor) or self._l2:
-            # A summed loss has the penalty once per sample (docs/derivation.md, P1).
-            strength = self._l2 * (n - self._is_mean * (n - 1))
-            for index, number, run, n_weights in self._blocks():
-                weights = self._arrays.learned[index][number][:n_weights]
-                gradient, own = self._gradients.learned[index][number][:n_weights], self._expand(strength, run)
-                if isinstance(own, Tensor):
-                    gradient.addcmul_(weights, own)
-                else:
-                    gradient.add_(weights, alpha=own)
+        # A summed loss has the penalty once per sample (docs/derivation.md, P1).
+        times = n - self._is_mean * (n - 1)
+        for index, number, run, n_weights in self._blocks():
+            penalty = self._penalties[index]
+            if not n_weights or not (isinstance(penalty, Tensor) or penalty):
+                continue
+            weights = self._arrays.learned[index][number][:n_weights]
+            gradient, own = self._gradients.learned[index][number][:n_weights], self._expand(penalty * times, run)
+            if isinstance(own, Tensor):
+                gradient.addcmul_(weights, own)
+            else:
+                gradient.add_(weights, alpha=own)
         if self._clips:
             factors = self._clip_factors()
             for index, number, run, _ in self._blocks():

@@ -101,36 +101,64 @@ class DropoutKernel(Kernel):
 
 @kernel_of(BatchNorm)
 class BatchNormKernel(Kernel):
-    """Batch normalization (B1 to B6). In training the samples are the whole batch."""
+    """Batch normalization (B1 to B6) of units, or of the channels of images over all pixels.
 
-    _z: Tensor
-    _root: Tensor
+    In training the samples are the whole batch.
+    """
+
+    _x: Tensor
+    _mean: Tensor
+    _inverse_root: Tensor
 
     def forward(self, x: Tensor, arrays: StackedArrays, training: bool) -> Tensor:
         """Normalize by the batch in training, and by the running statistics otherwise."""
         gamma, bias = self._learned(arrays)
-        running, n = arrays.statistics[self._statistics][self.block], x.shape[-2]
-        wide = x.to(self.types.values)
+        running, rows = arrays.statistics[self._statistics][self.block], self._rows(x)
+        n, self._x = rows.shape[-2], rows
+        if rows.dim() == 2 and n > 1:
+            # One call for the values of one network, which passes over them twice.
+            images = rows[None, :, None].permute(0, 3, 1, 2)
+            value, self._mean, self._inverse_root = torch.native_batch_norm(
+                images, gamma, bias, *running, training, 1 - RUNNING_DECAY, EPSILON
+            )
+            return value.permute(0, 2, 3, 1).reshape(x.shape)
+        wide = rows.to(self.types.values)
         mean = wide.mean(-2) if training else running[0]
-        z = wide - mean.unsqueeze(-2)
+        centered = wide - mean.unsqueeze(-2)
         if training:
-            variance = z.square().mean(-2)
+            variance = centered.square().mean(-2)
             new = torch.stack([mean, variance * (n / max(n - 1, 1))])
             running.mul_(RUNNING_DECAY).add_(new, alpha=1 - RUNNING_DECAY)
         else:
             variance = running[1]
-        self._root = torch.sqrt(variance + EPSILON).unsqueeze(-2)
-        self._z = z.div_(self._root)
-        return (self._z * gamma.unsqueeze(-2) + bias.unsqueeze(-2)).to(x.dtype)
+        self._mean, self._inverse_root = mean, 1 / torch.sqrt(variance + EPSILON)
+        scale = (gamma * self._inverse_root).unsqueeze(-2)
+        return torch.addcmul(bias.unsqueeze(-2), centered, scale).to(x.dtype).view(x.shape)
 
     def backward(self, grad: Tensor, arrays: StackedArrays, total: StackedArrays, first: bool) -> Tensor:
         """Return the gradient of the inputs, and add those of scale and bias to total."""
-        wide, z, n = grad.to(self.types.values), self._z, grad.shape[-2]
-        grad_bias, grad_gamma = wide.sum(-2), (wide * z).sum(-2)
+        values, rows, n = self.types.values, self._rows(grad), self._x.shape[-2]
+        # The mean is rounded to the dtype of x, because a difference of two dtypes would have the
+        # wider one. The sums below are those for the mean as it is.
+        rounded = self._mean.to(self._x.dtype)
+        rest = (rounded.to(values) - self._mean).unsqueeze(-2)
+        centered = self._x - rounded.unsqueeze(-2)
+        grad_bias = column_sums(rows, values)
+        grad_gamma = (column_sums(rows * centered, values) + rest.squeeze(-2) * grad_bias) * self._inverse_root
         for out, value in zip(self._learned(total), (grad_gamma, grad_bias), strict=True):
             add_or_copy(out, value, first)
-        grad_x = wide - grad_bias.unsqueeze(-2) / n - z * (grad_gamma.unsqueeze(-2) / n)
-        return grad_x.mul_(self._learned(arrays)[0].unsqueeze(-2) / self._root).to(grad.dtype)
+        # B5 is a dL/dvalue + b (h - mu) + c for each column.
+        a = self._learned(arrays)[0] * self._inverse_root
+        b = -a * self._inverse_root * grad_gamma / n
+        c = b * rest.squeeze(-2) - a * grad_bias / n
+        a, b, c = (one.unsqueeze(-2).to(grad.dtype) for one in (a, b, c))
+        grad_h = torch.addcmul(c, centered, b, out=centered)
+        return torch.addcmul(grad_h, rows, a, out=grad_h).view(grad.shape)
+
+    def _rows(self, x: Tensor) -> Tensor:
+        """Return a view (..., n, units) of values; every pixel of an image is a row."""
+        shape = self.layer.shapes[self.block]
+        return x.unflatten(-1, (-1, shape[2])).flatten(-3, -2) if len(shape) == 3 else x
 
     @property
     def _statistics(self) -> int:
@@ -432,6 +460,14 @@ def product(left: Tensor, right: Tensor, dtype: Any) -> Tensor:
         return work(left, right)
     wide: Tensor = work(left, right, out_dtype=dtype)
     return wide
+
+
+def column_sums(x: Tensor, dtype: Any) -> Tensor:
+    """Return the sums (..., columns) over the rows of matrices (..., n, columns), summed in this dtype."""
+    if x.dtype == dtype:
+        return x.sum(-2)
+    # A product with ones is the fastest sum of short numbers.
+    return product(x.new_ones(*x.shape[:-2], 1, x.shape[-2]), x, dtype).squeeze(-2).to(dtype)
 
 
 def add_or_copy(total: Tensor, value: Tensor, first: bool) -> None:

@@ -1,14 +1,15 @@
 """How the parameters and values of stacked networks are stored.
 
-A network is a sequence of groups. A group is a dense layer or a periodic embedding and the layers up to
-the next of these. A first group that does not begin with a dense layer in standard parametrization
-begins with the samples.
+A network is a sequence of groups. A group is a layer that makes a new number of values (dense, periodic
+embedding, convolution, pooling) and the layers up to the next of these. A first group that does not
+begin with a dense layer in standard parametrization begins with the samples.
 
 - In the first group the units of all networks lie side by side in one matrix, (rows, units of all
   networks). All networks that read the same samples are then computed by one product.
 - In later groups each network reads its own values. Neighboring networks of equal widths form a run,
   and each run has one block with the network as an axis, (networks, rows, units), for batched
   products. A run of one network has no such axis.
+- Images lie in rows (H, W, C), channels last. No layer for images is in the first group.
 
 `StackLayout` says where everything is, and `StackedArrays` holds the values.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, groupby, pairwise
 from typing import Any, NamedTuple
@@ -28,13 +30,37 @@ from chalknet.engines.parameter_layout import LayerArrays, NetworkArrays, Parame
 from chalknet.engines.torch_device import TensorTypes
 from chalknet.errors import ConfigError
 from chalknet.network.architecture import Architecture, layer_kinds
+from chalknet.network.average_pool2d import AveragePool2d
+from chalknet.network.conv2d import Conv2d
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
+from chalknet.network.flatten import Flatten
+from chalknet.network.global_average_pool import GlobalAveragePool
+from chalknet.network.identity import Identity
 from chalknet.network.layer import Layer, Shape
+from chalknet.network.max_pool2d import MaxPool2d
 from chalknet.network.periodic_embedding import PeriodicEmbedding
 
+
+class Copy(Identity):
+    """A layer of the stack alone: it begins a group with a copy of the samples, which are images."""
+
+
+@dataclass(frozen=True)
+class Shortcut(Identity):
+    """A layer of the stack alone: the values here are added by residual connections later.
+
+    Attributes:
+        number: which shortcut of the network it is.
+        is_last: whether no layer of its group follows, so that nothing overwrites the values.
+    """
+
+    number: int = 0
+    is_last: bool = False
+
+
 # Layers that begin a group.
-SOURCES = (Dense, PeriodicEmbedding)
+SOURCES = (Dense, PeriodicEmbedding, Conv2d, MaxPool2d, AveragePool2d, GlobalAveragePool, Copy)
 # In place of the number of a run: the block of the first group, in which all networks lie side by
 # side.
 SIDE_BY_SIDE = -1
@@ -52,12 +78,16 @@ class StackedLayer(NamedTuple):
         group: number of its group.
         masks: for dropout, the dropout layers of each network at this place; an empty list for a
             network without dropout there.
+        shapes: for each run, the shape of a sample before the layer.
+        shortcut: number of the shortcut that a residual connection adds.
     """
 
     layer: Layer
     place: LayerArrays
     group: int
     masks: list[Dropouts]
+    shapes: list[Shape]
+    shortcut: int | None = None
 
 
 class StackedMatrix(NamedTuple):
@@ -70,6 +100,7 @@ class StackedMatrix(NamedTuple):
         n_weights: for each network, the number of rows that are weights.
         row_multipliers: for each network, runs of rows with their multiplier, as in
             `ParameterLayout`.
+        penalty: strength of the L2 penalty on the weights of this layer alone, in every network.
         reads_samples: whether it belongs to a dense layer that reads the samples.
         is_output: whether it belongs to the last layer, and that layer does not read the samples.
     """
@@ -79,6 +110,7 @@ class StackedMatrix(NamedTuple):
     columns: list[int]
     n_weights: list[int]
     row_multipliers: list[list[tuple[slice, float]]]
+    penalty: float = 0.0
     reads_samples: bool = False
     is_output: bool = False
 
@@ -87,7 +119,7 @@ class StackLayout:
     """Where the parameters and values of stacked networks are.
 
     Args:
-        architectures: one per network. They may differ in units and in dropout only.
+        architectures: one per network. They may differ in units, filters and dropout only.
 
     Attributes:
         layers: the layers of all networks, from the input on. Dropout of the samples is not one of
@@ -109,25 +141,29 @@ class StackLayout:
 
     def __init__(self, architectures: Sequence[Architecture]) -> None:
         """Assign places to the parameters and values of these networks."""
-        self.layers: list[StackedLayer] = _stacked_layers(architectures)
-        multiplies_samples = self.layers[0].group == 0 and isinstance(self.layers[0].layer, Dense)
+        stripped = [_stripped(one) for one in architectures]
+        _check_layers(architectures, stripped)
         first = architectures[0]
         self.n_inputs: int = first.n_inputs
         self.n_classes: int = first.n_classes
+        multiplies_samples = _multiplies_samples(stripped[0].layers[0].layer) and not any(
+            0 in one.masks for one in stripped
+        )
         self.widths: list[tuple[int, ...]] = [
-            (() if multiplies_samples else (self.n_inputs,)) + _source_widths(one) for one in architectures
+            (() if multiplies_samples else (self.n_inputs,)) + one.source_widths for one in stripped
         ]
         self.n_groups: int = len(self.widths[0])
         self.n_units: int = sum(widths[0] for widths in self.widths)
         named_layers = [named for one in architectures for named in one.named_layers]
         self.n_angles: int = sum(_n_angles(named.layer, named.input_shape) for named in named_layers)
         self.runs: list[slice] = runs_of(self.widths)
+        self.layers: list[StackedLayer] = _stacked_layers(stripped, self.runs)
         self.columns: list[slice] = _slices([widths[0] for widths in self.widths])
         self._places = [(run, i) for run, networks in enumerate(self.runs) for i in range(length(networks))]
         layouts = [ParameterLayout(one) for one in architectures]
         self.learned: list[StackedMatrix] = []
         self.statistics: list[StackedMatrix] = []
-        for layer, place, group, _ in self.layers:
+        for layer, place, group, _, shapes, _ in self.layers:
             if place.learned is not None:
                 is_dense = isinstance(layer, Dense)
                 rows = [one.n_rows[place.learned] for one in layouts]
@@ -137,10 +173,19 @@ class StackLayout:
                 is_output = is_dense and group == self.n_groups - 1
                 reads_samples = is_dense and group == 0
                 self.learned.append(
-                    StackedMatrix(group, rows, columns, n_weights, multipliers, reads_samples, is_output)
+                    StackedMatrix(
+                        group,
+                        rows,
+                        columns,
+                        n_weights,
+                        multipliers,
+                        layouts[0].l2[place.learned],
+                        reads_samples,
+                        is_output,
+                    )
                 )
             if place.statistics is not None:
-                columns = [widths[group] for widths in self.widths]
+                columns = [shape[-1] for run, shape in zip(self.runs, shapes, strict=True) for _ in range(length(run))]
                 self.statistics.append(StackedMatrix(group, [2] * len(layouts), columns, [0] * len(layouts), []))
 
     @property
@@ -295,24 +340,32 @@ def _slices(lengths: Sequence[int]) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(accumulate(lengths, initial=0))]
 
 
-def _stacked_layers(architectures: Sequence[Architecture]) -> list[StackedLayer]:
+def _check_layers(architectures: Sequence[Architecture], stripped: Sequence[_Stripped]) -> None:
+    """Raise ConfigError unless all networks have the same layers."""
+    kinds = {
+        (layer_kinds(one), tuple(type(kept.layer) for kept in own.layers))
+        for one, own in zip(architectures, stripped, strict=True)
+    }
+    if len(kinds) > 1:
+        raise ConfigError(
+            "networks of one stack must have the same layers; only units, filters and dropout may differ."
+        )
+
+
+def _stacked_layers(stripped: Sequence[_Stripped], runs: Sequence[slice]) -> list[StackedLayer]:
     """Return the layers of all networks, with dropout wherever at least one network has it."""
-    stripped = [_without_dropout(one) for one in architectures]
-    if len({layer_kinds(one) for one in architectures}) > 1:
-        raise ConfigError("networks of one stack must have the same layers; only units and dropout may differ.")
     layers: list[StackedLayer] = []
     group = -1
-    for position, (layer, place) in enumerate(stripped[0][0]):
-        masks = [found.get(position, []) for _, found in stripped]
+    for position, (layer, place, _, shortcut) in enumerate(stripped[0].layers):
+        shapes = [stripped[run.start].layers[position].shape for run in runs]
+        masks = [one.masks.get(position, []) for one in stripped]
         if any(masks):
             group = max(group, 0)
-            layers.append(StackedLayer(Dropout(), NO_ARRAYS, group, masks))
+            layers.append(StackedLayer(Dropout(), NO_ARRAYS, group, masks, shapes))
         if isinstance(layer, SOURCES):
-            # In NTK parametrization the column of ones would not multiply the bias by 1.
-            multiplies_samples = isinstance(layer, Dense) and not layer.is_ntk
-            group += 2 if group < 0 and not multiplies_samples else 1
+            group += 2 if group < 0 and not _multiplies_samples(layer) else 1
         group = max(group, 0)
-        layers.append(StackedLayer(layer, place, group, []))
+        layers.append(StackedLayer(layer, place, group, [], shapes, shortcut))
     return layers
 
 
@@ -321,22 +374,64 @@ def _n_angles(layer: Layer, input_shape: Shape) -> int:
     return layer.n_columns(input_shape) * layer.frequencies if isinstance(layer, PeriodicEmbedding) else 0
 
 
-def _source_widths(architecture: Architecture) -> tuple[int, ...]:
-    """Return the number of values after each layer that begins a group."""
-    named_layers = architecture.named_layers
-    return tuple(
-        math.prod(one.layer.output_shape(one.input_shape)) for one in named_layers if isinstance(one.layer, SOURCES)
-    )
+def _multiplies_samples(layer: Layer) -> bool:
+    """Return whether a first layer is a product with the samples as they are stored."""
+    # In NTK parametrization the column of ones would not multiply the bias by 1.
+    return isinstance(layer, Dense) and not layer.is_ntk
 
 
-def _without_dropout(architecture: Architecture) -> tuple[list[tuple[Layer, LayerArrays]], dict[int, Dropouts]]:
-    """Return the layers without dropout, and dropout by the index of the layer after it."""
-    kept: list[tuple[Layer, LayerArrays]] = []
+class _Kept(NamedTuple):
+    """A layer of one network that is not dropout, with the arguments of `StackedLayer` that are its own."""
+
+    layer: Layer
+    place: LayerArrays
+    shape: Shape
+    shortcut: int | None = None
+
+
+class _Stripped(NamedTuple):
+    """The layers of one network without dropout, and dropout by the index of the layer after it."""
+
+    layers: list[_Kept]
+    masks: dict[int, Dropouts]
+
+    @property
+    def source_widths(self) -> tuple[int, ...]:
+        """The number of values of a sample after each layer that begins a group."""
+        return tuple(
+            math.prod(one.layer.output_shape(one.shape)) for one in self.layers if isinstance(one.layer, SOURCES)
+        )
+
+
+def _stripped(architecture: Architecture) -> _Stripped:
+    """Return the layers of a network as a stack has them.
+
+    Dropout is separate. Flattening is left out, because images are rows already. There is a layer where
+    a shortcut begins, and one that copies images if no other layer begins a group with them.
+
+    Raises:
+        ConfigError: a shortcut begins before dropout of the samples, which are never without it here.
+    """
+    kept: list[_Kept] = []
     masks: dict[int, Dropouts] = {}
-    named_layers = zip(architecture.named_layers, ParameterLayout(architecture).layers, strict=True)
-    for position, (named, place) in enumerate(named_layers):
-        if not isinstance(named.layer, Dropout):
-            kept.append((named.layer, place))
-        elif position and named.layer.rate:
-            masks.setdefault(len(kept), []).append((named.layer.rate, named.stream))
-    return kept, masks
+    named_layers = architecture.named_layers
+    begins = sorted({one.shortcut for one in named_layers if one.shortcut is not None})
+    for position, (named, place) in enumerate(zip(named_layers, ParameterLayout(architecture).layers, strict=True)):
+        layer, shape = named.layer, named.input_shape
+        if position in begins:
+            if not position and isinstance(layer, Dropout) and layer.rate:
+                raise ConfigError("the torch engine has no residual connections around dropout of the inputs.")
+            is_last = isinstance(layer, SOURCES) or (not position and architecture.reads_images)
+            kept.append(_Kept(Shortcut(begins.index(position), is_last), NO_ARRAYS, shape))
+        if isinstance(layer, Dropout):
+            if position and layer.rate:
+                masks.setdefault(len(kept), []).append((layer.rate, named.stream))
+        elif not isinstance(layer, Flatten):
+            if (
+                architecture.reads_images
+                and not isinstance(layer, SOURCES)
+                and all(isinstance(one.layer, Shortcut) for one in kept)
+            ):
+                kept.append(_Kept(Copy(), NO_ARRAYS, shape))
+            kept.append(_Kept(layer, place, shape, None if named.shortcut is None else begins.index(named.shortcut)))
+    return _Stripped(kept, masks)

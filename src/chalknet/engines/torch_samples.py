@@ -108,7 +108,7 @@ class DeviceSamples:
         self._raw = self._tensor(split.inputs[:]) if as_raw and not as_operands else None
         self._operands = self._all_operands() if as_operands else None
         self._transposed: dict[tuple[int, int], Tensor] = {}
-        self._made: Any = None
+        self._made: dict[int, Tensor] = {}
         self._rows = rows
 
     def __len__(self) -> int:
@@ -141,9 +141,11 @@ class DeviceSamples:
 
     def operands_of(self, scaled: Tensor) -> SampleRows:
         """Return scaled samples (n, I) as operands; they are valid until the next call."""
-        if self._made is None or len(self._made) < len(scaled):
-            self._made = self._new_rows(max(self._rows, len(scaled)))
-        x = self._made[: len(scaled), : self._columns]
+        # Captured work may read the rows of an earlier call, so these are kept when more are needed.
+        size = max(self._rows, len(scaled))
+        if size not in self._made:
+            self._made[size] = self._new_rows(size)
+        x = self._made[size][: len(scaled), : self._columns]
         x[:, : self.n_inputs].copy_(scaled)
         return SampleRows(x)
 

@@ -245,9 +245,11 @@ class Architecture:
 
 
 def layer_kinds(architecture: Architecture) -> Hashable:
-    """Return a key that is equal for architectures which differ only in units and dropout."""
+    """Return a key that is equal for architectures which differ only in units, filters and dropout."""
     kept = [layer for layer in architecture.layers if not isinstance(layer, Dropout)]
-    return tuple((one.type, *(pair for pair in one.settings().items() if pair[0] != "units")) for one in kept)
+    return tuple(
+        (one.type, *(pair for pair in one.settings().items() if pair[0] not in ("units", "filters"))) for one in kept
+    )
 
 
 def short_form(
