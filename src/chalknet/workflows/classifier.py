@@ -776,7 +776,7 @@ class _FitMonitor:
         given: tuple[Any, Any, Any],
     ) -> None:
         """Begin the task "fit"."""
-        self._classifier, self._classes, self._scaling, self._recipe = classifier, classes, scaling, recipe
+        self._classifier, self._classes, self._scaling = classifier, classes, scaling
         self._curves: list[list[float]] = []
         X, y, weights = given
         self._given = {"X": X, "y": y, "metadata": None if weights is None else {"sample_weight": weights}}

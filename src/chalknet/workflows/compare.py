@@ -148,13 +148,10 @@ def compare(
     values, files = _read_models(models, labels, columns)
     comparison = compare_configurations(values, paired_seeds=paired_seeds)
     findings = comparison_findings(comparison, split="", noun="model")
-    command = ""
-    if len(files) == len(values):  # arrays of Python cannot be named on a command line
-        given = {"--id-column": id_column, "--label-column": label_column, "--out": target}
-        flags = [f"{flag}={value}" for flag, value in given.items() if value is not None]
-        flags += ["--paired-seeds"] * paired_seeds
-        words = [f"{name}={file.source}" for name, file in files.items()]
-        command = shlex.join(["chalknet", "compare", *words, *flags, *flags_of_title(title, author, date)])
+    flags = columns | {"out": None if target is None else str(target)}
+    command = (
+        _command(files, flags, paired_seeds, flags_of_title(title, author, date)) if len(files) == len(values) else ""
+    )
     document = comparison_document(
         comparison,
         findings,
@@ -166,6 +163,15 @@ def compare(
     if target is not None:
         write_document(document, target, STEM)
     return ModelComparison(comparison, findings, _notes(list(files.values())), document, target)
+
+
+def _command(
+    files: Mapping[str, CorrectnessFile], given: Mapping[str, str | None], paired_seeds: bool, title_flags: list[str]
+) -> str:
+    """Return the line that compares files again; arrays of Python cannot be named on a command line."""
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None]
+    words = [f"{name}={file.source}" for name, file in files.items()]
+    return shlex.join(["chalknet", "compare", *words, *flags, *["--paired-seeds"] * paired_seeds, *title_flags])
 
 
 def _read_models(
