@@ -168,7 +168,8 @@ def stopping_curves(report_data: ReportData) -> Figure:
             Panel(
                 f"{panel_title(runs)}: epoch {runs.stopping.epoch.value:.0f}",
                 "epoch",
-                "validation " + AXES[measure],
+                # The long label would not fit the low panels of three columns.
+                AXES[measure] if len(shown) > MAX_WIDE_PANELS else f"validation {AXES[measure]}",
                 _seed_curves(runs, "valid", measure),
                 marks=(_stopping_mark(runs),),
                 y_scale=value_scale(histories, ("valid",), measure),
