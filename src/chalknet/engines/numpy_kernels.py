@@ -41,8 +41,10 @@ MAX_DOT_VALUES = 2**14
 # OpenBLAS multiplies without copying the factors first if a product has at most this many
 # multiplications. Larger products with a short side take up to twice as long.
 MAX_SMALL_PRODUCT = 1_000_000
-# Values of a weight from which `propagate` makes small products of it.
+# Values of a weight from which a dense layer makes small products of it, and the most samples of a batch
+# for which these take less time.
 MIN_SPLIT_VALUES = 2**18
+MAX_SPLIT_SAMPLES = 64
 # Rows of a weight in one of these products.
 SPLIT_ROWS = 32
 # Ones of each float type, as many as were needed so far.
@@ -139,7 +141,7 @@ class DenseKernel(SourceKernel):
         self._scale = np.array(self._factor, dtype)
         self._parameters, self._gradients = _DenseViews(), _DenseViews()
         splits = x is not None and place.n_weights * layer.units >= MIN_SPLIT_VALUES
-        self._most_split = MAX_SMALL_PRODUCT // (SPLIT_ROWS * layer.units) if splits else 0
+        self._most_split = min(MAX_SPLIT_SAMPLES, MAX_SMALL_PRODUCT // (SPLIT_ROWS * layer.units)) if splits else 0
         # The gradient with units as rows, of batches so small that `propagate` makes small products.
         self._grad_by_unit = np.empty(layer.units * min(rows, self._most_split), dtype)
 
