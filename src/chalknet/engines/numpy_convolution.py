@@ -274,9 +274,10 @@ class DepthwiseKernel(ConvolutionKernel):
         return [window(padded, row, column, rows, columns, self.layer.stride) for row, column in np.ndindex(high, wide)]
 
 
-# With d four pixels in a row, w three weights and m the four products of B d and G w, the two outputs
-# are A m. In two dimensions the same is done for columns and then for rows. The signs are such that the
-# last row of A has no -1 more than needed.
+# For four pixels d in a row and three weights w, the two outputs are A m, where m are the products of the
+# elements of B d and of G w:
+#   B = [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, -1, 0, 1]],  A = [[1, 1, 1, 0], [0, 1, -1, 1]]
+# In two dimensions, first the columns of pixels and weights are transformed, and then their rows.
 TRANSFORM_WEIGHTS = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])  # G
 
 

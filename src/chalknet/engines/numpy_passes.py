@@ -1,7 +1,7 @@
 """Passes over feature maps, by NumPy. `compiled.CompiledPasses` makes the same ones with compiled loops.
 
-A pass writes to its arguments. Arrays of maps are (P, K): a row for each position of a pixel, with the
-images and channels of a tile in it, so that vectors of K values belong to the rows.
+A pass writes to its arguments. Maps are matrices with a row for each pixel. The row holds the channels
+of all images of a tile, and vectors have as many values.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from chalknet.engines.parameter_layout import Matrix
 from chalknet.network.layer import Shape
 
-# Bytes of a cache line. NumPy's arrays start at any multiple of 16, and vector instructions that read across two
-# lines take longer: passes over arrays that start with a line are a quarter to a third faster.
+# Bytes of a cache line. NumPy's arrays start at any multiple of 16, and vector instructions that read
+# across two lines take longer.
 LINE_BYTES = 64
 
 
