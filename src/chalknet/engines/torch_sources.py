@@ -7,14 +7,13 @@ product for each run of equal widths.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from chalknet.engines.kernels import registered
+from chalknet.engines.kernels import T, registered
 from chalknet.engines.torch_device import TensorTypes
 from chalknet.engines.torch_kernels import NARROW, add_or_copy, product
 from chalknet.engines.torch_layout import StackedArrays, StackedLayer, StackLayout, length, runs_of
@@ -259,7 +258,11 @@ class LaterSourceKernel(SourceKernel):
 
 
 SOURCE_KERNELS: dict[type[Layer], type[LaterSourceKernel]] = {}
-source_of = partial(registered, SOURCE_KERNELS)
+
+
+def source_of(layer: type[Layer]) -> Callable[[T], T]:
+    """Return a decorator that registers the source kernel of a layer type."""
+    return registered(SOURCE_KERNELS, layer)
 
 
 @source_of(PeriodicEmbedding)
