@@ -32,6 +32,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -326,13 +327,17 @@ def work(row: str) -> None:
         print(statistics.median(found) / count, flush=True)
 
 
+def environment() -> dict[str, str]:
+    """Return the environment of the workers."""
+    kept = {key: value for key, value in os.environ.items() if key not in VARIABLES}
+    source = str(Path(__file__).resolve().parents[1] / "src")
+    return {**kept, "PYTHONPATH": os.pathsep.join([source, *filter(None, [kept.get("PYTHONPATH")])])}
+
+
 def start_worker(row: str) -> subprocess.Popen[str]:
     """Start the process of a row."""
-    environment = {key: value for key, value in os.environ.items() if key not in VARIABLES}
-    source = str(Path(__file__).resolve().parents[1] / "src")
-    environment["PYTHONPATH"] = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, __file__, "--work", row]
-    return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def measured(workload: str, rounds: int, only: list[str]) -> dict[str, list[float]]:
@@ -390,10 +395,18 @@ def store(path: Path, rounds: int, workloads: dict[str, Any]) -> None:
     """Write the results with machine, versions and the load of the machine."""
     from harness.comparison import versions
 
-    from chalknet.machine.facts import machine_facts
-
-    stored = {"machine": machine_facts(), "versions": versions(), "load_average": os.getloadavg(), "rounds": rounds}
-    path.write_text(json.dumps({**stored, "workloads": workloads}, indent=1) + "\n", encoding="utf-8")
+    # The facts of a worker: in this process OpenBLAS may use other kernels.
+    code = "import json, chalknet.machine.facts as facts; print(json.dumps(facts.machine_facts()))"
+    facts = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+    others = {name: version(name) for name in ("keras", "numba") if find_spec(name)}
+    stored = {
+        "machine": json.loads(facts.stdout),
+        "versions": {**versions(), **others},
+        "load_average": os.getloadavg(),
+        "rounds": rounds,
+        "workloads": workloads,
+    }
+    path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
