@@ -9,9 +9,12 @@ from chalknet.data.dataset import Dataset
 from chalknet.data.splits import Splits
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.errors import ConfigError
+from chalknet.network.arrays import FloatArray
 from chalknet.network.gradcheck import GradientCheck, check_objective
 from chalknet.network.objective import Objective, loss_and_gradients
 from chalknet.training.trainer import Trainer
+
+SMALL = 0.05  # standard deviation of the values in place of zeros
 
 
 def check_recipe(data: Dataset, recipe: Recipe, n_samples: int = 20) -> tuple[GradientCheck, ...]:
@@ -19,7 +22,8 @@ def check_recipe(data: Dataset, recipe: Recipe, n_samples: int = 20) -> tuple[Gr
 
     The objective is that of the recipe's first update, as a mean over the batch: with activations,
     batch normalization, penalty, label smoothing, dropout masks and augmented images as that update
-    draws them.
+    draws them. Parameters that all start at 0, such as biases, get small random values: with a bias of
+    0, the convolution of an empty background lies on the kink of relu, where there is no derivative.
 
     Args:
         data: the data set.
@@ -41,6 +45,11 @@ def check_recipe(data: Dataset, recipe: Recipe, n_samples: int = 20) -> tuple[Gr
     assert isinstance(engine, ReferenceEngine)
     samples, masks = engine.training_batch(next(trainer.updates(1)))
     objective = Objective("mean", recipe.regularization.label_smoothing, recipe.regularization.l2)
-    parameters = engine.parameters()
+    parameters = {name: _away_from_zero(value, seed) for name, value in engine.parameters().items()}
     gradients = loss_and_gradients(architecture, parameters, samples, objective, masks).gradients
     return check_objective(architecture, parameters, gradients, samples, objective, masks, seed=seed)
+
+
+def _away_from_zero(value: FloatArray, seed: int) -> FloatArray:
+    """Return a parameter, or small random values if all its values are 0."""
+    return value if value.any() else np.random.default_rng(seed).normal(0.0, SMALL, value.shape)
