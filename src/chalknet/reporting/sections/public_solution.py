@@ -13,8 +13,8 @@ from chalknet.reporting.study_tables import four
 from chalknet.reporting.tables import SPLIT_NAMES, Table
 from chalknet.studies.intervals import wilson
 
-# Training, validation and test accuracy that a public solution of the assignment reports, from one run each: a
-# student's report in a public repository, made with TensorFlow 1 on 15,000 training images of notMNIST.
+# Training, validation and test accuracy that a public solution of the assignment reports, from one run each, on
+# 15,000 training images of notMNIST (docs/guide/part2.md).
 EPOCHS = 50
 REPORTED = {
     "no regularization": (0.980, 0.935, 0.931),
