@@ -10,7 +10,7 @@ import json
 import statistics
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,9 @@ ALL_CORES, ONE_CORE, OTHER_KERNELS = "baselines-2-cores.json", "baselines-1-core
 SCALING, STARTUP, CLASSIFIER, TUNED = "scaling.json", "startup.json", "classifier.json", "classifier-tuned.json"
 TORCH_ENGINE, GPU, ROWS_STEP, TABLES = "torch_engine.json", "gpu.json", "rows_step.json", "tables.json"
 LARGE_TABLE, SERVE = "large_table.json", "serve.json"
+CONVOLUTION = "convolution.json"
+# Targets: the least ratio of the fastest library's time to that of chalknet with Numba, by workload.
+CONVOLUTION_TARGETS = {"course, step": 1.2, "deep, step": 1.0, "course, forward": 2.0, "deep, forward": 2.0}
 # Target: requests per second with this many connections, compared with the server around scikit-learn.
 MIN_SERVE_SPEEDUP, SERVE_CONNECTIONS = 3.0, "64"
 # Target: the speed of one update of the plain network for table rows against PyTorch.
@@ -103,6 +106,7 @@ def page() -> str:
     sections += [times(other, f"{other['forced_kernels']} kernels in baselines on NumPy")] if other else []
     sections += [targets(every, one, other, scaling), torch_section(load(TORCH_ENGINE)), gpu_section(load(GPU))]
     sections += [
+        convolutions(load(CONVOLUTION)),
         rows_section(load(ROWS_STEP)),
         scaling_section(scaling),
         tables(load(CLASSIFIER)),
@@ -325,6 +329,59 @@ layers of 256 units with relu and 6 classes, trained with AdamW, and of the laye
 2024) with the same sizes. Times are those of the processor, in milliseconds; in brackets the ratio to chalknet's time.
 The floor is the time of the products, each in its own shape, and of the memory traffic of Adam.
 """
+
+
+CONVOLUTION_TEXT = """
+`python benchmarks/convolution.py` measures two networks for images of 28 x 28 pixels in float32: *course* is the
+network of part 2 of the course, trained with batches of 32; *deep* has convolutions with 32, 32, 64, 64 and 128
+filters, trained with batches of 128. A step is one update with Adam, forward is the prediction of 1,000 images.
+Libraries take turns. Median milliseconds; in brackets the ratio to chalknet's time without Numba. The floor is the
+time of the products, and in a step also of the optimizer's memory traffic, at rates measured in the same rounds.
+It counts 36 products for each 2 x 2 values of a 3 x 3 convolution; chalknet computes them with 16, so it can be
+below the floor.
+"""
+
+
+def convolutions(result: dict[str, Any]) -> list[str]:
+    """Return the section on convolutional networks."""
+    if not result:
+        return []
+    machine, workloads = result["machine"], result["workloads"]
+    columns = list(dict.fromkeys(row for found in workloads.values() for row in found if row != "chalknet"))
+    versions = ", ".join(f"{name} {result['versions'][name]}" for name in ("torch", "jax", "keras", "numba"))
+    lines = [
+        "## Convolutional networks",
+        "",
+        *paragraph(CONVOLUTION_TEXT),
+        *paragraph(
+            f"{machine['processor']}, {machine['cores']} cores, {machine['blas_kernels']} kernels; {versions}.",
+            f"{result['rounds']} rounds.",
+            f"The result is {result['note']}." if "note" in result else "",
+        ),
+        "| workload | chalknet | " + " | ".join(columns) + " |",
+        "|---|" + "---|" * (1 + len(columns)),
+    ]
+    for name, found in workloads.items():
+        own = f"{1e3 * found['chalknet']['seconds']:.3g}" if "chalknet" in found else ""
+        cells = [
+            f"{1e3 * found[row]['seconds']:.3g} ({found[row]['ratio']:.2f})" if row in found else "" for row in columns
+        ]
+        lines.append(f"| {name} | {own} | {' | '.join(cells)} |")
+    lines += ["", "| target | fastest library | its time / chalknet with Numba | verdict |", "|---|---|---|---|"]
+    for name, least in CONVOLUTION_TARGETS.items():
+        found = workloads[name]
+        library = min((row for row in columns if row in found and row.split(",")[0] in LIBRARIES), key=_seconds(found))
+        told, verdict = reached(found[library]["seconds"] / found["chalknet, with Numba"]["seconds"], least)
+        lines.append(f"| {name}: {least:g} times as fast as the fastest | {library} | {told} | {verdict} |")
+    return [*lines, ""]
+
+
+LIBRARIES = ("torch", "jax", "keras")
+
+
+def _seconds(found: dict[str, Any]) -> Callable[[str], float]:
+    """Return a function from the name of a row to its median seconds."""
+    return lambda row: float(found[row]["seconds"])
 
 
 def rows_section(result: dict[str, Any]) -> list[str]:
