@@ -279,6 +279,28 @@ def test_currencies_percent_signs_and_times_of_day_are_numbers(decimal, marked, 
                 data.encoding.encode(pl.DataFrame({"a": [text]}), "t")
 
 
+@pytest.mark.parametrize(
+    ("columns", "texts"),
+    [
+        ("x", {"x\n1\n\n3\n": 3, "x\n\n1\n \n3\n\n\n": 6, "\nx\r\n1\r\n\r\n3": 3, 'x\n1\n""\n3\n\n': 4}),
+        ("xc", {"x,c\n1,a\n,\n3,b\n\n": 3, "\nx,c\n1,a\n\n , \n3,b\n,\n": 4, 'x;c\n"";\n\n1;"a\n\n"\n': 2}),
+    ],
+)
+def test_the_exported_file_reads_empty_rows_as_the_package_does(columns, texts, tmp_path):
+    table = {"x": [1.5, None, 3.0, 5.0] * 10, "c": ["a", "b", None, "b"] * 10}
+    data = load_data({**{name: table[name] for name in columns}, "label": ["p", "q"] * 20})
+    file = {"__name__": "predictor"}
+    exec(compile(numpy_bytes(chalknet.train(data, hidden=[2], epochs=1).network), "predictor.py", "exec"), file)
+    for text, n in texts.items():
+        (tmp_path / "t.csv").write_bytes(text.encode())
+        inputs = load_inputs(tmp_path / "t.csv", data.n_inputs, encoding=data.encoding).inputs
+        assert len(inputs) == n
+        np.testing.assert_array_equal(file["encode"](file["read_table"](tmp_path / "t.csv")), inputs, text)
+    (tmp_path / "t.csv").write_text(",".join(columns))
+    with pytest.raises(ValueError, match="the table has a header and no rows"):
+        file["read_table"](tmp_path / "t.csv")
+
+
 def test_marks_of_numbers_are_noted_and_can_be_categories():
     values = [f"${at},000" for at in range(1, 41)]
     found, data = kinds({"price": values, "share": [f"{at % 5} %" for at in range(40)]})

@@ -205,6 +205,7 @@ def read_csv_samples(
         DataError: as `read_csv`, or the table has no header.
     """
     rows = _Rows(file, delimiter=options.delimiter, min_columns=1)
+    rows.keeps_blank = len(rows.first_two[0]) == 1  # polars reads such a table in the same way
     header = tuple(cell.strip() for cell in rows.first_two[0])
     is_headed = _has_names(header, encoding) if options.header is None else options.header
     names = header if is_headed else _numbered_for(encoding, len(header), file.name)
@@ -324,7 +325,7 @@ class NoLabelError(DataError):
 class _Rows:
     """The rows of a table with their line numbers.
 
-    Each iteration reads the file again. Blank lines are skipped.
+    Each iteration reads the file again. Blank lines are skipped, unless keeps_blank is set.
 
     Attributes:
         file: the table.
@@ -333,6 +334,7 @@ class _Rows:
         first_line: the line on which the first row ends.
         delimiter: the character between two cells; None to find it.
         names_delimiter: whether the first line only names the delimiter, as Excel writes it.
+        keeps_blank: whether a blank line after the first row is a row with one empty cell.
         to_number: parses the cells of the row that was yielded last. Python's float also accepts
             1_000 and digits of other scripts, so rows that contain such characters get a strict
             parser.
@@ -343,6 +345,7 @@ class _Rows:
     first_two: list[list[str]] = field(init=False)
     first_line: int = field(init=False)
     names_delimiter: bool = field(init=False, default=False)
+    keeps_blank: bool = field(init=False, default=False)
     to_number: Callable[[str], float] = float
     delimiter: str | None = None
 
@@ -365,12 +368,12 @@ class _Rows:
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the line number and the cells of each row."""
-        reader = csv.reader(self._lines(), delimiter=self.delimiter or ",", strict=True)
+        reader, keeps = csv.reader(self._lines(), delimiter=self.delimiter or ",", strict=True), False
         try:
             for row in reader:
-                if row and (len(row) > 1 or row[0].strip()):
-                    yield reader.line_num, row
-                    self.to_number = float
+                if keeps or (row and (len(row) > 1 or row[0].strip())):
+                    yield reader.line_num, row or [""]
+                    self.to_number, keeps = float, self.keeps_blank
         except csv.Error as error:
             raise DataError(f"{self.file.name}: line {reader.line_num}: the quoting is broken ({error}).") from error
 
