@@ -20,6 +20,7 @@ SOURCE = Path(chalknet.__file__).parent
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*\b(?!-?\{)")
 BESIDE_A_FLAG = re.compile(r"\b([a-z]+(?:_[a-z]+)+|[a-z]+(?==))(?:=\S+)? \(--")
 COMMAND = re.compile(r"(?:`|: |see |Use |and )chalknet ([a-z]+)|\bchalknet ([a-z]+) --")
+OF_A_COMMAND = re.compile(r"`chalknet [^`]*`")
 FLAGS_OF_OTHERS = {"--head", "--logdir", "--backend-store-uri"}  # of ray, tensorboard and mlflow
 
 
@@ -41,20 +42,29 @@ def texts() -> tuple[tuple[str, str], ...]:
 
 
 @cache
-def parameters() -> dict[str, set[str]]:
-    """Return the parameters of each flag, over all commands."""
-    found: dict[str, set[str]] = {"--help": set()}
+def commands() -> tuple[click.Command, ...]:
+    """Return all commands and groups."""
+    found: list[click.Command] = []
 
     def visit(command: click.Command) -> None:
-        for parameter in command.params:
-            for flag in (*parameter.opts, *parameter.secondary_opts):
-                found.setdefault(flag, set()).add(parameter.name or "")
+        found.append(command)
         if isinstance(command, click.Group):
             context = click.Context(command)
             for name in command.list_commands(context):
                 visit(command.get_command(context, name))
 
     visit(cli)
+    return tuple(found)
+
+
+@cache
+def parameters() -> dict[str, set[str]]:
+    """Return the parameters of each flag, over all commands."""
+    found: dict[str, set[str]] = {"--help": set()}
+    for command in commands():
+        for parameter in command.params:
+            for flag in (*parameter.opts, *parameter.secondary_opts):
+                found.setdefault(flag, set()).add(parameter.name or "")
     return found
 
 
@@ -92,9 +102,9 @@ def test_every_argument_beside_a_flag_exists():
 
 
 def test_every_command_and_function_in_a_message_exists():
-    commands = {one or other for _, text in texts() for one, other in COMMAND.findall(text)}
-    assert "train" in commands
-    assert commands <= COMMANDS.keys()
+    named = {one or other for _, text in texts() for one, other in COMMAND.findall(text)}
+    assert "train" in named
+    assert named <= COMMANDS.keys()
     functions = {name for _, text in texts() for name in re.findall(r"\bchalknet\.([a-z_]+)\(", text)}
     assert "resume" in functions
     assert functions <= set(chalknet.__all__)
@@ -107,3 +117,13 @@ def test_every_extra_in_a_message_exists():
     }
     assert "onnx" in extras
     assert extras <= project["optional-dependencies"].keys()
+
+
+def test_help_texts_of_options_name_flags_of_the_same_command():
+    lacking = []
+    for command in commands():
+        own = {"--help"}.union(*((*parameter.opts, *parameter.secondary_opts) for parameter in command.params))
+        for parameter in command.params:
+            named = set(FLAG.findall(OF_A_COMMAND.sub("", getattr(parameter, "help", None) or "")))
+            lacking += [(command.name, parameter.name, flag) for flag in named - own]
+    assert not lacking

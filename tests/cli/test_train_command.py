@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 import tomllib
 from shlex import split
@@ -15,6 +16,7 @@ from conftest import save_images
 from chalknet.artifacts.model_file import load_model
 from chalknet.cli import main as main_module
 from chalknet.cli.main import main
+from chalknet.cli.progress import GradientBar
 from chalknet.version import __version__
 
 SIZES = ["--recipe", "writeup", "--train", "160", "--valid", "40"]
@@ -327,6 +329,22 @@ def test_gradcheck_passes_and_prints_each_group(letters, capsys):
     out = capsys.readouterr().out
     for group in ("hidden1.weight", "hidden1.bias", "hidden2.weight", "output.weight", "output.bias"):
         assert group in out
+    verdict = r"All 6 gradients agree: the largest relative error is \d\.\de-\d\d, and at most 1e-07 is allowed\."
+    assert re.fullmatch(verdict, out.splitlines()[-1])
+
+
+def test_gradcheck_takes_layers_and_dropout(letters, capsys):
+    assert main(["gradcheck", "--data", letters, "--layers", "dense:3,tanh,batch_norm"]) == 0
+    assert "hidden1.batch_norm.gamma" in capsys.readouterr().out
+    assert main(["gradcheck", "--data", letters, "--hidden", "3", "--dropout", "0.5"]) == 0
+    assert "All 4 gradients agree" in capsys.readouterr().out
+
+
+def test_gradcheck_shows_on_a_terminal_how_far_it_is(letters, monkeypatch):
+    shown = []
+    monkeypatch.setattr(GradientBar, "__call__", lambda _, *counts: shown.append(counts))
+    assert main(["gradcheck", "--data", letters, "--hidden", "3"]) == 0
+    assert shown == [(0, 4), (1, 4), (2, 4), (3, 4)]
 
 
 def test_gradcheck_prints_json(letters, capsys):
@@ -347,7 +365,9 @@ def test_gradcheck_exits_with_1_if_a_derivative_is_wrong(letters, monkeypatch, c
     wrong = staticmethod(lambda x: (relu(x)[0], lambda grad: 1.001 * relu(x)[1](grad)))
     monkeypatch.setattr(Relu, "function", wrong)
     assert main(["gradcheck", "--data", letters, "--hidden", "6"]) == 1
-    assert "relative error above 1e-07 in hidden1.weight, hidden1.bias" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "2 of 4 gradients are wrong: relative error above 1e-07 in hidden1.weight, hidden1.bias" in printed.err
+    assert "agree" not in printed.out
 
 
 def test_gradcheck_refuses_more_samples_than_the_data_have(letters, capsys):

@@ -21,6 +21,7 @@ from chalknet.cli.options import (
     set_option,
 )
 from chalknet.cli.output import echo
+from chalknet.cli.progress import GradientBar
 from chalknet.training.recipes import recipe as recipe_named
 
 
@@ -29,6 +30,10 @@ from chalknet.training.recipes import recipe as recipe_named
 @recipe_options(
     "network",
     "hidden",
+    "activation",
+    "batch_norm",
+    "layers",
+    "dropout",
     "seed",
     recipes=["writeup", "strong", "strong-rows"],
     texts={"seed": "Seed of the initial weights, dropout and augmentation."},
@@ -49,7 +54,7 @@ def gradcheck(data: str | None, recipe: str | None, samples: int, as_json: bool,
     Examples:
         chalknet gradcheck --hidden 64x32
         chalknet gradcheck --network lenet --samples 4
-        chalknet gradcheck --recipe strong --hidden 32 --set activation=gelu
+        chalknet gradcheck --recipe strong --hidden 32 --activation gelu
     """
     from dataclasses import asdict
 
@@ -60,7 +65,8 @@ def gradcheck(data: str | None, recipe: str | None, samples: int, as_json: bool,
 
     chosen = recipe_named(recipe or "writeup").with_settings(**parse_settings(flags))
     data_set = open_data(parse_source(data or "glyphs", flags))
-    checks = check_recipe(data_set, chosen, samples)
+    with GradientBar(quiet=False) as bar:
+        checks = check_recipe(data_set, chosen, samples, bar)
     print_notes(data_set.notes, quiet=False)
     if as_json:
         echo(json.dumps([{**asdict(check), "ok": check.ok} for check in checks], indent=2))
@@ -68,5 +74,15 @@ def gradcheck(data: str | None, recipe: str | None, samples: int, as_json: bool,
         echo(gradient_table(checks).text())
     bad = [check.parameter for check in checks if not check.ok]
     if bad:
-        echo(f"chalknet: relative error above {TOLERANCE:g} in {', '.join(bad)}.", err=True)
+        echo(
+            f"chalknet: {len(bad)} of {len(checks)} gradients are wrong: relative error above {TOLERANCE:g} in "
+            f"{', '.join(bad)}.",
+            err=True,
+        )
+    elif not as_json:
+        largest = max(check.relative_error for check in checks)
+        echo(
+            f"All {len(checks)} gradients agree: the largest relative error is {largest:.1e}, and at most "
+            f"{TOLERANCE:g} is allowed."
+        )
     return 1 if bad else 0

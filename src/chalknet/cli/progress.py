@@ -192,3 +192,14 @@ class TerminalBar:
         """Stop the bar."""
         if self._bar is not None:
             self._bar.stop()
+
+
+class GradientBar(TerminalBar):
+    """The bar of a gradient check, on a terminal only."""
+
+    first_column = "gradient check"
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how many gradients are checked."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total, facts=f"{done} of {total} gradients")

@@ -111,6 +111,7 @@ def check_objective(
     masks: Mapping[int, FloatArray] | None = None,
     *,
     seed: int = 0,
+    on_check: Callable[[int, int], None] | None = None,
 ) -> tuple[GradientCheck, ...]:
     """Compare the gradients of a whole objective with central differences, in float64.
 
@@ -128,6 +129,7 @@ def check_objective(
         objective: the terms of the objective.
         masks: dropout masks by layer position, as for `loss_and_gradients`.
         seed: seed of the random directions.
+        on_check: called before each gradient with the number of those that are checked, and of all.
 
     Returns:
         One `GradientCheck` per gradient, for the direction with the largest error.
@@ -143,8 +145,10 @@ def check_objective(
         return Evaluation(found.value, [layer.pieces(x) for layer, x in found.kinks], size)
 
     rng = np.random.default_rng(seed)
-    checks = []
+    checks: list[GradientCheck] = []
     for name, gradient in gradients.items():
+        if on_check is not None:
+            on_check(len(checks), len(gradients))
         if gradient.shape != exact[name].shape:
             raise ShapeError(f"the gradient of {name} must be {exact[name].shape}, got {gradient.shape}.")
         tried = [_check_one(exact, name, gradient, evaluate, rng) for _ in range(DIRECTIONS)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from chalknet.config import FULL, Recipe
@@ -17,7 +19,9 @@ from chalknet.training.trainer import Trainer
 SMALL = 0.05  # standard deviation of the values in place of zeros
 
 
-def check_recipe(data: Dataset, recipe: Recipe, n_samples: int = 20) -> tuple[GradientCheck, ...]:
+def check_recipe(
+    data: Dataset, recipe: Recipe, n_samples: int = 20, on_check: Callable[[int, int], None] | None = None
+) -> tuple[GradientCheck, ...]:
     """Check the gradient of each parameter group of a recipe's network at its initial weights.
 
     The objective is that of the recipe's first update, as a mean over the batch: with activations,
@@ -29,6 +33,7 @@ def check_recipe(data: Dataset, recipe: Recipe, n_samples: int = 20) -> tuple[Gr
         data: the data set.
         recipe: the recipe.
         n_samples: size of the batch, drawn with the recipe's seed; at most the data's.
+        on_check: called before each gradient with the number of those that are checked, and of all.
 
     Raises:
         ConfigError: n_samples is not in 1..N.
@@ -47,7 +52,7 @@ def check_recipe(data: Dataset, recipe: Recipe, n_samples: int = 20) -> tuple[Gr
     objective = Objective("mean", recipe.regularization.label_smoothing, recipe.regularization.l2)
     parameters = {name: _away_from_zero(value, seed) for name, value in engine.parameters().items()}
     gradients = loss_and_gradients(architecture, parameters, samples, objective, masks).gradients
-    return check_objective(architecture, parameters, gradients, samples, objective, masks, seed=seed)
+    return check_objective(architecture, parameters, gradients, samples, objective, masks, seed=seed, on_check=on_check)
 
 
 def _away_from_zero(value: FloatArray, seed: int) -> FloatArray:
