@@ -14,7 +14,7 @@ from chalknet.cli import exercise as command
 from chalknet.cli.main import main
 from chalknet.exercises import formats
 from chalknet.exercises.courses import COURSES
-from chalknet.exercises.results import WIDTH
+from chalknet.exercises.results import BLANK, WIDTH, CheckResult, ExerciseResult, TaskResult, class_text
 from chalknet.workflows.exercise import check_exercise
 
 TWO = ["--task", "softmax", "--task", "accuracy"]
@@ -46,10 +46,18 @@ def test_names_on_the_command_line_are_those_of_the_package():
 def test_new_writes_a_folder_and_says_how_to_go_on(tmp_path, capsys):
     assert main(["exercise", "new", str(tmp_path / "mine")]) == 0
     said = capsys.readouterr().out
-    assert "11 functions to write, 100 points" in said
+    assert "11 functions to write, 95 points. Training with them (train) gives 5 more." in said
     assert f"chalknet exercise check {tmp_path / 'mine'}" in said
     assert main(["exercise", "new", str(tmp_path / "mine")]) == 1
     assert "--overwrite" in capsys.readouterr().err
+
+
+def test_train_counts_as_no_function_to_write():
+    of_name = {name: TaskResult(name, "", (CheckResult("runs", 0, 5),), state=BLANK) for name in ("softmax", "train")}
+    assert of_name["softmax"].summary == "not written yet"
+    assert of_name["train"].summary == "nothing to write: it uses your functions"
+    results = [ExerciseResult(name, "exercises.py", "writeup", tuple(of_name.values())) for name in ("eve", "bob")]
+    assert class_text(results).count("not written: 1") == 2
 
 
 def test_check_prints_a_table_and_the_likely_mistake(half, capsys):

@@ -89,7 +89,11 @@ def new(folder: str, course: str, overwrite: bool) -> None:
     names = new_exercise(folder, course, overwrite=overwrite)
     chosen = course_named(course)
     echo(f"{folder}: wrote {', '.join(names)}.")
-    echo(f"{len(chosen.tasks) - 1} functions to write, {chosen.points} points. README.md says how to begin.")
+    points = sum(task.points for task in chosen.tasks if not task.uses_others)
+    echo(
+        f"{len(chosen.function_names)} functions to write, {points} points. Training with them (train) gives "
+        f"{chosen.points - points} more. README.md says how to begin."
+    )
     echo(f"Check your work: chalknet exercise check {folder}")
 
 

@@ -14,6 +14,7 @@ from chalknet.formatting import count_of, printable
 FORMAT = 1
 WIDTH = 80
 BLANK, FAILED, GRADED = "blank", "failed", "graded"
+TRAINING = "train"  # the task at the end, for which nothing is to be written
 NOT_GRADED = "Nothing could be graded."  # the end of a note about a file that is not Python
 
 
@@ -99,7 +100,7 @@ class TaskResult:
         if self.is_full:
             return "full marks"
         if self.state == BLANK:
-            return "not written yet"
+            return "nothing to write: it uses your functions" if self.name == TRAINING else "not written yet"
         if self.mistakes:
             return "; ".join(mistake.name for mistake in self.mistakes)
         return "could not be run" if self.state == FAILED else "see below"
@@ -219,7 +220,7 @@ class ExerciseResult:
             lines += _wrapped(f"Next: {blank[0].name}. {blank[0].failure}", "")
         if self.is_full and len(self.tasks) == 1:
             lines += _wrapped(f"Compare with chalknet's own code: {self.tasks[0].solution}.", "")
-        elif self.is_full and self.tasks and self.tasks[-1].name == "train" and self.source.endswith(".py"):
+        elif self.is_full and self.tasks and self.tasks[-1].name == TRAINING and self.source.endswith(".py"):
             lines += [f"All functions work. Train the network with them: python {self.source}"]
         is_said = bool(wrong) and len(wrong) == len(self.tasks) and all(failures)
         notes = [note for note in self.notes if not (is_said and note.endswith(NOT_GRADED))]
@@ -285,9 +286,9 @@ def _class_remark(result: ExerciseResult) -> str:
     if all(task.state == FAILED for task in lost) and len(lost) == len(result.tasks):
         return result.notes[0] if result.notes else lost[0].failure
     wrong = [task.name for task in lost if task.state != BLANK]
-    n_blank = len(lost) - len(wrong)
+    n_blank = sum(task.state == BLANK and task.name != TRAINING for task in lost)
     parts = [f"points lost: {', '.join(wrong)}"] if wrong else []
-    return "; ".join([*([f"not written: {n_blank}"] if n_blank else []), *parts])
+    return "; ".join([*([f"not written: {n_blank}"] if n_blank else []), *parts]) or lost[0].summary
 
 
 def _short_names(names: Sequence[str]) -> list[str]:
