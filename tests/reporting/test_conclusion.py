@@ -176,6 +176,14 @@ def test_the_command_adds_seeds_and_the_text_says_what_they_show():
     assert "This command" not in said(without)
 
 
+def test_numbers_of_seeds_name_the_pair_that_they_are_for():
+    several = make_report_data("hidden=5,6,7", seeds=2, more={"command_with_seeds": "more {}".format})
+    assert "A difference of 1 percentage point between these two" in said(several)
+    assert "Other pairs can need another number of seeds" in said(several)
+    two = make_report_data("hidden=5,6", more={"command_with_seeds": "more {}".format})
+    assert "Other pairs" not in said(two)
+
+
 def test_one_seed_is_said_to_settle_nothing_about_seeds():
     text = said(make_report_data(WIDTHS, seeds=1, more={"command_with_seeds": "more {}".format}))
     assert "One run per configuration does not show how much a result depends on the random initial weights" in text

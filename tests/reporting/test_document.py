@@ -21,7 +21,7 @@ from chalknet.reporting.document import (
     Section,
     TableBlock,
 )
-from chalknet.reporting.document_view import document_view, picture_size
+from chalknet.reporting.document_view import ViewBuilder, document_view, picture_size
 from chalknet.reporting.files import document_files, write_document
 from chalknet.reporting.markup import Span, code, escape, parse_markup
 from chalknet.reporting.tables import Table
@@ -139,6 +139,14 @@ def test_tables_and_figures_are_also_plain_data():
             assert list(csv.reader(io.StringIO(text))) == [list(block.table.columns), *map(list, block.table.rows)]
         if isinstance(block, FigureBlock):
             assert files[f"figures/{block.name}.json"].decode() == block.figure.json()
+
+
+def test_a_reference_to_a_section_has_a_capital_where_it_begins_a_sentence():
+    texts = ("[section:2] shows `x` [section:2] in [section:2]. [section:2] is *next*. [section:2]", "[section:2]")
+    document = Document("t", "s", (), (Section("2", "Two", tuple(map(Paragraph, texts))),))
+    views = [ViewBuilder(document, {}).spans(text) for text in texts]
+    words = [[span["text"].split("\u00a0")[0] for span in view if span["kind"] == "reference"] for view in views]
+    assert words == [["Section", "section", "section", "Section", "Section"], ["Section"]]
 
 
 def test_a_document_is_written_into_a_new_folder(tmp_path):

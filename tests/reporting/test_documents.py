@@ -9,7 +9,7 @@ from study_factory import make_report_data, texts
 
 import chalknet
 from chalknet.config import Recipe
-from chalknet.formatting import p_value, percent
+from chalknet.formatting import DASH, p_value, percent
 from chalknet.reporting.document import Code, FigureBlock, Findings, Note, Paragraph, TableBlock
 from chalknet.reporting.document_view import Picture, document_view
 from chalknet.reporting.documents import report_document, with_title_page, writeup_document
@@ -199,6 +199,22 @@ def test_the_curve_table_has_the_shown_rise_beside_the_corrected_one():
         assert row["corrected rise"] != row["rise"]
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [(-17.92, 14.17, "too uncertain"), (-0.7, 0.6, "50 % (−70 to 60 %)"), (3.0, 9.0, "50 % (300 to 900 %)")],
+)
+def test_a_rise_with_a_very_wide_interval_is_called_too_uncertain(low, high, shown):
+    report_data = make_report_data("hidden=5,9")
+    found = [
+        (runs, replace(runs.curves, loss=replace(runs.curves.loss, rise=Interval(0.5, low, high, 0.95))))
+        for runs in report_data.complete
+    ]
+    table = curve_table(report_data, found)
+    cells = dict(zip(table.columns, table.rows[0], strict=True))
+    assert cells["corrected rise"].replace("-", "−") == shown
+    assert (cells["rise"] == DASH) == (shown == "too uncertain")
+
+
 def test_curves_are_one_table_and_a_sentence_for_what_differs():
     report_data = make_report_data("hidden=5,9,20,30")
     document = report_document(report_data)
@@ -338,6 +354,10 @@ def test_no_overfitting_is_said_with_the_limits_of_its_rules():
     assert sentence(wide, wide) == f"These rules find no overfitting: {limits} (1 point and 2 %)."
     rises = sentence(wide, Interval(0.1, 0.05, 0.2, 0.95), training_continues=False)
     assert rises.endswith("reaches below its limit (2 %) or the training loss rises as well.")
+    few = sentence(wide, Interval(-1.87, -17.9, 14.2, 0.95))
+    assert few.endswith(
+        f"{limits} (1 point and 2 %). But there are too few seeds or samples to tell whether the loss rises."
+    )
     unknown = sentence(wide, Interval(0.1, np.nan, np.nan, 0.95))
     assert unknown.endswith("no interval lies above its limit. Without an interval, a rule is not applied.")
 

@@ -50,6 +50,11 @@ def test_accuracy_is_drawn_by_factor(vary, names):
             assert not [text for text in shown if "=" in text], "a tick is a value, not a label such as hidden=5"
 
 
+def test_no_legend_covers_an_interval():
+    for vary in (("hidden=5,9,20",), ("activation=relu,tanh", "hidden=5,9"), (*TWO_NUMBERS, "momentum=0.5,0.9")):
+        assert {figure.legend for figure in accuracy_figures(make_report_data(*vary)).values()} <= {"shared", "none"}
+
+
 def test_two_factors_are_lines_per_value_of_the_second():
     found = make_report_data("activation=relu,tanh", "hidden=5,9,20")
     (panel,) = accuracy_figures(found)["accuracy"].panels

@@ -19,6 +19,7 @@ from chalknet.network.metrics import double_softmax_floor
 from chalknet.reporting.document import Code, TableBlock
 from chalknet.reporting.documents import part2_document
 from chalknet.reporting.report_data import DoubleSoftmaxScores, collect_report_data
+from chalknet.reporting.sections.data import data_section
 from chalknet.reporting.sections.public_solution import REPORTED, reported_table, softmax_twice_table
 from chalknet.reporting.sections.regularization import effect_sentences, effects_of, effects_table
 from chalknet.studies.search_space import grid_configurations, study_splits
@@ -191,6 +192,31 @@ def test_the_quick_form_says_what_it_leaves_out():
     assert document.banner == "Quick form: 30 epochs, 2 seeds, 160 training samples"
     assert "3 configurations, 160 training samples, 30 epochs and 2 seeds" in document.notes[0].text
     assert "50 epochs and 3 seeds" in document.notes[0].text
+
+
+def test_the_training_size_stands_where_the_sizes_of_the_data_do():
+    def text_of(**configurations):
+        results = make_results(recipe=SMALL, configurations=configurations)
+        return data_section(collect_report_data(results, MACHINE, data_missing_reason="gone"), "0.1").blocks[0].text
+
+    same = text_of(a={"train_size": 100}, b={"train_size": 100, "dropout": 0.5})
+    assert "Every network is trained on the first 100 of the 160 training samples only." in same
+    assert "count all 160." in same
+    assert "Every network" not in text_of(a={}, b={"dropout": 0.5})
+    assert "Every network" not in text_of(a={"train_size": 100}, b={"train_size": 120})
+
+
+def test_only_data_whose_classes_are_letters_are_called_letters(data):
+    assert part2_document(data, NO_REGULARIZATION).title == "Letters from a convolutional network"
+    facts = replace(data.results.data, class_names=("cat", "dog", "cow", "hen"))
+    photos = part2_document(replace(data, results=replace(data.results, data=facts)), NO_REGULARIZATION)
+    assert photos.title == "Classes of images from a convolutional network"
+    assert "letters" not in "\n".join(texts(photos)).lower()
+
+
+def test_the_opening_says_why_there_is_no_section_1(data):
+    opening = part2_document(data, NO_REGULARIZATION).sections[0].blocks[0]
+    assert "part 1 is the subject of another document, so there is no section 1 here" in opening.text
 
 
 def test_a_study_with_unfinished_runs_still_has_a_document():

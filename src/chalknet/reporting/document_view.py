@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import Any, TypedDict
 
 from chalknet.formatting import DASH
@@ -229,17 +230,19 @@ class ViewBuilder:
 
     def spans(self, text: str) -> list[dict[str, Any]]:
         """Return the parsed spans of a text with markup."""
-        return [self.span(span) for span in parse_markup(clean_text(text), self.leads_somewhere)]
+        parsed = parse_markup(clean_text(text), self.leads_somewhere)
+        before = accumulate((span.text for span in parsed), initial="")
+        return [self.span(span, begins=_begins(left)) for span, left in zip(parsed, before, strict=False)]
 
-    def span(self, span: Span) -> dict[str, Any]:
-        """Return a span; references get their text and target."""
+    def span(self, span: Span, *, begins: bool = False) -> dict[str, Any]:
+        """Return a span; references get their text and target, with a capital where they begin a sentence."""
         if span.kind == "formula":
             href = f"formula-{span.text}" if span.text in self.formulas else ""
             return {"kind": "reference", "text": f"({span.text})", "href": href}
         if span.kind == "reference":
             kind, _, name = span.text.partition(":")
             called = name if kind == "section" else self.numbers[span.text]
-            word = kind if kind == "section" else kind.capitalize()
+            word = kind if kind == "section" and not begins else kind.capitalize()
             return {"kind": "reference", "text": f"{word}\u00a0{called}", "href": f"{kind}-{name}"}
         text = span.text if span.kind in ("code", "symbol") else typeset_numbers(span.text)
         return {"kind": span.kind, "text": text}
@@ -271,3 +274,8 @@ def _column_kind(at: int, cells: tuple[str, ...]) -> str:
 
 
 encode_utf8: Callable[[str], bytes] = partial(str.encode, encoding="utf-8", errors="replace")
+
+
+def _begins(left: str) -> bool:
+    """Return whether what follows a text begins a sentence."""
+    return not left.strip() or (left[-1].isspace() and left.rstrip()[-1] in ".?!")

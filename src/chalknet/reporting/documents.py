@@ -15,14 +15,14 @@ from chalknet.reporting.sections.code_listing import code_section
 from chalknet.reporting.sections.comparison import comparison_section
 from chalknet.reporting.sections.conclusion import conclusion_section, summary_text
 from chalknet.reporting.sections.conv_network import layers_section
-from chalknet.reporting.sections.data import data_section
+from chalknet.reporting.sections.data import data_section, training_samples
 from chalknet.reporting.sections.derivation import derivation_section
 from chalknet.reporting.sections.ensemble import ensemble_section, members_section
 from chalknet.reporting.sections.functions import functions_section, helpers_section
 from chalknet.reporting.sections.images import mistakes_section, weights_section
 from chalknet.reporting.sections.learning import learning_section
 from chalknet.reporting.sections.original import original_section
-from chalknet.reporting.sections.public_solution import public_solution_section, training_samples
+from chalknet.reporting.sections.public_solution import public_solution_section
 from chalknet.reporting.sections.regularization import conclusion_text, effects_section
 from chalknet.reporting.sections.setup import setup_section
 from chalknet.reporting.sections.standard_text import standard_text
@@ -41,9 +41,8 @@ def writeup_document(report_data: ReportData) -> Document:
         report_data: the study over the number of hidden units, with samples, splits, audit and
             checks.
     """
-    title = "Letters from a network with one hidden layer"
     return Document(
-        title=title,
+        title=f"{_subject(report_data)} from a network with one hidden layer",
         subtitle=f"The course write-up, reproduced with the data set {report_data.results.data.source} "
         f"by chalknet {__version__}",
         notes=_notes(report_data),
@@ -82,7 +81,7 @@ def part2_document(report_data: ReportData, base: str) -> Document:
     if answer:
         conclusion = replace(conclusion, blocks=(Paragraph(answer), *conclusion.blocks))
     return Document(
-        title="Letters from a convolutional network",
+        title=f"{_subject(report_data)} from a convolutional network",
         subtitle=f"The second part of the course write-up, with the data set {report_data.results.data.source} "
         f"by chalknet {__version__}",
         notes=_notes(report_data, _part2_quick_text),
@@ -152,6 +151,12 @@ def report_document(report_data: ReportData) -> Document:
 def _opened(section: Section, chapter: str = "opening") -> Section:
     """Return the first section of the write-up after a standard text that says what the document is about."""
     return replace(section, blocks=(*standard_text(chapter), *section.blocks))
+
+
+def _subject(report_data: ReportData) -> str:
+    """Return what a write-up is about: letters where every class is one, else images."""
+    names = report_data.results.data.class_names
+    return "Letters" if all(len(name) == 1 and name.isalpha() for name in names) else "Classes of images"
 
 
 def _samples_used(report_data: ReportData) -> tuple[Block, ...]:

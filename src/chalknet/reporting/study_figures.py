@@ -297,7 +297,7 @@ def _one_factor_figure(report_data: ReportData) -> Figure:
         ]
         curves.append(Curve("single seeds", tuple(at for at, _ in seeds), tuple(y for _, y in seeds), style="points"))
     panel = Panel("", name, _accuracy_label(report_data), tuple(curves), x_scale=scale, x_names=names)
-    return Figure("", (panel,))
+    return Figure("", (panel,), legend="shared")
 
 
 def _lines_figure(report_data: ReportData, x_name: str, line_name: str) -> Figure:

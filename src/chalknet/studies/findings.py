@@ -147,7 +147,7 @@ def _no_difference(
     figures = _figures(one) | {"holm_p": widest.holm_p}
     required = required_sample_size(one, alpha=pair_alpha(comparison))
     if required is not None:
-        sentence += f" {_advice(required, words)}"
+        sentence += f" {_advice(required, words, ' between these two' if len(group) > 2 else '')}"
         figures |= {"required_seeds": required.seeds, "required_images": required.images}
     return Finding("no_significant_difference", group, sentence, figures)
 
@@ -229,15 +229,16 @@ def _detectable(difference: Difference, n_seeds: FloatArray, alpha: float, power
     return found
 
 
-def _advice(required: RequiredSampleSize, words: _Words) -> str:
+def _advice(required: RequiredSampleSize, words: _Words, between: str) -> str:
     chance = f"{100 * POWER:.0f} % probability"
+    size = f"a difference of this size{between}"
     seeds = "" if required.seeds is None else f"about {count_of_rounded(required.seeds, 'seed')} per {words.noun}"
     if required.images is None:
-        return f"To detect a difference of this size with {chance}, a study needs {seeds}."
+        return f"To detect {size} with {chance}, a study needs {seeds}."
     samples = f"about {rounded(required.images)} {words.samples}"
     if required.seeds is None:
-        return f"More seeds alone cannot detect a difference of this size with {chance}: {samples} are needed."
-    return f"To detect a difference of this size with {chance}, a study needs {seeds} and {samples}."
+        return f"More seeds alone cannot detect {size} with {chance}: {samples} are needed."
+    return f"To detect {size} with {chance}, a study needs {seeds} and {samples}."
 
 
 def _missing_seeds(one: Difference) -> list[str]:

@@ -340,17 +340,20 @@ def _what_is_open(report_data: ReportData, chosen: ConfigurationRuns) -> list[Bl
         f"{100 * POWER:.0f} % probability. "
     )
     wanted = 0 if required is None or required.seeds is None else required.seeds
+    target = "A difference of 1 percentage point between these two"
     if required is not None and required.images is None and wanted <= MAX_REALISTIC_SEEDS:
-        text += f"A difference of 1 percentage point needs about {count_of_rounded(wanted, 'seed')} {_per(noun)}. "
+        text += f"{target} needs about {count_of_rounded(wanted, 'seed')} {_per(noun)}. "
         seeds = wanted if wanted <= MAX_PLANNED_SEEDS else seeds
     elif required is not None and wanted > MAX_REALISTIC_SEEDS:
-        text += "A difference of 1 percentage point is out of reach of such a study. "
+        text += f"{target} is out of reach of such a study. "
     elif required is not None:
         text += (
-            f"A difference of 1 percentage point cannot be detected by more seeds alone: it needs about "
+            f"{target} cannot be detected by more seeds alone: it needs about "
             f"{rounded(required.images or 0)} validation samples"
         )
         text += f" and {count_of_rounded(required.seeds, 'seed')} {_per(noun)}. " if required.seeds else ". "
+    if len(report_data.comparison.pairs) > 1:
+        text += "Other pairs can need another number of seeds, because their differences vary more or less. "
     return _with_command(report_data, f"{text}This command adds runs to the study:", seeds)
 
 

@@ -23,6 +23,9 @@ from chalknet.studies.curve_findings import (
 from chalknet.studies.intervals import Interval
 
 MAX_SEEDS_LISTED = 5  # values of more seeds are a range
+# A rise whose 95 % interval is wider than this, and reaches below the limit, is called unknown: a fraction.
+MAX_RISE_WIDTH = 2.0
+UNKNOWN = "too uncertain"
 GAP, RISE = f"{100 * MIN_GAP:.0f} point", f"{100 * MIN_LOSS_RISE:.0f} %"  # the limits of overfitting
 # What an interval accounts for, by its sources of variance.
 COVERED = {
@@ -92,6 +95,10 @@ def _caption(report_data: ReportData, found: Found) -> str:
         f"*Lowest loss*: epoch at which the {mean}validation loss is lowest. *Rise*: of the {mean}validation loss from "
         "there to the end."
     )
+    if any(_is_unknown(one.loss.rise) for _, one in found):
+        few = "seeds or samples" if several else "samples"
+        text += f" *{capitalized(UNKNOWN)}*: the 95 % interval of the rise is wider than {_percent(MAX_RISE_WIDTH)}, "
+        text += f"so there are too few {few} to tell, and no rise is shown."
     if any(one.accuracy_settled for _, one in found):
         curve = "training loss, or the validation accuracy," if any(one.loss_settled for _, one in found) else ""
         text += f" *Settled*: epoch from which the {curve or 'validation accuracy'} stays near its final value."
@@ -113,12 +120,8 @@ def curve_table(report_data: ReportData, found: Found) -> Table:
             configuration_text(report_data, runs),
             _with_limits(points(one.gap.value), one.gap, points_interval(one.gap.low, one.gap.high)),
             str(one.loss.epoch),
-            _percent(one.loss.rise_of_mean),
-            _with_limits(
-                _percent(one.loss.rise.value),
-                one.loss.rise,
-                f"{_hundred(one.loss.rise.low)} to {_percent(one.loss.rise.high)}",
-            ),
+            DASH if _is_unknown(one.loss.rise) else _percent(one.loss.rise_of_mean),
+            _corrected_rise(one.loss.rise),
             *((_settling_cell(one.loss_settled, one.n_epochs),) if with_loss else ()),
             *((_settling_cell(one.accuracy_settled, one.n_epochs),) if with_settling else ()),
             *(_jump_cells(one) if with_jumps else ()),
@@ -136,6 +139,18 @@ def curve_table(report_data: ReportData, found: Found) -> Table:
         *(("jumps", "last jump") if with_jumps else ()),
     )
     return Table("What the learning curves show", columns, tuple(rows))
+
+
+def _corrected_rise(rise: Interval) -> str:
+    """Return the corrected rise with its interval, or that it is too uncertain."""
+    if _is_unknown(rise):
+        return UNKNOWN
+    return _with_limits(_percent(rise.value), rise, f"{_hundred(rise.low)} to {_percent(rise.high)}")
+
+
+def _is_unknown(rise: Interval) -> bool:
+    """Return whether an interval is so wide that its values say nothing."""
+    return _has_limits(rise) and rise.high - rise.low > MAX_RISE_WIDTH and rise.low <= MIN_LOSS_RISE
 
 
 def _settling_cell(epochs: Sequence[int], n_epochs: int) -> str:
@@ -191,7 +206,12 @@ def _no_overfitting(found: Found) -> str:
             f"{text}the interval of the gap reaches below its limit ({GAP}), and that of the corrected rise reaches "
             f"below its limit ({RISE}) or the training loss rises as well."
         )
-    return f"{text}the intervals of the gap and of the corrected rise reach below their limits ({GAP} and {RISE})."
+    text += f"the intervals of the gap and of the corrected rise reach below their limits ({GAP} and {RISE})."
+    unknown = [(runs, one) for runs, one in found if _is_unknown(one.loss.rise)]
+    if unknown:
+        few = "seeds or samples" if any(len(runs.seeds) > 1 for runs, _ in unknown) else "samples"
+        text += f" But there are too few {few} to tell whether the loss rises{_with(found, unknown)}."
+    return text
 
 
 def _which(found: Found, overfitting: Sequence[ConfigurationRuns]) -> str:

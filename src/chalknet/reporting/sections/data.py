@@ -66,7 +66,7 @@ SCALING_TEXTS = {
 def data_section(report_data: ReportData, number: str, title: str = "The data") -> Section:
     """Show the samples and their splits, and images and an audit if the samples could be read again."""
     blocks: list[Block] = [
-        Paragraph(_text(report_data)),
+        Paragraph(f"{_text(report_data)}{_samples_used(report_data)}"),
         TableBlock("data", data_facts_table(report_data), "The data."),
     ]
     if report_data.columns:
@@ -112,6 +112,24 @@ def _text(report_data: ReportData) -> str:
     if not facts.split_sizes["valid"]:
         text += " There are no validation samples."
     return text
+
+
+def training_samples(report_data: ReportData) -> int:
+    """Return the smallest number of training samples of a configuration: the first of the training split, or all."""
+    sizes = report_data.sizes
+    asked = {config.recipe.split.train_size for config in report_data.results.configurations}
+    return min([sizes["train"], *(int(size) for size in asked if size >= 1)])
+
+
+def _samples_used(report_data: ReportData) -> str:
+    """Return, after a space, that every network uses only some training samples; "" where that is not so."""
+    used, n_train = training_samples(report_data), report_data.sizes["train"]
+    if used == n_train or len({config.recipe.split.train_size for config in report_data.results.configurations}) > 1:
+        return ""
+    return (
+        f" Every network is trained on the first {used:,} of the {n_train:,} training samples only. The tables and the "
+        f"audit of this section count all {n_train:,}."
+    )
 
 
 def _rows(report_data: ReportData) -> str:

@@ -7,6 +7,7 @@ from chalknet.network.metrics import double_softmax_floor
 from chalknet.reporting.document import Block, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.markup import code
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData
+from chalknet.reporting.sections.data import training_samples
 from chalknet.reporting.sections.original import BUILTIN, CLASSES, LEVEL, SAMPLES, SHAPE, SIZES, SPLITS
 from chalknet.reporting.sections.standard_text import standard_text
 from chalknet.reporting.study_tables import four
@@ -119,13 +120,6 @@ def _differences(report_data: ReportData) -> tuple[Block, ...]:
             "nothing about the method."
         )
     return (Note(text, "warning"),)
-
-
-def training_samples(report_data: ReportData) -> int:
-    """Return the number of training samples of every configuration of part 2."""
-    sizes = report_data.sizes
-    asked = {config.recipe.split.train_size for config in report_data.results.configurations}
-    return min([sizes["train"], *(int(size) for size in asked if size >= 1)])
 
 
 def _caption(report_data: ReportData) -> str:
