@@ -44,7 +44,7 @@ def test_a_table_is_printed_and_notes_go_to_standard_error(here, capsys):
     assert first.startswith("0.png")
     assert {first.split()[1], second.split()[1]} <= set(network.class_names)
     assert printed.err.splitlines()[0] == "note: 2 images such as 0.png: 40x30 RGB -> 5x6 gray, stretched"
-    assert "note: 2 images stretched to the proportions of the training images. image_fit=" in printed.err
+    assert "note: 2 images stretched to the proportions of the training images. How those were" in printed.err
     assert max(map(len, printed.out.splitlines())) <= 80
 
 
@@ -165,7 +165,7 @@ def test_images_are_resized_as_in_training_by_default(tmp_path, monkeypatch, cap
         assert main(["predict", model, "letters/A", *more, "--no-invert", "--no-trim", "--csv"]) == 0
         printed = capsys.readouterr()
         probabilities.append(printed.out)
-        assert ("cropped to the proportions of the training images, as those were" in printed.err) == (not more)
+        assert ("cropped to the proportions of the training images, as in training" in printed.err) == (not more)
     assert probabilities[0] == probabilities[1] != probabilities[2]
     scores = []
     for more in [], ["--image-fit", "crop"], ["--image-fit", "stretch"]:
@@ -173,3 +173,30 @@ def test_images_are_resized_as_in_training_by_default(tmp_path, monkeypatch, cap
         assert main(["evaluate", model, "other", *more, "--json"]) == 0
         scores.append(json.loads(capsys.readouterr().out)["loss"])
     assert scores[0] == scores[1] != scores[2]
+
+
+def test_notes_on_image_files_advise_nothing_but_the_preparation_of_the_training(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_class_folders(tmp_path / "letters", n=60, size=(40, 20))
+    for path in (tmp_path / "letters").glob("*/*.png"):
+        Image.merge("RGB", [Image.open(path), *[Image.new("L", (40, 20))] * 2]).save(path)
+    quick = ["--recipe", "writeup", "--hidden", "4", "--epochs", "1", "--train", "30", "--valid", "10"]
+    assert main(["train", "--data", "letters", "--image-size", "20x20", *quick, "--out", "run"]) == 0
+    trained = capsys.readouterr().err
+    assert "--image-fit" in trained
+    assert "--color rgb" in trained
+    (tmp_path / "letters").rename("other")
+    for line in (["evaluate", "run", "other"], ["predict", "run/model.safetensors", "other/A"]):
+        assert main(line) == 0
+        printed = capsys.readouterr().err
+        assert "--image-fit" not in printed
+        assert "--color" not in printed
+
+
+@pytest.mark.usefixtures("here")
+def test_an_evaluation_says_once_that_the_preparation_of_the_training_is_not_known(tmp_path, capsys):
+    save_class_folders(tmp_path / "other", n=60, size=(40, 20))
+    assert main(["evaluate", "run", str(tmp_path / "other")]) == 0
+    printed = capsys.readouterr().err
+    assert printed.count("stretched to other proportions (how the training images were resized is not known)") == 1
+    assert "--image-fit" not in printed

@@ -40,7 +40,7 @@ def test_a_folder_is_gray_by_default_and_in_color_on_request(tmp_path):
     np.testing.assert_array_equal(to_gray(color.inputs), gray.inputs)
     assert gray.sha256 == color.sha256, "the digest is of the files"
     assert gray.notes[0].startswith("40 images with colors, read as gray; --color rgb keeps colors")
-    assert color.notes == ()
+    assert color.notes == asked.notes == ()
     assert color.origin.color == "rgb"
     assert np.abs(color.inputs.astype(int).min(axis=(1, 2)) - INKS[color.labels // 2]).max() < 40
 

@@ -63,7 +63,10 @@ def test_images_of_every_mode_are_predicted_in_order(tmp_path, model):
     assert predictions.read_as[:3] == tuple(
         f"31x40 {mode} -> 5x6 gray, stretched" for mode in ("RGB", "RGBA", "palette")
     )
-    assert predictions.notes[0].startswith("8 images stretched to the proportions of the training images. image_fit=")
+    assert predictions.notes[0].startswith(
+        "8 images stretched to the proportions of the training images. How those were resized is not known. If they "
+        "were cropped or padded, give --image-fit crop or pad"
+    )
     assert predictions.unreadable == ()
 
 

@@ -15,7 +15,7 @@ from chalknet.data.dataset import ARRAYS, Dataset, UnlabeledSamples, dataset_fro
 from chalknet.data.readers import idx, npy
 from chalknet.data.readers.csv_table import read_csv, read_csv_rows, read_csv_samples
 from chalknet.data.readers.folder import read_folder
-from chalknet.data.readers.image import FITS
+from chalknet.data.readers.image import DEFAULT_FIT, FITS
 from chalknet.data.readers.npz import read_npz, read_npz_inputs
 from chalknet.data.readers.source_file import SourceFile, open_source
 from chalknet.data.readers.table import dataset_from_frame, rows_of_numbers, samples_from_frame
@@ -188,6 +188,8 @@ def load_data(
             _reject_table_options(kind, str(source), options)
             data = _read(kind, path, str(source), {**given, **more})
         place = str(path.absolute())  # valid from any working directory; messages show the source as it was given
+        if kind == "images" and size is not None:
+            image_fit = image_fit or DEFAULT_FIT  # so that a run and its model file say how images were resized
     column = None if label_column is None else str(label_column)
     origin = DataConfig(place, data.sha256, names, column, size, image_fit=image_fit, table=options, color=color)
     return data.with_origin(origin)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from chalknet.data.image_facts import ImageFacts, ImageMeasurements, background_of, measure_image
-from chalknet.data.readers.image import FITS, Pixels, border_level, fitted, is_stretched
+from chalknet.data.readers.image import DEFAULT_FIT, FITS, Pixels, border_level, fitted, is_stretched
 from chalknet.errors import ConfigError
 from chalknet.formatting import count_of, quoted
 
@@ -28,12 +28,9 @@ NOTES = {
     "background. If so, give invert=True (--invert)",
     "trimmed": "trimmed because the training images have narrower margins. trim=False (--no-trim) leaves them",
     "may be trimmed": "with wider margins than the training images. trim=True (--trim) cuts them off",
-    "stretched": "stretched to the proportions of the training images. image_fit='pad' or 'crop' (--image-fit pad) "
-    "keeps theirs",
-    "cropped": "cropped to the proportions of the training images, as those were. image_fit='pad' (--image-fit pad) "
-    "keeps the whole image",
-    "padded": "padded to the proportions of the training images, as those were. image_fit='stretch' or 'crop' "
-    "(--image-fit crop) adds no border",
+    **{fit: f"{done} to the proportions of the training images, as in training" for fit, done in FIT_DONE.items()},
+    "unknown fit": "stretched to the proportions of the training images. How those were resized is not known. If they "
+    "were cropped or padded, give --image-fit crop or pad (in Python: image_fit='pad')",
 }
 
 
@@ -47,7 +44,7 @@ class ImagePreparation:
         invert: whether to invert brightness; None to do so if the background clearly differs.
         trim: whether to cut off empty margins; None to do so if they are clearly wider.
         image_fit: how other proportions are handled: "stretch", "crop" or "pad"; None for trained_fit,
-            with a note.
+            with a note that gives advice only if that is unknown.
         trained_fit: how the training images were resized; None if unknown, which means "stretch".
     """
 
@@ -77,7 +74,7 @@ class ImagePreparation:
         must_invert = self._must_invert(look, name)
         if must_invert:
             done.append("inverted")
-        default = self.trained_fit or "stretch"
+        default = self.trained_fit or DEFAULT_FIT
         fit, fill = self.image_fit, 1.0
         if self._must_trim(look, name):
             top, bottom, left, right = look.box
@@ -88,7 +85,7 @@ class ImagePreparation:
                 is_filled = min(facts.usual_height, facts.usual_width) >= FILLED
                 fit, fill = (default, 1.0) if is_filled else ("pad", facts.usual_fill)
         if fit is None and is_stretched(pixels.shape, self.shape):
-            self._affected[FIT_DONE[default]].append(name)
+            self._affected[self.trained_fit or "unknown fit"].append(name)
             done.append(FIT_DONE[default])
         pixels = fitted(pixels, self.shape, fit or default, fill, level)
         return 255 - pixels if must_invert else pixels, "".join(f", {what}" for what in done)

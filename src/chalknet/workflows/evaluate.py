@@ -28,6 +28,7 @@ from chalknet.data.load import (
     with_usual_delimiter,
 )
 from chalknet.data.open_data import open_data
+from chalknet.data.readers.folder import FIT_ADVICE
 from chalknet.data.readers.table import dataset_from_frame, find_label
 from chalknet.data.splits import split_by_recipe
 from chalknet.data.tables.columns import NUMBER, Column
@@ -48,6 +49,7 @@ from chalknet.serving.loaded_model import LoadedModel, resolve_model
 ALL = "all"
 EVALUATION_SPLITS = (ALL, "test", "valid", "train")
 EVALUATION_FILE, MISTAKES_FILE = "evaluation.json", "mistakes.png"
+UNKNOWN_FIT = " (how the training images were resized is not known)"
 RunConfig = tuple[Recipe, DataConfig]  # what a run's config.toml says
 
 
@@ -154,8 +156,12 @@ def _read_frame(table: Any, label_column: str | int | None, model: Classifier) -
 
 
 def _open(config: DataConfig, known: Sequence[str], loaded: LoadedModel) -> Dataset:
-    """Read the samples; the columns of a table are encoded as in training."""
-    return open_data(config, known, like=loaded.classifier if loaded.classifier.encoding is not None else None)
+    """Read the samples; the columns of a table are encoded as in training.
+
+    A note on stretched images gives no advice, which would be for training.
+    """
+    data = open_data(config, known, like=loaded.classifier if loaded.classifier.encoding is not None else None)
+    return replace(data, notes=tuple(note.replace(FIT_ADVICE, UNKNOWN_FIT) for note in data.notes))
 
 
 def _check_split(loaded: LoadedModel, split: str) -> None:

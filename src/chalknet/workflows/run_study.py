@@ -20,6 +20,7 @@ from chalknet.config import DataConfig
 from chalknet.data.dataset import ARRAYS, Dataset
 from chalknet.data.load import DataSource, load_data
 from chalknet.data.open_data import open_data
+from chalknet.data.readers.image import DEFAULT_FIT
 from chalknet.errors import ConfigError, DataError, StoreError
 from chalknet.files import read_bytes
 from chalknet.machine.processor import available_cores
@@ -40,8 +41,6 @@ from chalknet.studies.search_space import (
 from chalknet.studies.spec import StudySpec, spec_from_tables, spec_tables
 from chalknet.studies.store import STORE_FILE, Store
 from chalknet.workflows.resolve_study import SPEC_FILE, StudyRequest
-
-DEFAULT_FIT = "stretch"
 
 
 def run_study(

@@ -192,6 +192,7 @@ def test_image_size_resizes_only_images_of_other_sizes(letters):
     np.testing.assert_array_equal(data.inputs[:, 0, 0], [0, 1, 7, 2, 100, 101, 102])
     assert data.notes[0] == "1 image resized to 6 high and 5 wide."
     assert "1 image stretched to other proportions, which --image-fit crop or pad keeps" in data.notes[1]
+    assert data.origin.image_fit == "stretch"
     padded = load_data(letters, image_size=(6, 5), image_fit="pad")
     assert len(padded.notes) == 1
     np.testing.assert_array_equal(open_data(padded.origin).inputs, padded.inputs)

@@ -16,7 +16,15 @@ import numpy as np
 
 from chalknet.config import RGB
 from chalknet.data.dataset import Dataset, dataset_from_arrays, nfc, with_known
-from chalknet.data.readers.image import MAX_FILE_BYTES, SUFFIXES, Pixels, decode_image, fitted, is_stretched
+from chalknet.data.readers.image import (
+    DEFAULT_FIT,
+    MAX_FILE_BYTES,
+    SUFFIXES,
+    Pixels,
+    decode_image,
+    fitted,
+    is_stretched,
+)
 from chalknet.data.readers.source_file import digest_of_files
 from chalknet.errors import DataError
 from chalknet.files import Budget, read_bytes, reading
@@ -26,14 +34,15 @@ BATCH_FILES = 64
 DIM = 16  # of 255: brightest pixel of a 12-bit image that was saved with 16 bits
 
 
+# The advice about stretched images, which is for training only.
+FIT_ADVICE = ", which --image-fit crop or pad keeps (in Python: load_data(..., image_fit='pad'))"
 # Texts of notes on images, by kind.
 NOTE_TEXTS = {
     "transparent": "with transparency laid on white",
     "32-bit": "of 32-bit integers, read as 8-bit pixels where none is above 255, else as 16-bit ones",
     "dim": "of 16-bit pixels, none of them above 4,096, read as nearly black; save them with white as 65,535",
     "resized": "resized to {size}",
-    "stretched": "stretched to other proportions, which --image-fit crop or pad keeps (in Python: "
-    "load_data(..., image_fit='pad'))",
+    "stretched": f"stretched to other proportions{FIT_ADVICE}",
     "colored": "with colors, read as gray; --color rgb keeps colors (in Python: load_data(..., color='rgb'))",
 }
 
@@ -81,7 +90,8 @@ def read_folder(
         image_size: (H, W) to which images of other sizes are resized (Lanczos).
         image_fit: how images of other proportions are resized: "stretch", "crop" or "pad". None
             stretches them, with a note.
-        color: "rgb" to keep colors, as (N, H, W, 3); gray files then have three equal channels.
+        color: "rgb" to keep colors, as (N, H, W, 3); gray files then have three equal channels. None
+            is "gray", with a note if colors are lost.
         known_classes: names of classes that may have no samples here.
 
     Returns:
@@ -94,7 +104,7 @@ def read_folder(
     names = _class_folders(folder, source, class_names, is_part=bool(known_classes))
     notes: list[str] = []
     listing = list(_list_files(folder, source, names, notes))
-    files = _read_files(folder, source, listing, image_size, image_fit, color == RGB)
+    files = _read_files(folder, source, listing, image_size, image_fit, color)
     readable = [file for file in files if file.pixels is not None]
     found = Counter(label for _, label in listing)
     good = Counter(file.label for file in readable)
@@ -237,7 +247,7 @@ def _read_files(
     listing: Sequence[tuple[str, int]],
     image_size: tuple[int, int] | None,
     image_fit: str | None,
-    color: bool,
+    color: str | None,
 ) -> list[_ImageFile]:
     """Read all files, in order, with a few threads.
 
@@ -271,7 +281,7 @@ def _read_file(
     label: int,
     image_size: tuple[int, int] | None,
     image_fit: str | None,
-    color: bool,
+    color: str | None,
     budget: Budget,
 ) -> _ImageFile:
     """Read, decode and resize one image file."""
@@ -282,8 +292,8 @@ def _read_file(
     digest = hashlib.sha256(content).digest()
     start = time.thread_time()
     try:
-        image = decode_image(content, color=color)
-        pixels = fitted(image.pixels, image_size, image_fit or "stretch")
+        image = decode_image(content, color=color == RGB)
+        pixels = fitted(image.pixels, image_size, image_fit or DEFAULT_FIT)
     except Exception:  # Pillow's decoders can raise anything; the file is named in the notes
         return _ImageFile(name, label, digest, None)
     finally:
@@ -295,7 +305,7 @@ def _read_file(
         "dim": image.mode == "16-bit gray" and 0 < image.pixels.max() <= DIM,
         "resized": pixels.shape != image.pixels.shape,
         "stretched": image_fit is None and is_stretched(image.pixels.shape, image_size),
-        "colored": image.lost_color,
+        "colored": image.lost_color and color is None,
     }
     return _ImageFile(name, label, digest, pixels, tuple(kind for kind, does in is_kind.items() if does))
 

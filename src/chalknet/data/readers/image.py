@@ -40,6 +40,7 @@ LOOKED_AT = 64  # pixels of a side that are looked at to see whether an image ha
 COLORFUL, MIN_COLORFUL = 32, 0.01  # difference of channels of a colored pixel, and the fraction of such pixels
 BITS_PER_SAMPLE = 258  # a tag of TIFF files
 FITS = ("stretch", "crop", "pad")
+DEFAULT_FIT = "stretch"
 VISIBLE = 1.05  # smaller changes of the proportions get no note
 ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)  # EXIF tag of the rotation, and its values that exchange width and height
 
