@@ -159,6 +159,8 @@ def test_a_file_that_is_not_toml_or_not_there_is_named(tmp_path):
 
 def test_near_matches_are_offered_and_far_ones_listed():
     assert near_match("writup", ["writeup", "strong"]) == " Did you mean 'writeup'?"
+    assert near_match("size", ["stride", "kernel_size"]) == " Did you mean 'kernel_size'?"
+    assert near_match("size", ["sizes", "kernel_size"]) == " Did you mean 'sizes'?"
     assert near_match("zzz", ["writeup", "strong"]) == " Known: strong, writeup."
 
 

@@ -158,6 +158,7 @@ def test_settings_of_a_layer_are_given_by_position_or_by_name(text, table):
         ("conv2d:32:filters=3", "filters is given twice"),
         ("flatten:3", "flatten has no settings, so '3' is one too many"),
         ("conv2d:32:strides=2", "unknown setting 'strides'. Did you mean 'stride'?"),
+        ("conv2d:32:size=30", "unknown setting 'size'. Did you mean 'kernel_size'?"),
     ],
 )
 def test_a_wrong_setting_of_a_layer_is_named(text, message, capsys, tmp_path):
@@ -173,7 +174,9 @@ def test_rows_and_small_images_are_refused_in_one_line():
         chalknet.ConfigError, match=r"^network part2 needs images, but the samples are rows of 6 values"
     ):
         chalknet.train(rows, network="part2", workers=1)
-    with pytest.raises(chalknet.ConfigError, match="network lenet does not fit images of 8 x 8 pixels: layer conv2d"):
+    with pytest.raises(
+        chalknet.ConfigError, match="lenet does not fit images of 8 x 8 pixels: layers, entry 4: layer conv"
+    ):
         architecture_for(recipe(network="lenet"), (8, 8), 10)
     with pytest.raises(chalknet.ConfigError, match="network must be one of dense, part2, lenet, small-resnet"):
         recipe(network="lenot")

@@ -785,8 +785,14 @@ def unknown_setting(name: str, known: Iterable[str]) -> ConfigError:
 
 
 def near_match(word: str, known: Any) -> str:
-    """Return a hint: the nearest known word (" Did you mean 'x'?") or all known words."""
-    near = get_close_matches(word[:100], list(known), n=1)  # a name in a file can have megabytes
+    """Return a hint: the nearest known word (" Did you mean 'x'?") or all known words.
+
+    A single known word of which the word is a part, as size of kernel_size, is nearer than a similar one.
+    """
+    short_word, names = word[:100], list(known)  # a name in a file can have megabytes
+    wholes = [name for name in names if short_word in name.split("_")]
+    near = get_close_matches(short_word, names, n=1, cutoff=0.8)
+    near = near or (wholes if len(wholes) == 1 else get_close_matches(short_word, names, n=1))
     return f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join(sorted(known))}."
 
 

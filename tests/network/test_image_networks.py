@@ -78,19 +78,30 @@ def test_initial_weights_of_a_convolution_follow_the_size_of_its_windows():
     ("shape", "layers", "message"),
     [
         ((8,), [Conv2d(3), "flatten"], "layer conv2d needs images, but the samples are rows of 8 values"),
-        ((4, 4), [Conv2d(3)], "layer dense expects flat samples of shape (I,), got (4, 4, 3). Add a layer flatten"),
-        ((4, 4), ["flatten", Dense(5), Conv2d(3)], "layer conv2d expects images of shape (H, W, C), got samples of"),
+        (
+            (4, 4),
+            [Conv2d(3)],
+            "layers, entry 2: layer dense expects flat samples of shape (I,), got (4, 4, 3). Add a layer flatten",
+        ),
+        ((4, 4), ["flatten", Dense(5), Conv2d(3)], "layers, entry 3: layer conv2d expects images of shape"),
+        ((4, 4), ["flatten", Conv2d(3)], "got samples of shape (16,). Put it before flatten, and give images."),
         ((4, 4), [Conv2d(3, 7, padding=0)], "layer conv2d: a window of 7 x 7 pixels does not fit in an image of 4 x 4"),
         ((4, 4), [Conv2d(3, 2)], 'layer conv2d: padding "same" needs kernels of odd size, got 2'),
         ((4, 4), [Conv2d(4), Conv2d(3, groups=2)], "layer conv2d: groups must divide the 3 filters, got 2"),
         ((4, 4), [Conv2d(3), Conv2d(4, groups=2)], "groups must divide the 3 channels of its input, got 2"),
-        ((4, 4), [Conv2d(3), MaxPool2d(5)], "layer max_pool2d: a window of 5 x 5 pixels does not fit"),
+        (
+            (4, 4),
+            [MaxPool2d(2), Conv2d(3), MaxPool2d(5)],
+            "layers, entry 3: layer max_pool2d: a window of 5 x 5 pixels does not",
+        ),
+        ((4, 4), [Conv2d(3), "flatten", Residual(2)], "layers, entry 3: layer residual: the input (4, 4, 1) of"),
     ],
 )
 def test_layers_that_do_not_fit_images_are_refused(shape, layers, message):
-    with pytest.raises(ConfigError) as error:
-        architecture_for(Recipe().with_settings(layers=layers), shape, 2)
-    assert message in str(error.value)
+    for input_dropout in (0.0, 0.2):  # is a layer too, but no entry of layers
+        with pytest.raises(ConfigError) as error:
+            architecture_for(Recipe().with_settings(layers=layers, input_dropout=input_dropout), shape, 2)
+        assert message in str(error.value)
 
 
 def test_gray_images_have_one_channel_and_dense_networks_read_rows():

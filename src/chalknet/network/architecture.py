@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -298,7 +299,7 @@ def architecture_for(recipe: Recipe, sample_shape: int | Sequence[int], n_classe
         whole = layers_from_tables([*below, {**network.output_layer, "units": n_classes}])
         reader = next((layer for layer in whole if layer.reads_images), None)
         if reader is None:
-            return Architecture(n_inputs, layers=[*first, *whole])
+            return _with_first(first, whole, (n_inputs,))
         if len(shape) == 1:
             name = f"layer {reader.type}" if network.network == DENSE else f"network {network.network}"
             raise ConfigError(
@@ -306,7 +307,7 @@ def architecture_for(recipe: Recipe, sample_shape: int | Sequence[int], n_classe
                 "that the rows are pixels of images by image_size (--image-size HxW)."
             )
         try:
-            return Architecture((*shape, 1)[:3], layers=[*first, *whole])
+            return _with_first(first, whole, (*shape, 1)[:3])
         except ConfigError as error:
             if network.network == DENSE:
                 raise
@@ -314,6 +315,16 @@ def architecture_for(recipe: Recipe, sample_shape: int | Sequence[int], n_classe
             raise ConfigError(f"network {network.network} does not fit images of {size} pixels: {error}") from None
     hidden = short_form(network.hidden, network.activations(), network.batch_norm, regularization.dropout)
     return Architecture(n_inputs, layers=[*first, *hidden, Dense(n_classes)])
+
+
+def _with_first(first: list[Layer], whole: Sequence[Layer], shape: Shape) -> Architecture:
+    """Return the architecture of a recipe's layers behind other layers, which errors do not count."""
+    try:
+        return Architecture(shape, layers=[*first, *whole])
+    except ConfigError:
+        if first:
+            Architecture(shape, layers=whole)
+        raise
 
 
 def _check_sizes(shape: Shape, hidden: Sequence[int], n_classes: int) -> None:
@@ -346,7 +357,8 @@ def _named_layers(shape: Shape, layers: Sequence[Layer]) -> Iterator[NamedLayer]
         elif layer.block_name:
             n_blocks[layer.block_name] = n_blocks.get(layer.block_name, 0) + 1
             block = f"{layer.block_name}{n_blocks[layer.block_name]}"
-        local = list(layer.parameters(shape))
+        with _numbered(position):
+            local, shape_after = list(layer.parameters(shape)), layer.output_shape(shape)
         prefix = block
         if any(f"{block}.{key}" in taken for key in local):
             same = f"{block}.{layer.type}"
@@ -359,19 +371,29 @@ def _named_layers(shape: Shape, layers: Sequence[Layer]) -> Iterator[NamedLayer]
             n_masks[n_dense] = n_masks.get(n_dense, 0) + 1
         shortcut = position - layer.skipped_layers if layer.skipped_layers else None
         yield NamedLayer(layer, shape, names, stream, shortcut)
-        shape = layer.output_shape(shape)
+        shape = shape_after
+
+
+@contextmanager
+def _numbered(position: int) -> Iterator[None]:
+    """Begin the message of a ConfigError with the number of the layer, counted from 1."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"layers, entry {position + 1}: {error}") from None
 
 
 def _check_shortcuts(named_layers: Sequence[NamedLayer]) -> None:
     """Raise ConfigError unless every residual connection fits the shapes of the layers."""
     for position, named in enumerate(named_layers):
         if isinstance(named.layer, Residual):
-            if named.layer.layers > position:
-                raise ConfigError(
-                    f"layers, entry {position + 1}: layer residual skips the {named.layer.layers} layers before it, "
-                    f"and only {position} come before it."
-                )
-            named.layer.check_shortcut(named.input_shape, named_layers[position - named.layer.layers].input_shape)
+            with _numbered(position):
+                if named.layer.layers > position:
+                    raise ConfigError(
+                        f"layer residual skips the {named.layer.layers} layers before it, and only {position} come "
+                        "before it."
+                    )
+                named.layer.check_shortcut(named.input_shape, named_layers[position - named.layer.layers].input_shape)
 
 
 def check_parameters(architecture: Architecture, parameters: Mapping[str, FloatArray]) -> None:

@@ -285,7 +285,10 @@ def image_size(layer: Layer, input_shape: Shape) -> tuple[int, int, int]:
         ConfigError: the samples are no images.
     """
     if len(input_shape) != 3:
-        raise ConfigError(f"layer {layer.type} expects images of shape (H, W, C), got samples of shape {input_shape}.")
+        raise ConfigError(
+            f"layer {layer.type} expects images of shape (H, W, C), got samples of shape {input_shape}. Put it before "
+            "flatten, and give images."
+        )
     height, width, channels = input_shape
     return height, width, channels
 
