@@ -72,6 +72,11 @@ def count_of(n: int, noun: str, plural: str = "") -> str:
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
+def is_or_are(n: int) -> str:
+    """Return the verb of a number of things: "is" of 1, and "are" of others."""
+    return "is" if n == 1 else "are"
+
+
 def listed(items: Sequence[str], last: str = "and") -> str:
     """Join words as "a", "a and b", or "a, b and c"."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}" if items else ""

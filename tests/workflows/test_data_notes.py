@@ -77,6 +77,15 @@ def test_the_only_sample_of_a_class_trains():
     )
 
 
+def test_notes_of_a_single_sample_are_singular():
+    settings = {"train_size": 10, "valid_size": 1, "hidden": [2], "epochs": 1}
+    notes = chalknet.train(rows_of(np.arange(12) % 2), **settings).notes
+    assert any(note.startswith("1 validation sample is too few to choose an epoch by") for note in notes)
+    splits = Splits(np.arange(1), np.arange(0), np.arange(0))
+    with pytest.raises(DataError, match="the only training sample is of class '0'"):
+        split_notes(rows_of(np.arange(12) % 2), splits, chalknet.recipe("writeup"))
+
+
 def test_few_validation_samples_turn_early_stopping_off(small_images):
     settings = {"hidden": [6], "epochs": 5, "patience": 1}
     run = chalknet.train(small_images, **settings)

@@ -11,6 +11,7 @@ import numpy as np
 from chalknet.config import CUSTOM_SPLIT, SPLIT_METHODS, Recipe
 from chalknet.data.dataset import Dataset, IntArray
 from chalknet.errors import ConfigError, DataError
+from chalknet.formatting import count_of, is_or_are
 
 WRITEUP_SEED = 521
 
@@ -248,5 +249,8 @@ def _group_splits(data: Dataset, pool: IntArray, n_train: int, n_valid: int, see
     parts = [rng.permutation(np.flatnonzero(split_of_sample == p)) for p in range(3)]
     for name, members, n in zip(("train", "valid", "test"), parts, wanted, strict=True):
         if n and not len(members):
-            raise ConfigError(f"{data.source}: {len(names)} groups are too few to give the {name} split any.")
+            raise ConfigError(
+                f"{data.source}: {count_of(len(names), 'group')} {is_or_are(len(names))} too few to give the "
+                f"{name} split any."
+            )
     return parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from chalknet.formatting import count_of, listed
+from chalknet.formatting import count_of, is_or_are, listed
 from chalknet.reporting.configuration_text import field_name
 from chalknet.reporting.document import Block, Document, Note, Paragraph, Section
 from chalknet.reporting.report_data import ReportData
@@ -227,7 +227,8 @@ def _notes(report_data: ReportData, quick_text: Callable[[ReportData], str] = _q
         notes.append(Note(quick_text(report_data), "warning"))
     counts = report_data.results.counts
     if counts["done"] < len(report_data.results.runs):
-        state = f"{counts['done']} of {count_of(len(report_data.results.runs), 'run')} are finished"
+        total = len(report_data.results.runs)
+        state = f"{counts['done']} of {count_of(total, 'run')} {is_or_are(total)} finished"
         failed = f", {counts['failed']} failed" if counts["failed"] else ""
         notes.append(Note(f"**Incomplete:** {state}{failed}. The appendix lists what is missing.", "warning"))
     if report_data.data is None:

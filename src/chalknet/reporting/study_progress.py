@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chalknet.formatting import DASH, capitalized, count_of, duration, fixed, listed, percent
+from chalknet.formatting import DASH, capitalized, count_of, duration, fixed, is_or_are, listed, percent
 from chalknet.records import EpochRecord
 from chalknet.reporting.configuration_text import configuration_words, join_configurations
 from chalknet.reporting.document import Block, Code, FigureBlock, Findings, Note, Paragraph, TableBlock
@@ -49,15 +49,14 @@ def state_parts(state: StudyState) -> tuple[tuple[str, int], ...]:
 def state_sentence(state: StudyState) -> str:
     """Return one sentence that says how far a study is: "12 of 40 runs are done, 2 are running, 1 failed"."""
     parts = dict(state_parts(state))
-    are = "is" if state.n_total == 1 else "are"
-    said = [f"{parts['done']:,} of {count_of(state.n_total, 'run')} {are} done"]
+    said = [f"{parts['done']:,} of {count_of(state.n_total, 'run')} {is_or_are(state.n_total)} done"]
     if parts["done"] == state.n_total > 1:
         said = [f"all {count_of(state.n_total, 'run')} are done"]
     stopped = len(state.unfinished) if state.phase == "interrupted" else 0
     counts = {"running": parts["running"], "interrupted": stopped, "waiting": parts["waiting"] - stopped}
     for word, n in counts.items():
         if n > 0:
-            said.append(f"{n:,} {'is' if n == 1 else 'are'} {word}")
+            said.append(f"{n:,} {is_or_are(n)} {word}")
     if parts["failed"]:
         said.append(f"{parts['failed']:,} failed")
     begin = {"interrupted": "Interrupted. ", "finished": "Finished. ", "running": ""}[state.phase]

@@ -14,7 +14,7 @@ from chalknet.data.folds import without_test
 from chalknet.data.preprocess import MAX_SCALED_PIXEL, PIXEL_SCALE, Scaling, input_scale
 from chalknet.data.splits import Splits
 from chalknet.errors import DataError
-from chalknet.formatting import count_of, quoted
+from chalknet.formatting import count_of, is_or_are, quoted
 from chalknet.training.recipes import MIN_VALID, chooses_by_folds
 
 
@@ -39,10 +39,11 @@ def split_notes(
     counts = np.bincount(data.labels[trained], minlength=data.n_classes)
     present = np.flatnonzero(counts)
     if len(present) == 1:
+        n = len(trained)
+        samples = "the only training sample is" if n == 1 else f"all {n:,} training samples are"
         raise DataError(
-            f"{data.source}: all {count_of(len(trained), 'training sample')} are of class "
-            f"{quoted([data.class_names[present[0]]])}, and a classifier needs samples of two or more classes. "
-            "Check the labels, or use another split method (split, --split)."
+            f"{data.source}: {samples} of class {quoted([data.class_names[present[0]]])}, and a classifier needs "
+            "samples of two or more classes. Check the labels, or use another split method (split, --split)."
         )
     notes = []
     lacking = np.flatnonzero((counts == 0) & (data.class_counts > 0))
@@ -91,5 +92,6 @@ def ignored_input_notes(scaling: Scaling, names: Sequence[str]) -> tuple[str, ..
     if not found:
         return ()
     columns = quoted(names[one] for one in found) if len(names) else quoted(one + 1 for one in found)
-    verb = "is" if len(found) == 1 else "are"
-    return (f"{count_of(len(found), 'input')} that never varied in training {verb} ignored: {columns}.",)
+    return (
+        f"{count_of(len(found), 'input')} that never varied in training {is_or_are(len(found))} ignored: {columns}.",
+    )

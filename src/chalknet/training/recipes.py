@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from chalknet.checked import is_integer
 from chalknet.config import CUSTOM_SPLIT, SHORT_FORM, AugmentationConfig, Recipe, near_match
 from chalknet.errors import ConfigError
-from chalknet.formatting import count_of
+from chalknet.formatting import count_of, is_or_are
 from chalknet.training.budgets import settings_for_budget
 from chalknet.training.images_recipe import EPOCHS, image_layers
 from chalknet.training.rows_recipe import N_FOLDS, rows_layers
@@ -340,7 +340,7 @@ def _few_valid_note(recipe: Recipe, n_valid: int, *, is_provided: bool) -> str:
     if not n_valid:
         return f"there are no validation samples, so {text}."
     few = count_of(n_valid, "validation sample")
-    text = f"{few} are too few to choose an epoch by, so {text}."
+    text = f"{few} {is_or_are(n_valid)} too few to choose an epoch by, so {text}."
     if recipe.training.folds:
         return text
     if is_provided:

@@ -24,7 +24,7 @@ from chalknet.data.tables.encoding import TableEncoding, find_encoding
 from chalknet.data.tables.frames import as_frame, column_labels, columns_of_rows, has_missing, is_frame
 from chalknet.data.tables.texts import with_nulls
 from chalknet.errors import ConfigError, DataError, MissingExtraError, ShapeError
-from chalknet.formatting import count_of, listed, quoted
+from chalknet.formatting import count_of, is_or_are, listed, quoted
 from chalknet.network.arrays import FloatArray
 from chalknet.network.model import Ensemble, Network
 from chalknet.network.softmax import log_softmax, softmax
@@ -672,8 +672,8 @@ class ChalkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # 
         if not recipe.stopping.stop_early or self.early_stopping or n_valid >= MIN_VALID:
             return recipe, []
         note = (
-            f"{count_of(n_valid, 'validation sample')} are too few to choose an epoch by, so training does not stop "
-            "early. Use early_stopping=True to choose anyway."
+            f"{count_of(n_valid, 'validation sample')} {is_or_are(n_valid)} too few to choose an epoch by, so training "
+            "does not stop early. Use early_stopping=True to choose anyway."
         )
         return recipe.with_settings(stop_early=False), [note]
 

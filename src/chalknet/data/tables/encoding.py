@@ -42,7 +42,7 @@ from chalknet.data.tables.texts import (
 )
 from chalknet.errors import DataError
 from chalknet.files import Budget
-from chalknet.formatting import count_of, quoted
+from chalknet.formatting import count_of, is_or_are, quoted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -161,9 +161,9 @@ class TableEncoding:
         known = {*self.names, *self.ignored, self.label}
         extra = [name for name in frame.columns if name not in known]
         if extra:
-            verb = "is" if len(extra) == 1 else "are"
             notes.append(
-                f"{count_of(len(extra), 'column')} that the model does not know {verb} ignored: {quoted(extra)}."
+                f"{count_of(len(extra), 'column')} that the model does not know {is_or_are(len(extra))} ignored: "
+                f"{quoted(extra)}."
             )
         n_coded = len(self.columns) - self.n_numbers
         if budget is not None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import tomli_w
 
-from chalknet.formatting import count_of, listed
+from chalknet.formatting import count_of, is_or_are, listed
 from chalknet.reporting.document import Block, Code, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.markup import code, escape
 from chalknet.reporting.ranking import Ranking
@@ -59,9 +59,8 @@ def status_blocks(report_data: ReportData) -> list[Block]:
     rest = listed([f"{counts[status]:,} {word}" for status, word in words.items() if counts[status]])
     blocks: list[Block] = [
         Note(
-            f"**{counts['done']:,} of {count_of(total, 'run')} are finished, {rest}.** Incomplete configurations are "
-            "left "
-            "out of every comparison.",
+            f"**{counts['done']:,} of {count_of(total, 'run')} {is_or_are(total)} finished, {rest}.** "
+            "Incomplete configurations are left out of every comparison.",
             "warning",
         ),
         *([Paragraph(took)] if took else []),
