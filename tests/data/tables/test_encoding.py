@@ -148,6 +148,16 @@ def test_values_of_another_kind_are_refused_by_row_and_column(name, values, mess
         load_data(frame()).encoding.encode(frame(**{name: values}), "other")
 
 
+def test_values_of_another_kind_in_a_csv_file_are_refused_by_line(tmp_path):
+    train = load_data({"x": [1.5, None, 3.0, 5.0] * 10, "label": ["p", "q"] * 20})
+    for text in ("x\n1\n\nsoon\n", "\nx\n\nsoon\n", "x\n1\n\ninf\n", "x,label\n1,p\n\nsoon,q\n"):
+        (tmp_path / "t.csv").write_text(text)
+        with pytest.raises(DataError, match=r"t\.csv: line 4, column 'x': (soon|'soon'|'inf'|inf) is not a"):
+            load_inputs(tmp_path / "t.csv", train.n_inputs, encoding=train.encoding)
+    with pytest.raises(DataError, match=r"t\.csv: line 4, column 'x': 'soon' is not a"):
+        load_data(tmp_path / "t.csv", like=train)
+
+
 def test_a_column_of_numbers_cannot_be_made_of_words():
     with pytest.raises(DataError, match=r"'city' holds no numbers, but values such as 'Rome'\. Take it out of numeric"):
         load_data(frame(), numeric=["city"])

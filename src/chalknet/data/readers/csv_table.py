@@ -212,7 +212,15 @@ def read_csv_samples(
     columns = _Columns(names, None, has_header=is_headed)
     texts = {*category_names(encoding), *filter(None, [id_column])}
     frame = _named(_read_frame(rows, columns, texts), rows, columns)
-    return samples_from_frame(frame, file.name, encoding, options=options, id_column=id_column, budget=file.budget)
+    return samples_from_frame(
+        frame,
+        file.name,
+        encoding,
+        options=options,
+        id_column=id_column,
+        budget=file.budget,
+        place=lambda at: f"line {rows.line_of(at + is_headed)}",
+    )
 
 
 def _has_names(header: Sequence[str], encoding: TableEncoding) -> bool:

@@ -20,7 +20,7 @@ from chalknet.data.readers.labels import (
     no_trained_label,
     number_labels,
 )
-from chalknet.data.tables.columns import UNREADABLE, ColumnFinder, ColumnSummary, as_texts, is_unreadable
+from chalknet.data.tables.columns import ROW_FROM_0, UNREADABLE, ColumnFinder, ColumnSummary, as_texts, is_unreadable
 from chalknet.data.tables.encoding import TableEncoding
 from chalknet.data.tables.rows import MAX_DENSE_BYTES, TableRows
 from chalknet.data.tables.texts import different_texts
@@ -44,7 +44,7 @@ def dataset_from_frame(
     options: TableOptions = USUAL_TABLE,
     encoding: TableEncoding | None = None,
     sha256: str = "",
-    place: Callable[[int], str] = "row {}".format,
+    place: Callable[[int], str] = ROW_FROM_0,
     notes: Sequence[str] = (),
     budget: Budget | None = None,
 ) -> Dataset:
@@ -90,7 +90,7 @@ def dataset_from_frame(
         found += finder.notes
         summaries = tuple(finder.summaries)
     encoder, prepared = (encoding, finder.prepared) if like is None else (like.for_file(options), None)
-    rows, more = encoder.encode_rows(frame, source, budget, prepared)
+    rows, more = encoder.encode_rows(frame, source, budget, prepared, place)
     return Dataset(
         inputs=dense_if_small(rows, budget),
         labels=labels,
@@ -112,6 +112,7 @@ def samples_from_frame(
     options: TableOptions = USUAL_TABLE,
     id_column: str | None = None,
     budget: Budget | None = None,
+    place: Callable[[int], str] = ROW_FROM_0,
 ) -> UnlabeledSamples:
     """Return the samples of a table for prediction; a label column is ignored.
 
@@ -123,6 +124,7 @@ def samples_from_frame(
         options: how it is written.
         id_column: the column with the names of the samples, or None.
         budget: that of reading the file, or None.
+        place: returns what messages call a row.
 
     Raises:
         DataError: the table has no rows, or lacks a column, or a value is not of the column's kind.
@@ -140,7 +142,7 @@ def samples_from_frame(
             raise DataError(f"{source}: column {id_column!r} cannot name rows, because it holds {UNREADABLE}.")
         names = tuple(as_texts(frame[id_column]).fill_null("").to_list())
         frame = frame if id_column in encoding.names else frame.drop(id_column)
-    rows, more = encoding.for_file(options).encode_rows(frame, source, budget)
+    rows, more = encoding.for_file(options).encode_rows(frame, source, budget, place=place)
     return UnlabeledSamples(
         dense_if_small(rows, budget), source, (*notes, *more), encoding.input_names, encoding, names
     )

@@ -42,6 +42,7 @@ MIN_ROWS = 10  # fewer rows can be different, or numbered, by chance
 MAX_TEXT_SHARE = 0.5  # with more different texts per row, and more than MIN_TEXTS, a column holds free text
 MIN_TEXTS = 20
 DECIMAL_COMMA = r"^[^0-9,]{0,5}[0-9]*,[0-9]+[^0-9,]{0,5}$"
+ROW_FROM_0 = "row {} (from 0)".format  # what messages call a row of a table without lines
 UNREADABLE = "lists, records or bytes"
 MAX_DAYS = 999_999_999  # of a duration, in Python
 ID_NAME = re.compile(r"(.*[^a-z])?(id|uuid|guid|index|row|rownames|unnamed: \d+)", re.I)
@@ -108,7 +109,7 @@ class ColumnFinder:
     frame: pl.DataFrame
     options: TableOptions
     source: str
-    place: Callable[[int], str] = "row {}".format
+    place: Callable[[int], str] = ROW_FROM_0
     budget: Budget | None = None
     prepared: PreparedColumns = field(init=False)
     notes: list[str] = field(default_factory=list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from chalknet.data.tables.columns import (
     KINDS,
     MAX_CATEGORIES,
     NUMBER,
+    ROW_FROM_0,
     UNREADABLE,
     Column,
     ColumnFinder,
@@ -129,7 +131,12 @@ class TableEncoding:
         return rows[:], notes
 
     def encode_rows(
-        self, frame: pl.DataFrame, source: str, budget: Budget | None = None, prepared: PreparedColumns | None = None
+        self,
+        frame: pl.DataFrame,
+        source: str,
+        budget: Budget | None = None,
+        prepared: PreparedColumns | None = None,
+        place: Callable[[int], str] = ROW_FROM_0,
     ) -> tuple[TableRows, tuple[str, ...]]:
         """Return the rows of a table, and notes.
 
@@ -140,6 +147,7 @@ class TableEncoding:
             source: what messages call it.
             budget: the memory and time that reading may take; None for a table in memory.
             prepared: the columns of the table if a `ColumnFinder` has prepared them, or None.
+            place: returns what messages call a row, such as "line 3" for row 1.
 
         Returns:
             (N, I) rows, NaN where a number is missing, and notes on columns that are not used, on
@@ -179,10 +187,13 @@ class TableEncoding:
 
         numbers, codes = list[NDArray[np.float64]](), list[NDArray[np.int16]]()
         columns = self.columns
-        every = on_threads(values_of, columns, budget) if len(frame) >= MIN_SHARED else map(values_of, columns)
-        for column, (values, found) in zip(columns, every, strict=True):
-            (codes if column.kind == CATEGORY else numbers).append(values)
-            notes += found
+        try:
+            every = on_threads(values_of, columns, budget) if len(frame) >= MIN_SHARED else map(values_of, columns)
+            for column, (values, found) in zip(columns, every, strict=True):
+                (codes if column.kind == CATEGORY else numbers).append(values)
+                notes += found
+        except _BadValueError as error:  # place may read a file, so it is called on one thread
+            raise DataError(f"{source}: {place(error.row)}, {error}") from None
         return TableRows(len(frame), numbers, codes, self._groups), tuple(notes)
 
     @cached_property
@@ -253,16 +264,16 @@ def _values(given: pl.Series, column: Column, table: PreparedColumns, source: st
                 f"Column {column.name!r} has {count_of(n_unknown, 'value')} of categories that training did not have."
             )
         return codes, notes
-    found = _dates(values, texts, column, source) if column.kind == DATE else _numbers(values, texts)
+    found = _dates(values, texts, column) if column.kind == DATE else _numbers(values, texts)
     is_bad = values.is_not_null() & found.is_null()
     if is_bad.any():
         at = int(is_bad.arg_max() or 0) if texts is None else texts.first_row(is_bad)
-        raise _wrong_kind(values.filter(is_bad)[0], at, column, source)
+        raise _wrong_kind(values.filter(is_bad)[0], at, column)
     numbers = found if texts is None else texts.of_rows(found)
     floats = numbers.to_numpy()  # a missing value is NaN
     if np.isinf(floats).any():
         at = int(np.argmax(np.isinf(floats)))
-        raise DataError(f"{source}: row {at} (from 0), column {column.name!r}: {floats[at]} is not a finite number.")
+        raise _BadValueError(at, f"column {column.name!r}: {floats[at]} is not a finite number.")
     return floats, notes
 
 
@@ -277,7 +288,7 @@ def _texts_of(given: pl.Series, column: Column, table: PreparedColumns) -> Colum
     return None
 
 
-def _dates(values: pl.Series, texts: ColumnTexts | None, column: Column, source: str) -> pl.Series:
+def _dates(values: pl.Series, texts: ColumnTexts | None, column: Column) -> pl.Series:
     """Return dates as days since 1970, null where a value is no date."""
     import polars as pl
 
@@ -289,7 +300,7 @@ def _dates(values: pl.Series, texts: ColumnTexts | None, column: Column, source:
     if not values.dtype.is_temporal():
         is_bad = values.is_not_null()
         at = int(is_bad.arg_max() or 0) if texts is None else texts.first_row(is_bad)
-        raise _wrong_kind(values.filter(is_bad)[0], at, column, source)
+        raise _wrong_kind(values.filter(is_bad)[0], at, column)
     return as_seconds(values) / DAY
 
 
@@ -317,7 +328,15 @@ def _codes(texts: ColumnTexts, column: Column) -> tuple[NDArray[np.int16], int]:
     return of_texts if texts.index is None else of_texts[texts.index], n_unknown
 
 
-def _wrong_kind(value: Any, at: int, column: Column, source: str) -> DataError:
+class _BadValueError(Exception):
+    """Raised when a value of a row is not of its column's kind; the message begins with the column."""
+
+    def __init__(self, row: int, message: str) -> None:
+        super().__init__(message)
+        self.row = row
+
+
+def _wrong_kind(value: Any, at: int, column: Column) -> _BadValueError:
     kind = "a date" if column.kind == DATE else "a number"
     expected = f" of the format {column.date_format}" if column.date_format else ""
     text, advice = str(value)[:40], ""
@@ -325,9 +344,10 @@ def _wrong_kind(value: Any, at: int, column: Column, source: str) -> DataError:
         kind = "a time of day such as 13:45 or 1:45 pm"
     elif column.kind == NUMBER and "," in text:
         advice = " Leave out the comma if it separates thousands."
-    return DataError(
-        f"{source}: row {at} (from 0), column {column.name!r}: {text!r} is not {kind}{expected}, as the column was in "
-        f"training. Correct the value, or leave it empty.{advice}"
+    return _BadValueError(
+        at,
+        f"column {column.name!r}: {text!r} is not {kind}{expected}, as the column was in training. Correct the value, "
+        f"or leave it empty.{advice}",
     )
 
 
