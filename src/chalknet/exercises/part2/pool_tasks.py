@@ -51,7 +51,7 @@ MAX_POOL_FORWARD = Task(
     title="Max pooling, forward",
     outputs=("g",),
     reference=reference.max_pool_forward,
-    solution="max_pool2d in chalknet/network/pooling.py",
+    solution="max_pool2d in chalknet/network/max_pool2d.py",
     helpers=("windows", "add_windows"),
     cases=(
         Case(VALUES, {"h": _NEGATIVE, "size": 2}),
@@ -231,7 +231,7 @@ MAX_POOL_BACKWARD = Task(
     title="Max pooling, backward",
     outputs=("grad_h",),
     reference=reference.max_pool_backward,
-    solution="max_pool2d in chalknet/network/pooling.py",
+    solution="max_pool2d in chalknet/network/max_pool2d.py",
     helpers=("windows", "add_windows", "max_pool_forward"),
     cases=(
         Case(VALUES, {"grad_g": np.array([10.0, 20.0]).reshape(1, 1, 2, 1), "h": _NEGATIVE, "size": 2}),
