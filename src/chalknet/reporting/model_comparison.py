@@ -117,4 +117,4 @@ def model_figure(comparison: Comparison) -> Figure:
             Curve("single seeds", tuple(at + offset for at, _ in seeds), tuple(y for _, y in seeds), style="points")
         )
     panel = Panel("", "model", "accuracy", tuple(curves), x_names=tuple(one.label for one in models))
-    return Figure("", (panel,))
+    return Figure("", (panel,), legend="shared")

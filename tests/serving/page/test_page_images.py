@@ -69,6 +69,48 @@ def test_every_tab_shows_every_layer_of_images(show, name, shape):
     assert "They agree" in text
 
 
+def block_means(picture, shape):
+    """The mean of each block of a picture whose sides are multiples of the shape's."""
+    height, width = (side // part for side, part in zip(picture.shape[:2], shape[:2], strict=True))
+    return picture.reshape(shape[0], height, shape[1], width, 3).mean((1, 3))
+
+
+@pytest.mark.parametrize("shape", [GRAY, COLOR], ids=["gray", "color"])
+def test_an_opened_or_dropped_image_is_stretched_as_the_model_reads(show, tmp_path, shape):
+    from PIL import Image
+
+    page = show(page_of(network(shape=shape), images(shape)))
+    for seed, way in enumerate(("open", "drop")):
+        picture = np.random.default_rng(seed).integers(0, 256, (12, 20, 3)).astype(np.uint8)
+        Image.fromarray(picture).save(tmp_path / f"{way}.png")
+        if way == "open":
+            page.set_input_files("input[accept='image/*']", tmp_path / "open.png")
+        else:
+            page.evaluate(
+                """(bytes) => {
+                const files = new DataTransfer();
+                files.items.add(new File([Uint8Array.from(bytes)], 'drop.png', {type: 'image/png'}));
+                const box = document.querySelector("input[accept='image/*']").closest('section');
+                box.dispatchEvent(new DragEvent('drop', {dataTransfer: files, bubbles: true, cancelable: true})); }""",
+                list((tmp_path / "drop.png").read_bytes()),
+            )
+        page.get_by_text(f"Shown: {way}.png.").wait_for()
+        means = block_means(picture.astype(np.float64), shape)
+        wanted = means if shape[2] == 3 else means @ (0.299, 0.587, 0.114)
+        found = np.reshape(page.evaluate("[...chalk.app.sample.raw]"), wanted.shape)
+        np.testing.assert_allclose(found, wanted, atol=0.51)  # rounded to whole numbers
+        assert page.locator(".sample-text").inner_text().endswith("An image.")
+
+
+def test_a_file_that_is_no_image_is_refused_in_words(show, tmp_path):
+    (tmp_path / "notes.txt").write_text("no image")
+    page = show(page_of(network(), images()))
+    before = page.evaluate("[...chalk.app.sample.raw]")
+    page.set_input_files("input[accept='image/*']", tmp_path / "notes.txt")
+    page.get_by_text("notes.txt is no image that this browser can read.").wait_for()
+    assert page.evaluate("[...chalk.app.sample.raw]") == before
+
+
 def test_a_pixel_of_a_map_is_chosen_by_pointer_and_keys(show):
     page = show(page_of(network(), images()))
     grid = page.locator("#panel-draw").get_by_label("Units of conv1: convolution with 4 filters of 3 x 3 pixels")

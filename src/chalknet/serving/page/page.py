@@ -48,6 +48,7 @@ SCRIPTS = (
     "bars.js",
     "strokes.js",
     "drawing_area.js",
+    "opened_image.js",
     "layer_view.js",
     "formulas.js",
     "explanations.js",

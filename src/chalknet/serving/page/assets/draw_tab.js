@@ -63,7 +63,11 @@ chalk.DrawTab = class {
       role: "img",
       "aria-label": "What the network sees",
     });
+    // A server has a tab for uploads, which prepares images as the model's training images were.
+    const opened = chalk.data.extras.models ? [] : [chalk.imageBox(app)];
+    const isColor = shape[2] === 3; // photos are opened, letters are drawn: the usual way comes first
     return [
+      ...(isColor ? opened : []),
       chalk.box(
         "Draw here",
         this.area.canvas,
@@ -96,6 +100,7 @@ chalk.DrawTab = class {
             : "Drawings are moved and scaled, so that their margins are those of the training images.",
         ),
       ),
+      ...(isColor ? [] : opened),
     ];
   }
 
