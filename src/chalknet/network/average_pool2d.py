@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
-from chalknet.config import MAX_KERNEL, OPTIONAL_STRIDE, integer, setting
 from chalknet.network.arrays import FloatArray
-from chalknet.network.layer import PREDICTION, Buffers, Layer, LayerPass, Mode, OnnxGraph, Shape
-from chalknet.network.windows import COPY_WORK, add_windows, pooled, pooled_shape, windows_of
-
-Backward = Callable[[FloatArray], FloatArray]
+from chalknet.network.layer import Buffers
+from chalknet.network.pooling import Backward, Function, Pooling2d
+from chalknet.network.windows import add_windows, pooled, windows_of
 
 
 def average_pool2d(x: FloatArray, size: int = 2, stride: int | None = None) -> tuple[FloatArray, Backward]:
@@ -49,18 +46,12 @@ def average_pool2d(x: FloatArray, size: int = 2, stride: int | None = None) -> t
 
 
 @dataclass(frozen=True)
-class AveragePool2d(Layer):
-    """The mean of each window and channel of images.
-
-    Attributes:
-        size: height and width of a window.
-        stride: pixels between two windows; None for `size`, so that windows do not overlap.
-    """
+class AveragePool2d(Pooling2d):
+    """The mean of each window and channel of images."""
 
     type = "average_pool2d"
-    reads_images = True
-    size: int = setting(2, integer(1, MAX_KERNEL), "height and width of a window")
-    stride: int | None = setting(None, OPTIONAL_STRIDE, "pixels between two windows, by default `size`")
+    function: ClassVar[Function] = staticmethod(average_pool2d)
+    onnx_operator = "AveragePool"
     predictor_source = '''
 def average_pool2d(x, p):
     """The mean of each window of the images x, (N, H, W, C)."""
@@ -68,16 +59,6 @@ def average_pool2d(x, p):
     step = p.get("stride", size)
     return np.lib.stride_tricks.sliding_window_view(x, (size, size), (1, 2))[:, ::step, ::step].mean(axis=(4, 5))
 '''
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        """Return (H', W', C); see `Layer.output_shape`."""
-        return pooled_shape(self, input_shape, self.size, self.stride)
-
-    def forward(self, parameters: Mapping[str, FloatArray], x: FloatArray, mode: Mode = PREDICTION) -> LayerPass:
-        """Apply `average_pool2d` to x; see `Layer.forward`."""
-        del parameters, mode
-        value, backward = average_pool2d(x, self.size, self.stride)
-        return LayerPass(value, lambda grad_value: (backward(grad_value), {}))
 
     def predict(
         self,
@@ -92,19 +73,6 @@ def average_pool2d(x, p):
         total *= x.dtype.type(1 / self.size**2)
         return total
 
-    def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
-        """Add ONNX's AveragePool; see `Layer.to_onnx`."""
-        del parameters
-        return graph.add("AveragePool", [x], kernel_shape=[self.size] * 2, strides=[self.stride or self.size] * 2)
-
-    def work(self, input_shape: Shape) -> int:
-        """Return the number of values that are copied or combined; see `Layer.work`."""
-        return COPY_WORK * self.size * math.prod(input_shape)
-
     def __str__(self) -> str:
         """Return the layer in words; see `Layer`."""
         return f"average pooling of {self.size} x {self.size} pixels"
-
-    def settings(self) -> dict[str, Any]:
-        """Return the size, and the stride if it is another number."""
-        return {"size": self.size} | ({} if self.stride in (None, self.size) else {"stride": self.stride})

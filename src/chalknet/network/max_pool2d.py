@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.config import MAX_KERNEL, OPTIONAL_STRIDE, integer, setting
 from chalknet.network.arrays import FloatArray
-from chalknet.network.layer import PREDICTION, Buffers, Layer, LayerPass, Mode, OnnxGraph, Shape
-from chalknet.network.windows import COPY_WORK, add_windows, pooled, pooled_shape, windows_of
-
-Backward = Callable[[FloatArray], FloatArray]
+from chalknet.network.layer import Buffers
+from chalknet.network.pooling import Backward, Function, Pooling2d
+from chalknet.network.windows import add_windows, pooled, windows_of
 
 
 def max_pool2d(x: FloatArray, size: int = 2, stride: int | None = None) -> tuple[FloatArray, Backward]:
@@ -70,19 +67,13 @@ def first_largest(every: FloatArray) -> NDArray[np.intp]:
 
 
 @dataclass(frozen=True)
-class MaxPool2d(Layer):
-    """The largest value of each window and channel of images.
-
-    Attributes:
-        size: height and width of a window.
-        stride: pixels between two windows; None for `size`, so that windows do not overlap.
-    """
+class MaxPool2d(Pooling2d):
+    """The largest value of each window and channel of images."""
 
     type = "max_pool2d"
-    reads_images = True
     is_smooth = False
-    size: int = setting(2, integer(1, MAX_KERNEL), "height and width of a window")
-    stride: int | None = setting(None, OPTIONAL_STRIDE, "pixels between two windows, by default `size`")
+    function: ClassVar[Function] = staticmethod(max_pool2d)
+    onnx_operator = "MaxPool"
     predictor_source = '''
 def max_pool2d(x, p):
     """The largest value of each window of the images x, (N, H, W, C)."""
@@ -90,16 +81,6 @@ def max_pool2d(x, p):
     step = p.get("stride", size)
     return np.lib.stride_tricks.sliding_window_view(x, (size, size), (1, 2))[:, ::step, ::step].max(axis=(4, 5))
 '''
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        """Return (H', W', C); see `Layer.output_shape`."""
-        return pooled_shape(self, input_shape, self.size, self.stride)
-
-    def forward(self, parameters: Mapping[str, FloatArray], x: FloatArray, mode: Mode = PREDICTION) -> LayerPass:
-        """Apply `max_pool2d` to x; see `Layer.forward`."""
-        del parameters, mode
-        value, backward = max_pool2d(x, self.size, self.stride)
-        return LayerPass(value, lambda grad_value: (backward(grad_value), {}))
 
     def pieces(self, x: FloatArray) -> NDArray[Any]:
         """Return which value of each window is the first largest; see `Layer.pieces`."""
@@ -117,19 +98,6 @@ def max_pool2d(x, p):
         step = self.stride or self.size
         return pooled(x, self.size, step, np.maximum, buffers)
 
-    def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
-        """Add ONNX's MaxPool; see `Layer.to_onnx`."""
-        del parameters
-        return graph.add("MaxPool", [x], kernel_shape=[self.size] * 2, strides=[self.stride or self.size] * 2)
-
-    def work(self, input_shape: Shape) -> int:
-        """Return the number of values that are copied or combined; see `Layer.work`."""
-        return COPY_WORK * self.size * math.prod(input_shape)
-
     def __str__(self) -> str:
         """Return the layer in words; see `Layer`."""
         return f"max pooling of {self.size} x {self.size} pixels"
-
-    def settings(self) -> dict[str, Any]:
-        """Return the size, and the stride if it is another number."""
-        return {"size": self.size} | ({} if self.stride in (None, self.size) else {"stride": self.stride})
