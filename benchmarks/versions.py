@@ -4,7 +4,9 @@
 
 OLD is another checkout, for example one from `git worktree add`. A worker process of each version has
 the same generated letters, and both run every workload in turns, so that other work on the machine
-slows both alike. The result has the median times and the median of the ratios new / old of all rounds.
+slows both alike. Where the buffers of a process lie in memory changes its times by several percent, so
+each workload is repeated with --processes pairs of new processes. The result has the median times, the
+median ratio new / old of each pair of processes, and the median of these medians.
 """
 
 from __future__ import annotations
@@ -99,31 +101,37 @@ def start_worker(source: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def compare(old: str, new: str, names: list[str], rounds: int) -> dict[str, Any]:
-    """Return the times of both versions, and the median ratio, of each workload."""
+def seconds_of_pair(old: str, new: str, name: str, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of each version in each round, measured by two new worker processes."""
     workers = {"old": start_worker(old), "new": start_worker(new)}
-    found: dict[str, Any] = {}
+    seconds: dict[str, list[float]] = {"old": [], "new": []}
     try:
-        for name in names:
-            seconds: dict[str, list[float]] = {"old": [], "new": []}
-            for turn in range(rounds):
-                for version in ("old", "new") if turn % 2 else ("new", "old"):
-                    seconds[version].append(request(workers[version], name))
-            ratios = [b / a for a, b in zip(seconds["old"], seconds["new"], strict=True)]
-            found[name] = {
-                "old_seconds": statistics.median(seconds["old"]),
-                "new_seconds": statistics.median(seconds["new"]),
-                "ratio": statistics.median(ratios),
-                "ratios": [round(ratio, 4) for ratio in sorted(ratios)],
-            }
-            one = found[name]
-            print(
-                f"{name:<45} {one['old_seconds']:.6f} s {one['new_seconds']:.6f} s  ratio {one['ratio']:.3f}",
-                flush=True,
-            )
+        for turn in range(rounds):
+            for version in ("old", "new") if turn % 2 else ("new", "old"):
+                seconds[version].append(request(workers[version], name))
     finally:
         for worker in workers.values():
             worker.communicate()
+    return seconds
+
+
+def compare(old: str, new: str, names: list[str], rounds: int, processes: int) -> dict[str, Any]:
+    """Return the times of both versions, and the median ratio, of each workload."""
+    found: dict[str, Any] = {}
+    for name in names:
+        pairs = [seconds_of_pair(old, new, name, rounds) for _ in range(processes)]
+        ratios = [statistics.median(b / a for a, b in zip(pair["old"], pair["new"], strict=True)) for pair in pairs]
+        one = found[name] = {
+            "old_seconds": statistics.median(seconds for pair in pairs for seconds in pair["old"]),
+            "new_seconds": statistics.median(seconds for pair in pairs for seconds in pair["new"]),
+            "ratio": statistics.median(ratios),
+            "ratios": [round(ratio, 4) for ratio in sorted(ratios)],
+        }
+        print(
+            f"{name:<45} {one['old_seconds']:.6f} s {one['new_seconds']:.6f} s  ratio {one['ratio']:.3f} "
+            f"({min(ratios):.3f} to {max(ratios):.3f})",
+            flush=True,
+        )
     return found
 
 
@@ -133,6 +141,7 @@ def main() -> None:
     parser.add_argument("--old", help="folder with the package of the old version")
     parser.add_argument("--new", default="src", help="folder with the package of the new version  [default: src]")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each version per workload  [default: 7]")
+    parser.add_argument("--processes", type=int, default=5, help="pairs of processes per workload  [default: 5]")
     parser.add_argument("--only", default="", help="only workloads whose name contains this")
     parser.add_argument("--torch", action="store_true", help="the torch engine's workloads instead")
     parser.add_argument("--out", type=Path, help="file for the results, JSON")
@@ -143,7 +152,7 @@ def main() -> None:
     if not arguments.old:
         parser.error("--old names the folder with the package of the old version")
     names = [name for name in (TORCH_WORKLOADS if arguments.torch else WORKLOADS) if arguments.only in name]
-    found = compare(arguments.old, arguments.new, names, arguments.rounds)
+    found = compare(arguments.old, arguments.new, names, arguments.rounds, arguments.processes)
     if arguments.out:
         from chalknet.machine.facts import machine_facts
 
