@@ -176,6 +176,31 @@ def loop_periodic_embedding(x, frequency, phase, weight, bias, grad_value):
     return value, *grads
 
 
+def loop_piecewise_linear_embedding(x, edges, weight, bias, grad_value):
+    """Return the value of a piecewise-linear embedding and its gradients, one number at a time."""
+    n_columns, n_outputs, n_bins = weight.shape
+    value = np.concatenate([x, np.zeros((len(x), n_columns * n_outputs))], axis=1)
+    grad_x, grad_weight, grad_bias = grad_value[:, : x.shape[1]].copy(), np.zeros_like(weight), np.zeros_like(bias)
+    for n in range(len(x)):
+        for i in range(n_columns):
+            for j in range(n_outputs):
+                at = x.shape[1] + i * n_outputs + j
+                value[n, at] += bias[i, j]
+                grad_bias[i, j] += grad_value[n, at]
+                for t in range(n_bins):
+                    low, high = edges[i, t], edges[i, t + 1]
+                    if t > 0 and x[n, i] < low:
+                        part, slope = 0.0, 0.0
+                    elif t < n_bins - 1 and x[n, i] >= high:
+                        part, slope = 1.0, 0.0
+                    else:
+                        part, slope = (x[n, i] - low) / (high - low), 1 / (high - low)
+                    value[n, at] += weight[i, j, t] * part
+                    grad_weight[i, j, t] += grad_value[n, at] * part
+                    grad_x[n, i] += grad_value[n, at] * weight[i, j, t] * slope
+    return value, grad_x, grad_weight, grad_bias
+
+
 SCALAR_ACTIVATIONS = {
     "relu": (lambda v: max(v, 0.0), lambda v: 1.0 if v > 0 else 0.0),
     "selu": (

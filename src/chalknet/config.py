@@ -45,6 +45,7 @@ LAYER_NAMES = (
     "dropout",
     "scale",
     "periodic_embedding",
+    "piecewise_linear_embedding",
     *("conv2d", "max_pool2d", "average_pool2d", "global_average_pool", "flatten", "residual"),
 )
 PARAMETRIZATIONS = ("standard", "ntk")

@@ -18,6 +18,7 @@ from chalknet.network.max_pool2d import MaxPool2d
 from chalknet.network.model import Classifier, Ensemble, Network
 from chalknet.network.parametric_activation import ParametricActivation
 from chalknet.network.periodic_embedding import PeriodicEmbedding
+from chalknet.network.piecewise_linear_embedding import PiecewiseLinearEmbedding
 from chalknet.network.residual import Residual
 
 LETTERS = tuple("ABCDEFGHIJ")
@@ -58,6 +59,8 @@ def draw(rng: np.random.Generator, name: str, shape: tuple[int, ...], gain: floa
         return rng.normal(0, gain / np.sqrt(np.prod(shape[1:])), shape)
     if name.endswith((".variance", ".gamma")):
         return rng.uniform(0.3, 3, shape)
+    if name.endswith(".edges"):
+        return np.cumsum(rng.uniform(0.1, 0.5, shape), axis=1) - 1
     return rng.normal(0, 0.5, shape)
 
 
@@ -88,6 +91,9 @@ def every_kind() -> dict[str, Classifier]:
     found["ntk"] = replace(small, parameters=small.parameters | large)
     layers = [PeriodicEmbedding(columns=9, frequencies=4), DENSE, "tanh", PeriodicEmbedding(outputs=2)]
     found["periodic"] = network_of(Architecture(784, n_classes=10, layers=layers), np.random.default_rng(7))
+    layers = [PiecewiseLinearEmbedding(columns=9, bins=5), DENSE, "tanh", PiecewiseLinearEmbedding(bins=2)]
+    layers += [DENSE, "tanh", PiecewiseLinearEmbedding(bins=1, outputs=2)]
+    found["piecewise linear"] = network_of(Architecture(784, n_classes=10, layers=layers), np.random.default_rng(9))
     found |= convolutional()
     found["all of it"] = ensemble(2, activations=("gelu", "tanh"), batch_norm=True, standard=True, dtype=np.float64)
     return found

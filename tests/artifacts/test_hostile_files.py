@@ -156,6 +156,19 @@ def test_a_description_that_lies_is_named(tmp_path, fields, message):
         load_model(path)
 
 
+BINS = Architecture(4, layers=[{"type": "piecewise_linear_embedding", "bins": 3}, DENSE])
+
+
+@pytest.mark.parametrize("edges", [[0, 1, 1, 2], [0, 2, 1, 3], [3, 2, 1, 0]])
+def test_edges_of_bins_that_do_not_increase_are_named(tmp_path, edges):
+    path = tmp_path / "model.safetensors"
+    parameters = initial_parameters(BINS, 0)
+    parameters["input.edges"][2] = edges
+    path.write_bytes(model_bytes(Network(BINS, parameters, ("x", "y", "z"))))
+    with pytest.raises(ModelFileError, match=r"input\.edges holds edges of bins that do not increase"):
+        load_model(path)
+
+
 CONV = {"type": "conv2d", "filters": 3}
 RESIDUAL = {"type": "residual", "layers": 2}
 IMAGES = Architecture((6, 6, 1), layers=[CONV, "relu", RESIDUAL, "max_pool2d", "flatten", DENSE])

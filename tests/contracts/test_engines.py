@@ -190,6 +190,10 @@ def periodic(**settings):
     return {"type": "periodic_embedding", **settings}
 
 
+def piecewise(**settings):
+    return {"type": "piecewise_linear_embedding", **settings}
+
+
 def ntk(units, **settings):
     return dense(units, parametrization="ntk", **settings)
 
@@ -279,6 +283,19 @@ FEATURES = {
             periodic(outputs=1, sigma=1.0), dropout(0.3), periodic(columns=2, frequencies=1),
         ],
         "optimizer": "adamw", "weight_decay": 0.1, "l2": 0.01, "clip_norm": 0.5, "weight_average": 0.9,
+    },
+    "layers: piecewise-linear embedding": {"layers": [piecewise(), dense(7), "relu"]},
+    "layers: some columns in bins": {
+        "layers": ["scale", piecewise(columns=4, bins=5, outputs=2), "scale", piecewise(bins=1), dense(7), "relu"],
+        "optimizer": "adam",
+    },
+    "layers: both embeddings of numbers": {
+        "layers": [
+            dropout(0.2), piecewise(columns=3, bins=2, learning_rate_multiplier=0.1), "batch_norm", dense(5), "tanh",
+            periodic(outputs=1), dropout(0.3), piecewise(columns=2, bins=4, outputs=1),
+        ],
+        "optimizer": "adamw", "weight_decay": 0.1, "l2": 0.01, "clip_norm": 0.5, "weight_average": 0.9,
+        "input_scaling": "standard",
     },
     "layers: residual of rows": {
         "layers": [

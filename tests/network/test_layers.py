@@ -19,6 +19,7 @@ from chalknet.network.layer_types import LAYER_TYPES, layer_from_table
 from chalknet.network.max_pool2d import MaxPool2d
 from chalknet.network.parametric_activation import ParametricActivation
 from chalknet.network.periodic_embedding import PeriodicEmbedding
+from chalknet.network.piecewise_linear_embedding import PiecewiseLinearEmbedding
 from chalknet.network.relu import Relu
 from chalknet.network.residual import Residual
 from chalknet.network.scale import Scale
@@ -42,6 +43,7 @@ def test_every_layer_name_has_a_layer_type():
         ParametricActivation("mish", 0.1),
         Dense(3, parametrization="ntk"),
         PeriodicEmbedding(4, 8, 2, 0.2, 0.1),
+        PiecewiseLinearEmbedding(4, 8, 2, 0.1),
         Conv2d(8),
         Conv2d(8, (3, 5), 2, 1, 4, False, 0.1),
         MaxPool2d(),

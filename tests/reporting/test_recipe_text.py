@@ -68,12 +68,13 @@ def test_layers_that_are_named_one_by_one_are_told_in_their_order():
 
 def test_the_layers_of_a_table_recipe_are_told():
     layers = [
-        {"type": "periodic_embedding", "columns": 2}, "scale", {"type": "dense", "units": 5},
+        {"type": "periodic_embedding", "columns": 2}, "piecewise_linear_embedding", "scale",
+        {"type": "dense", "units": 5},
         {"type": "parametric_activation", "activation": "selu"}, {"type": "dense", "parametrization": "ntk"},
     ]  # fmt: skip
     assert (
-        "periodic embedding of the first 2 inputs, a learned scale of each value, dense of 5 units and parametric "
-        "selu, and a dense output layer in NTK parametrization"
+        "periodic embedding of the first 2 inputs, piecewise linear embedding of all inputs, a learned scale of each "
+        "value, dense of 5 units and parametric selu, and a dense output layer in NTK parametrization"
     ) in training_text(words(vary="learning_rate=0.1,0.2", layers=layers))
 
 

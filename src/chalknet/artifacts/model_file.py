@@ -296,6 +296,8 @@ def _check_values(parameters: Parameters) -> None:
             raise ModelFileError(f"{name} holds values that are not finite.")
         if name.endswith(".variance") and value.size and value.min() < 0:
             raise ModelFileError(f"{name} holds {value.min()}, and variances must be >= 0.")
+        if name.endswith(".edges") and not (np.diff(value) > 0).all():
+            raise ModelFileError(f"{name} holds edges of bins that do not increase.")
 
 
 def _field(description: dict[str, Any], key: str, kind: Any) -> Any:

@@ -5,12 +5,12 @@ the source, writes the buffer: it is a dense layer, or copies the samples if ano
 first. The layers up to the next dense layer are in-place kernels that change the buffer. In the
 backward pass the same buffer holds the gradient of the values that it held before.
 
-`numpy_workspace` builds the groups, and `numpy_images` has the layers of images.
+`numpy_workspace` builds the groups, `numpy_embedding_kernels` has the embeddings of numbers, and
+`numpy_images` the layers of images.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -24,10 +24,9 @@ from chalknet.network.batch_norm import EPSILON, RUNNING_DECAY, BatchNorm
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
 from chalknet.network.gelu import GELU_CUBE, GELU_SCALE
-from chalknet.network.layer import Layer, Shape
+from chalknet.network.layer import Layer
 from chalknet.network.leaky_relu import NEGATIVE_SLOPE
 from chalknet.network.parametric_activation import ParametricActivation
-from chalknet.network.periodic_embedding import PeriodicEmbedding
 from chalknet.network.residual import Residual
 from chalknet.network.scale import Scale
 from chalknet.network.selu import SELU_ALPHA, SELU_SCALE
@@ -230,108 +229,6 @@ class OutputKernel(DenseKernel):
         np.copyto(grad_matrix[: by_class.shape[1]], by_class.T)
         if not self._reads_samples:
             sum_rows(grad, grad_matrix[-1])
-
-
-class PeriodicEmbeddingKernel(SourceKernel):
-    """A periodic embedding (F1 to F6).
-
-    Angles are (C, K, n), so that NumPy loops over the samples and BLAS multiplies each column.
-
-    Args:
-        layer: its specification.
-        place: where its parameters are stored: in rows of C columns.
-        input_shape: shape of one sample before the layer.
-        rows: maximum number of samples at a time.
-        dtype: float type of the values.
-        x: the values that it reads, or None if it reads the samples.
-    """
-
-    splits_columns = False
-
-    def __init__(
-        self,
-        layer: PeriodicEmbedding,
-        place: LayerArrays,
-        input_shape: Shape,
-        rows: int,
-        dtype: Any,
-        x: Matrix | None,
-    ) -> None:
-        """Create the buffers of values, angles and cosines."""
-        assert place.learned is not None
-        self._index, self._n_inputs = place.learned, input_shape[0]
-        self._n_columns, self._n_outputs = layer.n_columns(input_shape), layer.outputs
-        self._n_frequencies = layer.frequencies
-        if x is not None:
-            self.x = x
-        self.values: Matrix = np.empty((rows, *layer.output_shape(input_shape)), dtype)
-        # For each embedded column, its values and a row of ones.
-        self._x_and_ones = np.empty(2 * self._n_columns * rows, dtype)
-        # The angles; in the backward pass first their sines, then the gradient of the angles.
-        self._angles = np.empty(self._n_columns * layer.frequencies * rows, dtype)
-        self._cosines = np.empty_like(self._angles)
-        self._by_output = np.empty(self._n_columns * layer.outputs * rows, dtype)
-
-    def forward(self, arrays: NetworkArrays, n: int, columns: slice) -> None:
-        """Compute F1 and F2, and copy the inputs."""
-        weight, frequency, phase, bias = self._parameters(arrays)
-        x_and_ones, values = self._inputs_by_column(n), self.values[:n]
-        angles, cosines = self._by_frequency(self._angles, n), self._by_frequency(self._cosines, n)
-        np.copyto(values[:, : self._n_inputs], self.x[:n])
-        np.copyto(x_and_ones[:, 0], self.x[:n, : self._n_columns].T)
-        x_and_ones[:, 1] = 1
-        # A product with (x, 1) takes half the time of a product and a sum that broadcast.
-        np.matmul(np.stack([2 * math.pi * frequency, phase], axis=2), x_and_ones, out=angles)
-        np.cos(angles, out=cosines)
-        embedded = self._embedded(n)
-        np.matmul(weight, cosines, out=embedded)
-        # One matrix, because a sum of arrays with three axes in different orders takes three times as long.
-        np.add(embedded.reshape(-1, n).T, bias.reshape(-1), out=values[:, self._n_inputs :])
-
-    def propagate(self, arrays: NetworkArrays, n: int, columns: slice, out: Matrix) -> None:
-        """Write the gradient of its input (F6); `gradients` has left that of the angles."""
-        start, stop, _ = columns.indices(self._n_inputs)
-        np.copyto(out, self.values[:n, start:stop])
-        stop = min(stop, self._n_columns)
-        if start < stop:
-            frequency = 2 * math.pi * self._parameters(arrays)[1][start:stop, None]
-            through = np.matmul(frequency, self._by_frequency(self._angles, n)[start:stop])
-            out[:, : stop - start] += through[:, 0].T
-
-    def gradients(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
-        """Write the gradients of all parameters (F3 to F5)."""
-        weight, *_ = self._parameters(arrays)
-        grad_weight, grad_frequency, grad_phase, grad_bias = self._parameters(out)
-        angles, cosines = self._by_frequency(self._angles, n), self._by_frequency(self._cosines, n)
-        x_and_ones, grad = self._inputs_by_column(n), self._embedded(n)
-        np.copyto(grad.reshape(-1, n), self.values[:n, self._n_inputs :].T)
-        grad_weight[...] = np.matmul(grad, cosines.transpose(0, 2, 1))
-        grad_bias[...] = np.add.reduce(grad, axis=2)
-        np.sin(angles, out=angles)
-        np.matmul(-weight.transpose(0, 2, 1), grad, out=cosines)
-        np.multiply(angles, cosines, out=angles)
-        grad_phase[...] = np.matmul(angles, x_and_ones[0, 1])
-        np.multiply(np.matmul(angles, x_and_ones[:, 0, :, None])[:, :, 0], 2 * math.pi, out=grad_frequency)
-
-    def _parameters(self, arrays: NetworkArrays) -> tuple[Matrix, Matrix, Matrix, Matrix]:
-        """Return views of weight (C, J, K), frequency and phase (C, K), and bias (C, J)."""
-        matrix, n_columns = arrays.learned[self._index], self._n_columns
-        n_weights, k = self._n_outputs * self._n_frequencies, self._n_frequencies
-        weight = matrix[:n_weights].reshape(self._n_outputs, k, n_columns).transpose(2, 0, 1)
-        frequency, phase = matrix[n_weights : n_weights + k].T, matrix[n_weights + k : n_weights + 2 * k].T
-        return weight, frequency, phase, matrix[n_weights + 2 * k :].T
-
-    def _inputs_by_column(self, n: int) -> Matrix:
-        """Return the buffer of the embedded inputs of n samples and ones, (C, 2, n)."""
-        return self._x_and_ones[: 2 * self._n_columns * n].reshape(self._n_columns, 2, n)
-
-    def _by_frequency(self, values: Matrix, n: int) -> Matrix:
-        """Return a view (C, K, n) of a buffer."""
-        return values[: self._n_columns * self._n_frequencies * n].reshape(self._n_columns, self._n_frequencies, n)
-
-    def _embedded(self, n: int) -> Matrix:
-        """Return the buffer of the embeddings without bias, or of their gradient, (C, J, n)."""
-        return self._by_output[: self._n_columns * self._n_outputs * n].reshape(self._n_columns, self._n_outputs, n)
 
 
 class InPlaceKernel:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.engines.kernels import kernel_for
+from chalknet.engines.numpy_embedding_kernels import EMBEDDING_KERNELS
 from chalknet.engines.numpy_images import ImageSource
 from chalknet.engines.numpy_kernels import (
     ALL,
@@ -25,7 +26,6 @@ from chalknet.engines.numpy_kernels import (
     Group,
     InPlaceKernel,
     OutputKernel,
-    PeriodicEmbeddingKernel,
     ResidualKernel,
     ShortcutKernel,
 )
@@ -34,7 +34,6 @@ from chalknet.engines.scores import SoftmaxTerms, Targets
 from chalknet.network.architecture import Architecture, NamedLayer
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
-from chalknet.network.periodic_embedding import PeriodicEmbedding
 
 
 def build_groups(architecture: Architecture, layout: ParameterLayout, rows: int, dtype: Any) -> list[Group]:
@@ -53,7 +52,7 @@ def build_groups(architecture: Architecture, layout: ParameterLayout, rows: int,
         start = images.n_layers
     for position, (named, place) in enumerate(layers[start:], start):
         skipping = [one for one, (residual, _) in enumerate(layers) if residual.shortcut == position]
-        if not groups and (skipping or not isinstance(named.layer, (Dense, PeriodicEmbedding, Dropout))):
+        if not groups and (skipping or not isinstance(named.layer, (Dense, Dropout, *EMBEDDING_KERNELS))):
             groups.append(Group(CopyKernel(architecture.n_inputs, rows, dtype)))
         for one in skipping:
             shortcuts[one] = ShortcutKernel(groups[-1].source.values)
@@ -76,8 +75,8 @@ def _add_layer(
     x = groups[-1].source.values if groups else None
     if isinstance(layer, Dense):
         groups.append(Group((OutputKernel if is_output else DenseKernel)(layer, place, rows, dtype, x)))
-    elif isinstance(layer, PeriodicEmbedding):
-        groups.append(Group(PeriodicEmbeddingKernel(layer, place, named.input_shape, rows, dtype, x)))
+    elif type(layer) in EMBEDDING_KERNELS:
+        groups.append(Group(EMBEDDING_KERNELS[type(layer)](layer, place, named.input_shape, rows, dtype, x)))
     elif not isinstance(layer, Dropout):
         kernel = kernel_for(KERNELS, type(layer), "numpy", "reference")
         groups[-1].kernels.append(kernel(layer, place, groups[-1].source.values))

@@ -27,7 +27,8 @@ class NetworkArrays:
     Attributes:
         learned: one (rows, O) matrix per layer with learned parameters: the transposed weight
             (I, O), then one row for each bias or scale.
-        statistics: one (rows, O) matrix per layer with running statistics, one row for each.
+        statistics: one (rows, O) matrix per layer with running statistics, one row for each, or with edges
+            of bins, one row for each edge.
     """
 
     learned: list[Matrix]
@@ -72,6 +73,7 @@ class ParameterLayout:
         n_weights: for each learned matrix, how many of its rows are weights.
         n_rows: for each learned matrix, how many rows it has.
         n_columns: for each learned matrix, how many columns it has.
+        statistics_shapes: for each matrix of statistics, its rows and columns.
         row_multipliers: for each learned matrix, the runs of rows whose learning rates have the same
             multiplier, in order, each with the multiplier.
         l2: for each learned matrix, the strength of the L2 penalty that its layer sets for its weights.
@@ -103,6 +105,7 @@ class ParameterLayout:
         self.n_weights: list[int] = [layer.n_weights for layer in self.layers if layer.learned is not None]
         self.n_rows: list[int] = [rows for rows, _ in self._sizes[True]]
         self.n_columns: list[int] = [columns for _, columns in self._sizes[True]]
+        self.statistics_shapes: list[tuple[int, int]] = list(self._sizes[False])
         self.row_multipliers: list[list[tuple[slice, float]]] = self._runs_of_multipliers()
         self.multipliers: tuple[float, ...] = tuple(
             dict.fromkeys(one for runs in self.row_multipliers for _, one in runs)

@@ -593,7 +593,7 @@ class TorchStack:
         batch, however large.
         """
         most = max((len(split.labels) for split in self._splits.values()), default=1)
-        n_units: int = max(self._layout.n_angles, *(sum(widths) for widths in zip(*self._layout.widths, strict=True)))
+        n_units: int = max(self._layout.n_between, *(sum(widths) for widths in zip(*self._layout.widths, strict=True)))
         n_orders = len(self._leaders)
         read = n_orders * (self._layout.n_inputs + 1) // SAMPLES_PER_VALUE if n_orders > 1 else 1
         least: int = self._first.tile_rows * TILES_AT_ONCE

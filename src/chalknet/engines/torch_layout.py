@@ -1,6 +1,6 @@
 """How the parameters and values of stacked networks are stored.
 
-A network is a sequence of groups. A group is a layer that makes a new number of values (dense, periodic
+A network is a sequence of groups. A group is a layer that makes a new number of values (dense,
 embedding, convolution, pooling) and the layers up to the next of these. A first group that does not
 begin with a dense layer in standard parametrization begins with the samples.
 
@@ -40,6 +40,7 @@ from chalknet.network.identity import Identity
 from chalknet.network.layer import Layer, Shape
 from chalknet.network.max_pool2d import MaxPool2d
 from chalknet.network.periodic_embedding import PeriodicEmbedding
+from chalknet.network.piecewise_linear_embedding import PiecewiseLinearEmbedding
 
 
 class Copy(Identity):
@@ -60,7 +61,16 @@ class Shortcut(Identity):
 
 
 # Layers that begin a group.
-SOURCES = (Dense, PeriodicEmbedding, Conv2d, MaxPool2d, AveragePool2d, GlobalAveragePool, Copy)
+SOURCES = (
+    Dense,
+    PeriodicEmbedding,
+    PiecewiseLinearEmbedding,
+    Conv2d,
+    MaxPool2d,
+    AveragePool2d,
+    GlobalAveragePool,
+    Copy,
+)
 # In place of the number of a run: the block of the first group, in which all networks lie side by
 # side.
 SIDE_BY_SIDE = -1
@@ -129,7 +139,7 @@ class StackLayout:
         n_classes: number of classes, of every network.
         n_groups: number of groups, of every network.
         n_units: number of columns of the first group.
-        n_angles: number of the values of a sample that periodic embeddings compute in between.
+        n_between: number of the values of a sample that embeddings compute in between.
         runs: slices of neighboring networks of equal widths.
         columns: for each network, its columns in the first group.
         learned: the learned matrices, in the order of `NetworkArrays`.
@@ -155,7 +165,7 @@ class StackLayout:
         self.n_groups: int = len(self.widths[0])
         self.n_units: int = sum(widths[0] for widths in self.widths)
         named_layers = [named for one in architectures for named in one.named_layers]
-        self.n_angles: int = sum(_n_angles(named.layer, named.input_shape) for named in named_layers)
+        self.n_between: int = sum(_n_between(named.layer, named.input_shape) for named in named_layers)
         self.runs: list[slice] = runs_of(self.widths)
         self.layers: list[StackedLayer] = _stacked_layers(stripped, self.runs)
         self.columns: list[slice] = _slices([widths[0] for widths in self.widths])
@@ -163,7 +173,7 @@ class StackLayout:
         layouts = [ParameterLayout(one) for one in architectures]
         self.learned: list[StackedMatrix] = []
         self.statistics: list[StackedMatrix] = []
-        for layer, place, group, _, shapes, _ in self.layers:
+        for layer, place, group, *_ in self.layers:
             if place.learned is not None:
                 is_dense = isinstance(layer, Dense)
                 rows = [one.n_rows[place.learned] for one in layouts]
@@ -185,8 +195,9 @@ class StackLayout:
                     )
                 )
             if place.statistics is not None:
-                columns = [shape[-1] for run, shape in zip(self.runs, shapes, strict=True) for _ in range(length(run))]
-                self.statistics.append(StackedMatrix(group, [2] * len(layouts), columns, [0] * len(layouts), []))
+                sizes = [one.statistics_shapes[place.statistics] for one in layouts]
+                rows, columns = [n for n, _ in sizes], [n for _, n in sizes]
+                self.statistics.append(StackedMatrix(group, rows, columns, [0] * len(layouts), []))
 
     @property
     def n_networks(self) -> int:
@@ -369,9 +380,11 @@ def _stacked_layers(stripped: Sequence[_Stripped], runs: Sequence[slice]) -> lis
     return layers
 
 
-def _n_angles(layer: Layer, input_shape: Shape) -> int:
-    """Return the number of angles of a periodic embedding (F1) for one sample, 0 for other layers."""
-    return layer.n_columns(input_shape) * layer.frequencies if isinstance(layer, PeriodicEmbedding) else 0
+def _n_between(layer: Layer, input_shape: Shape) -> int:
+    """Return the number of angles (F1) or values of bins (V1) of an embedding for one sample, 0 for other layers."""
+    if isinstance(layer, PeriodicEmbedding):
+        return layer.n_columns(input_shape) * layer.frequencies
+    return layer.n_columns(input_shape) * layer.bins if isinstance(layer, PiecewiseLinearEmbedding) else 0
 
 
 def _multiplies_samples(layer: Layer) -> bool:

@@ -18,9 +18,11 @@ from chalknet.engines.torch_device import TensorTypes
 from chalknet.engines.torch_kernels import NARROW, add_or_copy, product
 from chalknet.engines.torch_layout import StackedArrays, StackedLayer, StackLayout, length, runs_of
 from chalknet.engines.torch_samples import SampleRows
+from chalknet.network.column_embedding import ColumnEmbedding
 from chalknet.network.dense import Dense
 from chalknet.network.layer import Layer, Shape
 from chalknet.network.periodic_embedding import PeriodicEmbedding
+from chalknet.network.piecewise_linear_embedding import PiecewiseLinearEmbedding
 
 # If so many networks on average read the same batch, each batch gets a product of its own. One
 # batched product would need a copy of the samples for each network.
@@ -265,39 +267,58 @@ def source_of(layer: type[Layer]) -> Callable[[T], T]:
     return registered(SOURCE_KERNELS, layer)
 
 
-@source_of(PeriodicEmbedding)
-class PeriodicEmbeddingKernel(LaterSourceKernel):
-    """A periodic embedding (F1 to F6), computed in the dtype of weights."""
+class EmbeddingKernel(LaterSourceKernel):
+    """An embedding of each of the first columns, after the input itself, computed in the dtype of weights."""
 
     def __init__(self, layer: StackedLayer, layout: StackLayout, buffers: Buffers) -> None:
         """Create the source of a group."""
         super().__init__(layer, layout, buffers)
-        assert isinstance(layer.layer, PeriodicEmbedding)
-        self._embedding, columns = layer.layer, layout.learned[self.index].columns
+        assert isinstance(layer.layer, ColumnEmbedding)
+        self._embedding: Any = layer.layer
+        columns = layout.learned[self.index].columns
         self._n_columns = [columns[networks.start] for networks in layout.runs]  # C of each run
+
+    def _columns(self, block: int) -> Tensor:
+        """Return the embedded inputs of a run, (..., C, 1, n)."""
+        first = self.inputs[block][..., : self._n_columns[block]]
+        return first.to(self.buffers.types.values).transpose(-1, -2).unsqueeze(-2)
+
+    def _written(self, block: int, embedded: Tensor) -> Tensor:
+        """Return the values of a run: its inputs and embeddings (..., C, J, n)."""
+        inputs = self.inputs[block]
+        out = self.buffer("value", inputs.shape[-2], block)
+        out[..., : inputs.shape[-1]].copy_(inputs)
+        self._by_output(out, block).copy_(embedded)
+        return out
+
+    def _by_output(self, values: Tensor, block: int) -> Tensor:
+        """Return a view (..., C, J, n) of the embeddings in the values of a run, (..., n, width)."""
+        shape = self._n_columns[block], self._embedding.outputs
+        embedded = values[..., values.shape[-1] - math.prod(shape) :]
+        return embedded.unflatten(-1, shape).movedim(-3, -1)
+
+
+@source_of(PeriodicEmbedding)
+class PeriodicEmbeddingKernel(EmbeddingKernel):
+    """A periodic embedding (F1 to F6)."""
+
+    def forward(self, arrays: StackedArrays) -> list[Tensor]:
+        """Return the inputs and the embeddings of each run (F1, F2)."""
+        values = []
         # For each run the inputs (..., C, 1, n); the angles (..., C, K, n), and after `gradients`
         # their gradients; and the cosines.
         self._x: list[Tensor] = []
         self._angles: list[Tensor] = []
         self._cosines: list[Tensor] = []
-
-    def forward(self, arrays: StackedArrays) -> list[Tensor]:
-        """Return the inputs and the embeddings of each run (F1, F2)."""
-        values = []
-        self._x, self._angles, self._cosines = [], [], []
-        for block, inputs in enumerate(self.inputs):
+        for block in range(len(self.inputs)):
             weight, frequency, phase, bias = self._parameters(arrays, block)
-            x = inputs[..., : self._n_columns[block]].to(self.buffers.types.values).transpose(-1, -2).unsqueeze(-2)
+            x = self._columns(block)
             angles = (2 * math.pi * frequency.unsqueeze(-1)) * x + phase.unsqueeze(-1)
             cosines = torch.cos(angles)
-            out = self.buffer("value", inputs.shape[-2], block)
-            out[..., : inputs.shape[-1]].copy_(inputs)
-            embedded = torch.matmul(weight, cosines).add_(bias.unsqueeze(-1))
-            self._by_output(out, block).copy_(embedded)
             self._x.append(x)
             self._angles.append(angles)
             self._cosines.append(cosines)
-            values.append(out)
+            values.append(self._written(block, torch.matmul(weight, cosines).add_(bias.unsqueeze(-1))))
         return values
 
     def gradients(self, grads: Sequence[Tensor], arrays: StackedArrays, total: StackedArrays, first: bool) -> None:
@@ -320,18 +341,68 @@ class PeriodicEmbeddingKernel(LaterSourceKernel):
             through = torch.matmul(frequency, self._angles[block]).squeeze(-2)
             one[..., : self._n_columns[block]].add_(through.transpose(-1, -2))
 
-    def _by_output(self, values: Tensor, block: int) -> Tensor:
-        """Return a view (..., C, J, n) of the embeddings in the values of a run, (..., n, width)."""
-        shape = self._n_columns[block], self._embedding.outputs
-        embedded = values[..., values.shape[-1] - math.prod(shape) :]
-        return embedded.unflatten(-1, shape).movedim(-3, -1)
-
     def _parameters(self, arrays: StackedArrays, block: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return weight (..., C, J, K), frequency and phase (..., C, K), and bias (..., C, J)."""
         j, k = self._embedding.outputs, self._embedding.frequencies
         by_column = arrays.learned[self.index][block].movedim(0, -1)
         weight, frequency, phase, bias = by_column.split([j * k, k, k, j], -1)
         return weight.unflatten(-1, (j, k)), frequency, phase, bias
+
+
+@source_of(PiecewiseLinearEmbedding)
+class PiecewiseLinearEmbeddingKernel(EmbeddingKernel):
+    """A piecewise-linear embedding (V1 to V5)."""
+
+    def __init__(self, layer: StackedLayer, layout: StackLayout, buffers: Buffers) -> None:
+        """Create the source of a group."""
+        super().__init__(layer, layout, buffers)
+        assert layer.place.statistics is not None
+        self._statistics = layer.place.statistics
+
+    def forward(self, arrays: StackedArrays) -> list[Tensor]:
+        """Return the inputs and the embeddings of each run (V1 to V3)."""
+        values = []
+        # For each run the inputs (..., C, 1, n), the encodings (..., C, T, n) and their gradients.
+        self._x: list[Tensor] = []
+        self._encoded: list[Tensor] = []
+        self._grads: list[Tensor] = []
+        for block in range(len(self.inputs)):
+            (weight, bias), edges, x = self._parameters(arrays, block), self._edges(arrays, block), self._columns(block)
+            encoded = (x - edges[..., :-1, :]) / (edges[..., 1:, :] - edges[..., :-1, :])
+            encoded[..., 1:, :].clamp_(min=0)
+            encoded[..., :-1, :].clamp_(max=1)
+            self._x.append(x)
+            self._encoded.append(encoded)
+            values.append(self._written(block, torch.matmul(weight, encoded).add_(bias.unsqueeze(-1))))
+        return values
+
+    def gradients(self, grads: Sequence[Tensor], arrays: StackedArrays, total: StackedArrays, first: bool) -> None:
+        """Add the gradients of weight and bias (V4) to total, and keep those of the encodings."""
+        for block, both in enumerate(grads):
+            grad = self._by_output(both, block).to(self.buffers.types.values)
+            grad_weight = torch.matmul(grad, self._encoded[block].transpose(-1, -2))
+            rows = torch.cat([grad_weight.flatten(-2), grad.sum(-1)], -1).movedim(-1, 0)
+            add_or_copy(total.learned[self.index][block], rows, first)
+            self._grads.append(torch.matmul(self._parameters(arrays, block)[0].transpose(-1, -2), grad))
+
+    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> None:
+        """Write the gradients of the inputs (V5) to out."""
+        for block, (grad, one) in enumerate(zip(grads, out, strict=True)):
+            edges, grad_encoded = self._edges(arrays, block), self._grads[block]
+            one.copy_(grad[..., : one.shape[-1]])
+            own = (self._x[block] >= edges[..., 1:-1, :]).sum(-2, keepdim=True)  # the bin of each x
+            slopes = grad_encoded / (edges[..., 1:, :] - edges[..., :-1, :])
+            one[..., : self._n_columns[block]].add_(slopes.gather(-2, own).squeeze(-2).transpose(-1, -2))
+
+    def _parameters(self, arrays: StackedArrays, block: int) -> tuple[Tensor, Tensor]:
+        """Return weight (..., C, J, T) and bias (..., C, J)."""
+        j, n_bins = self._embedding.outputs, self._embedding.bins
+        weight, bias = arrays.learned[self.index][block].movedim(0, -1).split([j * n_bins, j], -1)
+        return weight.unflatten(-1, (j, n_bins)), bias
+
+    def _edges(self, arrays: StackedArrays, block: int) -> Tensor:
+        """Return the edges, (..., C, T + 1, 1)."""
+        return arrays.statistics[self._statistics][block].movedim(0, -1).unsqueeze(-1)
 
 
 @source_of(Dense)

@@ -146,7 +146,7 @@ class Architecture:
 
     @cached_property
     def statistics(self) -> frozenset[str]:
-        """The names of parameters that are not learned: running statistics of batch norm."""
+        """The names of parameters that are not learned: running statistics, and edges of bins."""
         return frozenset(name for name, one in self.parameters.items() if not one.is_learned)
 
     @cached_property
@@ -419,7 +419,7 @@ class ForwardPass(NamedTuple):
 
     logits: FloatArray
     backward: Callable[[FloatArray], Parameters]
-    kinks: tuple[tuple[Layer, FloatArray], ...]
+    kinks: tuple[tuple[NamedLayer, FloatArray], ...]
     statistics: Parameters
     input_gradient: Callable[[FloatArray], FloatArray]
 
@@ -456,12 +456,12 @@ def forward(
     value, masks = x.reshape(len(x), *architecture.input_shape), masks or {}
     passes: list[tuple[NamedLayer, LayerPass]] = []
     inputs: list[FloatArray] = []
-    kinks: list[tuple[Layer, FloatArray]] = []
+    kinks: list[tuple[NamedLayer, FloatArray]] = []
     statistics: Parameters = {}
     for position, named in enumerate(architecture.named_layers):
         inputs.append(value)
         if not named.layer.is_smooth:
-            kinks.append((named.layer, value))
+            kinks.append((named, value))
         shortcut = None if named.shortcut is None else inputs[named.shortcut]
         mode = Mode(training, masks.get(position) if training else None, shortcut)
         done = named.layer.forward(named.local(parameters), value, mode)

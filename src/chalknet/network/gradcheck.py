@@ -142,7 +142,8 @@ def check_objective(
     def evaluate(changed: Parameters) -> Evaluation:
         found = loss_and_gradients(architecture, changed, samples, objective, masks)
         size = max(1.0, abs(found.value), float(np.abs(found.logits).max()))
-        return Evaluation(found.value, [layer.pieces(x) for layer, x in found.kinks], size)
+        sides = [named.layer.pieces(x, named.local(changed)) for named, x in found.kinks]
+        return Evaluation(found.value, sides, size)
 
     rng = np.random.default_rng(seed)
     checks: list[GradientCheck] = []

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from chalknet.config import INITIALIZERS
 from chalknet.errors import ConfigError
 from chalknet.network.architecture import Architecture
-from chalknet.network.layer import BIAS, WEIGHT, Normal, Parameters, Uniform
+from chalknet.network.arrays import FloatArray
+from chalknet.network.layer import BIAS, PREDICTION, WEIGHT, Even, Normal, Parameters, Uniform
 
 
 def glorot_deviation(fan_in: int, fan_out: int) -> float:
@@ -44,7 +45,7 @@ def initial_parameters(architecture: Architecture, seed: int, initializer: str =
     `numpy.random.RandomState(seed)` draws the same numbers as `numpy.random.seed(seed)` with the
     module-level functions, and NumPy has frozen these streams (NEP 19). Other parameters start at
     the number that their layer defines, such as 1 for a batch norm scale, or are drawn from its
-    distribution: in NTK parametrization (I5), and in a periodic embedding (I6).
+    distribution: in NTK parametrization (I5), and in embeddings of numbers (I6, I7).
 
     Args:
         architecture: the layers.
@@ -72,6 +73,8 @@ def initial_parameters(architecture: Architecture, seed: int, initializer: str =
                 values[name] = rng.normal(0.0, initial.deviation, parameter.shape)
             elif isinstance(initial, Uniform):
                 values[name] = rng.uniform(-initial.bound, initial.bound, parameter.shape)
+            elif isinstance(initial, Even):
+                values[name] = np.broadcast_to(np.linspace(*initial, parameter.shape[-1]), parameter.shape).copy()
             elif initial == WEIGHT:
                 values[name] = _draw_weight(rng, parameter.shape, fan_in, fan_out, initializer)
             elif initial == BIAS and initializer == "writeup":
@@ -79,6 +82,26 @@ def initial_parameters(architecture: Architecture, seed: int, initializer: str =
             else:
                 values[name] = np.full(parameter.shape, 0.0 if initial == BIAS else initial)
     return values
+
+
+def fit_parameters(architecture: Architecture, parameters: Parameters, x: FloatArray) -> Parameters:
+    """Return initial parameters with those that layers compute from the training samples, such as edges of bins.
+
+    A layer sees its own input, so layers before it act with their initial parameters.
+
+    Args:
+        architecture: the layers.
+        parameters: arrays by name, from `initial_parameters`.
+        x: (N, I) scaled training samples, float64.
+    """
+    last = max((at for at, named in enumerate(architecture.named_layers) if named.layer.is_fitted), default=-1)
+    found, inputs, value = dict(parameters), list[FloatArray](), x.reshape(len(x), *architecture.input_shape)
+    for named in architecture.named_layers[: last + 1]:
+        found |= named.named(named.layer.fit(value))
+        inputs.append(value)
+        mode = PREDICTION._replace(shortcut=None if named.shortcut is None else inputs[named.shortcut])
+        value = named.layer.forward(named.local(found), value, mode).value
+    return found
 
 
 def _draw_weight(

@@ -33,6 +33,13 @@ class Uniform(NamedTuple):
     bound: float
 
 
+class Even(NamedTuple):
+    """Initial values at equal distances along the last axis, from low to high, until a layer is fitted."""
+
+    low: float
+    high: float
+
+
 @dataclass(frozen=True)
 class Parameter:
     """The description of one parameter array of a layer.
@@ -46,13 +53,14 @@ class Parameter:
             own, or the number that fills the array.
         l2: strength of an L2 penalty on this parameter alone, in addition to that of the objective
             (docs/derivation.md, P1); only of weights.
-        is_learned: False for a running statistic, which the forward pass of training updates.
+        is_learned: False for a running statistic, which the forward pass of training updates, and for
+            what `Layer.fit` computes once, before the training.
         learning_rate_multiplier: factor of the learning rate in the updates of this parameter
             (docs/derivation.md, U9).
     """
 
     shape: Shape
-    initial: str | float | Normal | Uniform
+    initial: str | float | Normal | Uniform | Even
     is_learned: bool = True
     learning_rate_multiplier: float = 1.0
     l2: float = 0.0
@@ -148,6 +156,7 @@ class Layer(Checked, ABC):
         acts_in_prediction: False if the layer is the identity in prediction.
         uses_batch_statistics: whether training needs all samples of a batch at once.
         reads_images: whether samples must be images (H, W, C).
+        is_fitted: whether `fit` computes parameters from the training samples.
         block_name: the name that the layer gives to itself and to the layers after it, with a
             number, in the names of parameters; "" if it has none of its own.
         predictor_source: Python source of `def TYPE(x, p)`, for `chalknet export --numpy-only`. It
@@ -160,6 +169,7 @@ class Layer(Checked, ABC):
     acts_in_prediction: ClassVar[bool] = True
     uses_batch_statistics: ClassVar[bool] = False
     reads_images: ClassVar[bool] = False
+    is_fitted: ClassVar[bool] = False
     block_name: ClassVar[str] = ""
     predictor_source: ClassVar[str] = ""
 
@@ -192,12 +202,26 @@ class Layer(Checked, ABC):
         """Return roughly how many multiplications the prediction of a sample takes the time of."""
         return math.prod(self.output_shape(input_shape)) * self.fans(input_shape)[0]
 
-    def pieces(self, x: FloatArray) -> NDArray[Any]:
+    def pieces(self, x: FloatArray, parameters: Mapping[str, FloatArray]) -> NDArray[Any]:
         """Return which smooth piece each element of x is on, for a layer with `is_smooth = False`.
 
         The gradient check compares these arrays. By default a piece is a side of 0.
+
+        Args:
+            x: the input of the layer.
+            parameters: arrays by local name.
         """
+        del parameters
         return x > 0
+
+    def fit(self, x: FloatArray) -> Parameters:
+        """Return the parameters that depend on the training samples, by local name; see `is_fitted`.
+
+        Args:
+            x: (N, ...) float64, the input of the layer for training samples, before the first update.
+        """
+        del x
+        return {}
 
     @abstractmethod
     def forward(self, parameters: Mapping[str, FloatArray], x: FloatArray, mode: Mode = PREDICTION) -> LayerPass:

@@ -82,8 +82,9 @@ def max_pool2d(x, p):
     return np.lib.stride_tricks.sliding_window_view(x, (size, size), (1, 2))[:, ::step, ::step].max(axis=(4, 5))
 '''
 
-    def pieces(self, x: FloatArray) -> NDArray[Any]:
+    def pieces(self, x: FloatArray, parameters: Mapping[str, FloatArray]) -> NDArray[Any]:
         """Return which value of each window is the first largest; see `Layer.pieces`."""
+        del parameters
         return first_largest(windows_of(x, self.size, self.stride)[0])
 
     def predict(

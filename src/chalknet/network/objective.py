@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from chalknet.network.architecture import Architecture, forward
+from chalknet.network.architecture import Architecture, NamedLayer, forward
 from chalknet.network.arrays import FloatArray, LabelArray
-from chalknet.network.layer import Layer, Parameters
+from chalknet.network.layer import Parameters
 from chalknet.network.losses import l2_penalty, mixup, smoothed_targets, soft_cross_entropy, softmax_cross_entropy
 
 
@@ -61,7 +61,7 @@ class LossAndGradients(NamedTuple):
     logits: FloatArray
     gradients: Parameters
     statistics: Parameters
-    kinks: tuple[tuple[Layer, FloatArray], ...]
+    kinks: tuple[tuple[NamedLayer, FloatArray], ...]
 
 
 def loss_and_gradients(

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from chalknet.config import MAX_UNITS, POSITIVE, integer, setting
-from chalknet.errors import ConfigError, ShapeError
+from chalknet.errors import ShapeError
 from chalknet.network.arrays import FloatArray
+from chalknet.network.column_embedding import ColumnEmbedding
 from chalknet.network.layer import (
     PREDICTION,
-    Layer,
     LayerPass,
     Mode,
     Normal,
@@ -22,7 +22,6 @@ from chalknet.network.layer import (
     Parameter,
     Shape,
     Uniform,
-    flat_size,
     learning_rate_multiplier_setting,
 )
 
@@ -107,7 +106,7 @@ def _check_shapes(
 
 
 @dataclass(frozen=True)
-class PeriodicEmbedding(Layer):
+class PeriodicEmbedding(ColumnEmbedding):
     """A periodic embedding of the first inputs (PBLD); all inputs pass through unchanged.
 
     Attributes:
@@ -132,24 +131,6 @@ def periodic_embedding(x, p):
     embedded = np.einsum("nik,ijk->nij", cosine, p["weight"]) + p["bias"]
     return np.concatenate([x, embedded.reshape(len(x), -1)], axis=1)
 '''
-
-    def n_columns(self, input_shape: Shape) -> int:
-        """Return C, the number of inputs that are embedded.
-
-        Raises:
-            ConfigError: there are fewer inputs.
-        """
-        n_inputs = flat_size(self, input_shape)
-        if self.columns > n_inputs:
-            raise ConfigError(
-                f"layer {self.type} embeds the first {self.columns} inputs, but there are {n_inputs}. Set columns to "
-                f"at most {n_inputs}."
-            )
-        return self.columns or n_inputs
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        """Return (I + C J,); see `Layer.output_shape`."""
-        return (flat_size(self, input_shape) + self.n_columns(input_shape) * self.outputs,)
 
     def parameters(self, input_shape: Shape) -> dict[str, Parameter]:
         """Return frequency, phase, weight and bias; see `Layer.parameters`."""
@@ -178,11 +159,6 @@ def periodic_embedding(x, p):
             return grad_x, dict(zip(names, gradients, strict=True))
 
         return LayerPass(value, backward)
-
-    def __str__(self) -> str:
-        """Return the layer in words; see `Layer`."""
-        which = f"the first {self.columns:,} inputs" if self.columns else "all inputs"
-        return f"periodic embedding of {which}"
 
     def to_onnx(self, graph: OnnxGraph, parameters: Mapping[str, str], x: str) -> str:
         """Add the nodes of F1 and F2; see `Layer.to_onnx`."""

@@ -19,7 +19,7 @@ from chalknet.data.augment import augmenter_for
 from chalknet.data.dataset import Dataset, arrays_sha256
 from chalknet.data.image_facts import ImageFacts, image_facts
 from chalknet.data.on_disk import OnDiskSamples, OnDiskSplit
-from chalknet.data.preprocess import Scaling, fit_scaling, flatten
+from chalknet.data.preprocess import MAX_QUANTILE_SAMPLES, Scaling, fit_scaling, flatten
 from chalknet.data.splits import Splits
 from chalknet.data.tables.frames import pandas_frame, polars_frame
 from chalknet.data.tables.rows import TableRows
@@ -41,7 +41,7 @@ from chalknet.engines.sharded import ShardedEngine, Shards, check_shards
 from chalknet.errors import ConfigError, DivergenceError, MissingExtraError
 from chalknet.formatting import count_of, duration, quoted
 from chalknet.network.architecture import Architecture, architecture_for
-from chalknet.network.initializers import initial_parameters
+from chalknet.network.initializers import fit_parameters, initial_parameters
 from chalknet.network.layer import Parameters
 from chalknet.network.model import Ensemble, Network
 from chalknet.network.objective import Objective
@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from chalknet.engines.torch_engine import StackedEngine, TorchStack
 
 REPORT_SECONDS = 1.0  # between two reports of the progress within an epoch
+MAX_FITTED_VALUES = 2**24  # of the samples from which layers compute parameters, such as edges of bins
 
 ENGINES: dict[str, EngineFactory] = {"numpy": NumpyEngine, "reference": ReferenceEngine}
 
@@ -584,11 +585,21 @@ class Trainer:
         regularization = self.recipe.regularization
         return Objective(self.recipe.optimizer.reduction, regularization.label_smoothing, regularization.l2)
 
+    @cached_property
+    def _initial_parameters(self) -> Parameters:
+        found = initial_parameters(self.architecture, self.recipe.training.seed, self.recipe.network.initializer)
+        if not any(layer.is_fitted for layer in self.architecture.layers):
+            return found
+        train = self.splits.train
+        n_most = max(1, min(MAX_QUANTILE_SAMPLES, MAX_FITTED_VALUES // self.architecture.n_inputs))
+        some = train[:: max(1, -(-len(train) // n_most))]
+        return fit_parameters(self.architecture, found, self.scaling(flatten(self.data.inputs[some]), np.float64))
+
     def _make_engine(self, factory: EngineFactory, dtype: str, splits: Mapping[str, SplitData]) -> Engine:
         recipe, training = self.recipe, self.recipe.training
         spec = EngineSpec(
             architecture=self.architecture,
-            parameters=initial_parameters(self.architecture, training.seed, recipe.network.initializer),
+            parameters=self._initial_parameters,
             optimizer=optimizer_for(recipe.optimizer),
             splits=splits,
             scaling=self.scaling,

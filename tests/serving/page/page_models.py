@@ -14,6 +14,7 @@ from chalknet.network.max_pool2d import MaxPool2d
 from chalknet.network.model import Classifier, Network
 from chalknet.network.parametric_activation import ParametricActivation
 from chalknet.network.periodic_embedding import PeriodicEmbedding
+from chalknet.network.piecewise_linear_embedding import PiecewiseLinearEmbedding
 from chalknet.network.residual import Residual
 from chalknet.serving.page.embedded_model import embed_model
 from chalknet.serving.page.embedded_samples import EmbeddedSamples
@@ -33,6 +34,8 @@ def layer_lists() -> dict[str, list]:
     found["parametric"] = [one for name in ("relu", "selu", "mish") for one in (DENSE, ParametricActivation(name))]
     found["ntk"] = [Dense(6, parametrization="ntk"), "relu", Dense(5, bias=False, parametrization="ntk"), "tanh"]
     found["periodic"] = [PeriodicEmbedding(columns=3, frequencies=4), DENSE, "tanh", PeriodicEmbedding(outputs=2)]
+    bins = PiecewiseLinearEmbedding(bins=2, outputs=2)
+    found["piecewise linear"] = [PiecewiseLinearEmbedding(columns=3, bins=4), DENSE, "tanh", bins]
     return found
 
 
@@ -68,6 +71,8 @@ def random_parameters(architecture: Architecture, seed: int = 0) -> dict[str, np
     for name, shape in architecture.shapes.items():
         is_positive = name.endswith((".variance", ".gamma"))
         found[name] = rng.uniform(0.4, 2, shape) if is_positive else rng.normal(0, 0.8, shape)
+        if name.endswith(".edges"):
+            found[name] = np.cumsum(rng.uniform(0.2, 1, shape), axis=1) - 1
     return found
 
 

@@ -18,7 +18,8 @@ from chalknet.network.model import Classifier, Ensemble, Network
 # The layer types that the page has an object for, in assets/.
 PAGE_LAYERS = frozenset(
     (
-        *(*ACTIVATION_NAMES, "batch_norm", "dense", "dropout", "parametric_activation", "periodic_embedding", "scale"),
+        *(*ACTIVATION_NAMES, "batch_norm", "dense", "dropout", "parametric_activation", "scale"),
+        *("periodic_embedding", "piecewise_linear_embedding"),
         *("conv2d", "max_pool2d", "average_pool2d", "global_average_pool", "flatten", "residual"),
     )
 )
@@ -46,7 +47,7 @@ class EmbeddedModel:
 def embed_model(model: Classifier, precision: str = FLOAT16) -> EmbeddedModel:
     """Return a model with its weights rounded for a page.
 
-    Arrays with two or more axes are rounded. A float16 number is stored relative to the largest of
+    Learned arrays with two or more axes are rounded. A float16 number is stored relative to the largest of
     its array, an int8 number relative to the largest of its row. Other arrays are float32.
 
     Args:
@@ -98,12 +99,16 @@ class _ArrayWriter:
         data = values.astype(values.dtype.newbyteorder("<")).tobytes()
         self._add(name, data, dtype=values.dtype.name, shape=list(values.shape), **facts)
 
+    def add_exact(self, name: str, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Add a parameter as float32, and return its values."""
+        exact = values.astype(np.float32)
+        self.add(name, exact)
+        return exact.astype(np.float64)
+
     def add_rounded(self, name: str, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """Add a parameter with rounded values, and return these."""
         if values.ndim < 2:
-            exact = values.astype(np.float32)
-            self.add(name, exact)
-            return exact.astype(np.float64)
+            return self.add_exact(name, values)
         axes = tuple(range(1, values.ndim)) if self.precision == INT8 else None
         largest = np.abs(values).max(axis=axes, keepdims=True).astype(np.float64)
         scale = np.where(largest > 0, largest / (MAX_INT8 if axes else 1), 1.0).astype(np.float32).astype(np.float64)
@@ -128,7 +133,9 @@ def _embed_network(network: Network, number: int, writer: _ArrayWriter) -> Netwo
     """Add the parameters of a network, and return it with the values that the page has."""
     rounded: Parameters = {}
     for name, value in network.parameters.items():
-        rounded[name] = writer.add_rounded(f"member{number}/{name}", value)
+        # Rounded edges of bins could be equal.
+        add = writer.add_exact if name in network.architecture.statistics else writer.add_rounded
+        rounded[name] = add(f"member{number}/{name}", value)
     return replace(network, parameters=rounded)
 
 

@@ -31,6 +31,7 @@ SCRIPTS = (
     "dropout.js",
     "parametric_activation.js",
     "periodic_embedding.js",
+    "piecewise_linear_embedding.js",
     "windows.js",
     "conv2d.js",
     "max_pool2d.js",

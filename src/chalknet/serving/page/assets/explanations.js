@@ -167,6 +167,39 @@ chalk.explanations = {
     ];
   },
 
+  piecewise_linear_embedding({ layer, p, x, value, unit }) {
+    const { math } = chalk;
+    if (unit < layer.inputs) return chalk.explanations.periodic_embedding({ layer, x, unit });
+    const [, J, T] = layer.shapes.weight;
+    const column = Math.floor((unit - layer.inputs) / J);
+    const j = (unit - layer.inputs) % J;
+    const type = chalk.layers.piecewise_linear_embedding;
+    const bin = type.bin(p, x[column], column, T);
+    const [low, high] = [0, 1].map((k) => p.edges[column * (T + 1) + bin + k]);
+    const own = p.weight[(column * J + j) * T + bin];
+    const part = type.encode(p, x[column], column, T)[bin];
+    return [
+      chalk.formula("V3"),
+      chalk.numbers(
+        math.block(
+          math.number(value[unit] - own * part, { digits: 5 }),
+          math.mo("+"),
+          math.number(own, { inner: true }),
+          math.mo("·"),
+          math.number(part, { inner: true }),
+        ),
+        math.block(math.mo("="), math.number(value[unit], { digits: 5 })),
+      ),
+      chalk.element(
+        "p",
+        { class: "soft small" },
+        `Number ${j} of the embedding of input ${column}, which is ${chalk.number(x[column])} and lies in bin ` +
+          `${bin + 1} of ${T}, from ${chalk.number(low)} to ${chalk.number(high)}. The bias and the other bins add ` +
+          `up to the first number.`,
+      ),
+    ];
+  },
+
   /** Explain an activation: its function of one number. */
   activation({ layer, x, value, unit, input, output }) {
     const { math } = chalk;

@@ -2,8 +2,8 @@
 
 /** Return whether every output value of a layer comes from the input value at the same position. */
 chalk.keepsUnits = (layer) =>
-  layer.inputs === layer.outputs && !["dense", "conv2d", "periodic_embedding"].includes(layer.type) &&
-  !["max_pool2d", "average_pool2d", "global_average_pool"].includes(layer.type);
+  layer.inputs === layer.outputs && !chalk.mixes.has(layer.type) && layer.type !== "conv2d" &&
+  !["max_pool2d", "average_pool2d"].includes(layer.type);
 
 /**
  * Return what one value of a convolution or pooling looks at.
