@@ -22,6 +22,17 @@ NETWORKS = {
     "first layer in place": ["relu", Conv2d(3, 5, padding=0), "batch_norm", "relu", MaxPool2d(3, 2), "flatten"],
     "groups": [Conv2d(4, 2, padding=1), Conv2d(6, groups=2), "gelu", Conv2d(6, 1, groups=6), "global_average_pool"],
     "depthwise": [Conv2d(12), Conv2d(12, (1, 3), stride=2, groups=12, bias=False), AveragePool2d(3, 1), "flatten"],
+    "blocks": [Conv2d(9, padding=2), Conv2d(10), "batch_norm", AveragePool2d(3, 2), Conv2d(5, padding=0), "flatten"],
+    "residual blocks": [
+        Conv2d(9),
+        "relu",
+        Conv2d(9),
+        Residual(2),
+        "tanh",
+        Conv2d(8, bias=False),
+        "batch_norm",
+        "flatten",
+    ],
     "residual": [Conv2d(4), "relu", Conv2d(6, stride=2), Residual(2), "relu", Residual(1), "flatten", Dense(7), "relu"],
     "residual rows": ["flatten", Dense(5), "relu", "dropout", Dense(5), "relu", Residual(4), "tanh", Residual(1)],
 }

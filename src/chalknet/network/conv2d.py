@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import numpy as np
 
 from chalknet.config import BOOLEAN, KERNEL_SIZE, MAX_KERNEL, MAX_UNITS, PADDING, SAME, integer, setting
 from chalknet.errors import ConfigError, ShapeError
+from chalknet.network import winograd
 from chalknet.network.arrays import VALUES_AT_ONCE, FloatArray
 from chalknet.network.layer import (
     BIAS,
@@ -29,6 +31,10 @@ from chalknet.network.layer import (
 from chalknet.network.windows import COPY_WORK, add_windows, n_windows, windows
 
 COPIED_RUN = 16  # values of a row of a window from which on they are copied as a run
+# Input channels from which the transformations of blocks take less time than the multiplications they save, and
+# images from which those of the weights do.
+MIN_WINOGRAD_CHANNELS, MIN_WINOGRAD_IMAGES = 8, 16
+MAX_BLOCK_VALUES = 2**16  # values of transformed blocks that stay in the cache
 GROUP_WORK = 2**18  # the time that a group takes in addition, in multiplications
 
 
@@ -285,9 +291,14 @@ def conv2d(x, p):
         buffers: Buffers,
         shortcut: FloatArray | None = None,
     ) -> FloatArray:
-        """Return the products of the kernels with all windows, for each image on its own; see `Layer.predict`."""
+        """Return the products of the kernels with all windows; see `Layer.predict`.
+
+        A call for few images computes each on its own, one for many images computes blocks (`winograd`).
+        """
         del shortcut
         weight = parameters["weight"]
+        if buffers.n_samples >= MIN_WINOGRAD_IMAGES and self.has_blocks(x.shape[1:]):
+            return self._predict_blocks(weight, self._bias(parameters), x, buffers)
         kernel, (above, left) = self.kernel, self.zeros
         if above or left:
             height, width = x.shape[1] + 2 * above, x.shape[2] + 2 * left
@@ -314,6 +325,37 @@ def conv2d(x, p):
                 target = out[:, above:below, left:right].reshape(len(x), -1, self.filters)[..., own]
                 np.matmul(patches, matrix[own].T, out=target)
         return out
+
+    def has_blocks(self, input_shape: Shape) -> bool:
+        """Return whether blocks of outputs (`winograd`) take less time than all products."""
+        rows, columns, _ = self.output_shape(input_shape)
+        is_small = (self.kernel, self.stride, self.groups) == ((3, 3), 1, 1) and max(self.zeros) < 3
+        n_products = math.prod(winograd.n_blocks(rows, columns)) * winograd.READ**2
+        return is_small and input_shape[2] >= MIN_WINOGRAD_CHANNELS and 2 * n_products <= 9 * rows * columns
+
+    def _predict_blocks(self, weight: FloatArray, bias: FloatArray, x: FloatArray, buffers: Buffers) -> FloatArray:
+        """Return the outputs of images, computed by blocks; in memory they are (H, W, B, O)."""
+        (n, height, width, channels), (above, left), take = x.shape, self.zeros, buffers.take(x.dtype)
+        rows, columns, n_outputs = self.output_shape(x.shape[1:])
+        high, wide = winograd.n_blocks(rows, columns)
+        size, read = winograd.SIZE, winograd.READ
+        shape = (size * high + 2, size * wide + 2, n, channels)
+        padded = buffers.array(f"padded {n}", shape, x.dtype, 0.0)
+        np.copyto(padded[above : above + height, left : left + width], x.transpose(1, 2, 0, 3))
+        transformed = buffers.once("weight", lambda: winograd.transform_weights(weight.transpose(1, 2, 3, 0)))
+        out = take("out", size * high, size * wide, n, n_outputs)
+        at_once = max(1, MAX_BLOCK_VALUES // (read**2 * wide * n * max(channels, n_outputs)))
+        for start in range(0, high, at_once):
+            n_high = min(at_once, high - start)
+            blocks = take("blocks", read, read, n_high, wide, n, channels)
+            pixels = padded[size * start : size * (start + n_high) + 2]
+            winograd.transform_pixels(pixels, blocks, take("rows", read, n_high, *shape[1:]))
+            products = take("products", *blocks.shape[:-1], n_outputs)
+            np.matmul(blocks.reshape(read**2, -1, channels), transformed, out=products.reshape(read**2, -1, n_outputs))
+            products[1, 1] += bias  # the second column of A adds it to each output
+            here = out[size * start : size * (start + n_high)]
+            winograd.transform_products(products, here, take("half", size, *products.shape[1:]))
+        return out[:rows, :columns].transpose(2, 0, 1, 3)
 
     def work(self, input_shape: Shape) -> int:
         """Return the number of products, and more for the windows that are copied; see `Layer.work`."""

@@ -84,10 +84,16 @@ PREDICTION = Mode()
 
 
 class Buffers:
-    """Arrays that a layer uses again for every block of samples, so that it does not ask for new memory."""
+    """Arrays that a layer uses again for every block of samples, so that it does not ask for new memory.
 
-    def __init__(self) -> None:
+    Args:
+        n_samples: number of samples that are predicted, of which a layer gets a block at a time. It is 1 if a
+            sample must have the same bits whatever other samples there are.
+    """
+
+    def __init__(self, n_samples: int = 1) -> None:
         """Create an empty collection."""
+        self.n_samples = n_samples
         self._arrays: dict[str, FloatArray] = {}
 
     def array(self, name: str, shape: Shape, dtype: Any, fill: float | None = None) -> FloatArray:
@@ -102,6 +108,16 @@ class Buffers:
         if name not in self._arrays:
             self._arrays[name] = np.empty(shape, dtype) if fill is None else np.full(shape, fill, dtype)
         return self._arrays[name][: shape[0]]
+
+    def take(self, dtype: Any) -> Callable[..., FloatArray]:
+        """Return a function (name, *shape) that returns an array of this shape, which may hold anything."""
+        return lambda name, *shape: self.array(f"{name} {shape}", shape, dtype)
+
+    def once(self, name: str, make: Callable[[], FloatArray]) -> FloatArray:
+        """Return an array that is made in the first call with this name."""
+        if name not in self._arrays:
+            self._arrays[name] = make()
+        return self._arrays[name]
 
 
 class LayerPass(NamedTuple):
@@ -246,11 +262,11 @@ class Layer(Checked, ABC):
         """Return the output in prediction, and keep nothing for a backward pass.
 
         A subclass overrides this where it is faster. The result for a sample must have the same bits whatever
-        other samples there are, except in layers of rows with a matrix product.
+        other samples there are, except in layers of rows with a matrix product, and if `buffers.n_samples` is not 1.
 
         Args:
             parameters: arrays by local name.
-            x: (B, I) or (B, H, W, C), which may be overwritten.
+            x: (B, I) or (B, H, W, C), in any order in memory, which may be overwritten.
             buffers: arrays of this layer for intermediate values and for the output.
             shortcut: for a layer with `skipped_layers`, the input of the first layer that it skips.
         """

@@ -39,7 +39,7 @@ def predict_logits(
     for position in normalized:
         own[position] = fold_batch_norm(own[position], own[position + 1])
     n_image_layers = sum(len(named.input_shape) == 3 for named in layers)  # they come first
-    buffers = [Buffers() for _ in layers]
+    buffers = [Buffers(1 if row_by_row else len(x)) for _ in layers]
     shortcuts = {named.shortcut for named in layers}
 
     def through(start: int, stop: int, value: FloatArray) -> FloatArray:

@@ -96,15 +96,22 @@ def pooled(x: FloatArray, size: int, stride: int, combine: np.ufunc, buffers: Bu
     """
     n, height, width, channels = x.shape
     rows, columns = n_windows((height, width), (size, size), stride)
-    high = buffers.array("rows", (n, rows, width, channels), x.dtype)
-    np.copyto(high, x[:, : stride * rows : stride])
+    is_inside = x.strides[0] < x.strides[1]  # the images of a pixel are next to each other in memory
+
+    def buffer(name: str, wide: int) -> FloatArray:
+        """Return an array of pixels (rows, wide, n, C), in memory as x is."""
+        if is_inside:
+            return buffers.array(f"{name} {n}", (rows, wide, n, channels), x.dtype)
+        return buffers.array(name, (n, rows, wide, channels), x.dtype).transpose(1, 2, 0, 3)
+
+    pixels, high, out = x.transpose(1, 2, 0, 3), buffer("rows", width), buffer("out", columns)
+    np.copyto(high, pixels[: stride * rows : stride])
     for row in range(1, size):
-        combine(high, x[:, row : row + stride * rows : stride], out=high)
-    out = buffers.array("out", (n, rows, columns, channels), x.dtype)
-    np.copyto(out, high[:, :, : stride * columns : stride])
+        combine(high, pixels[row : row + stride * rows : stride], out=high)
+    np.copyto(out, high[:, : stride * columns : stride])
     for column in range(1, size):
-        combine(out, high[:, :, column : column + stride * columns : stride], out=out)
-    return out
+        combine(out, high[:, column : column + stride * columns : stride], out=out)
+    return out.transpose(2, 0, 1, 3)
 
 
 def check_images(x: FloatArray) -> None:
