@@ -1,6 +1,7 @@
 """Predictions for files are those of the model, and a bad file does not affect the others."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,21 +157,62 @@ def test_where_nothing_can_be_read_it_is_an_error(tmp_path):
         predict_files(image_model(), [tmp_path / f"{k}.png" for k in range(7)], PLAIN)
 
 
-def test_a_folder_is_its_images_sorted_and_nothing_below(tmp_path):
-    for name in ("b.png", "c.png", "a.PNG", "B.png", "10.png", "9.png", ".hidden.png", "sub/d.png"):
+def test_a_folder_is_the_images_in_it_and_in_its_subfolders(tmp_path):
+    images = ["10.png", "9.png", "A/x.png", "B.png", "a.PNG", "b.png", "sub/c.png", "sub/deeper/0.jpeg", "sub/x y.png"]
+    hidden = [".hidden.png", ".git/e.png", "sub/.thumbs/e.png", "__MACOSX/A/x.png", "sub/__MACOSX/x.png"]
+    for name in (*images[::-1], *hidden):
         saved(drawn(len(name)), tmp_path / name)
-    (tmp_path / "list.txt").write_text("x")
+    for name in ("list.txt", "sub/deeper/list.txt"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "empty" / "emptier").mkdir(parents=True)
     predictions = predict_files(image_model(), [tmp_path], PLAIN)
-    shown = ["10.png", "9.png", "B.png", "a.PNG", "b.png", "c.png"]
-    assert predictions.names == tuple(str(tmp_path / name) for name in shown)
-    assert predictions.notes[0] == f"{tmp_path}: 2 entries other than images left out: 'list.txt', 'sub'."
+    assert predictions.names == tuple(str(tmp_path / name) for name in images)
+    assert predictions.notes[0] == f"{tmp_path}: 2 files other than images left out: 'list.txt', 'sub/deeper/list.txt'."
+    of_files = predict_files(image_model(), [tmp_path / name for name in images], PLAIN)
+    np.testing.assert_array_equal(predictions.probabilities, of_files.probabilities)
+
+
+def test_names_of_images_in_subfolders_begin_with_the_given_path(tmp_path, monkeypatch):
+    saved(drawn(0), tmp_path / "scans" / "page 1" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    assert predict_files(image_model(), ["scans"], PLAIN).names == (str(Path("scans", "page 1", "a.png")),)
+
+
+def test_links_in_a_circle_end(tmp_path):
+    saved(drawn(0), tmp_path / "images" / "A" / "a.png")
+    saved(drawn(0), tmp_path / "elsewhere" / "b.png")
+    (tmp_path / "images" / "B").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "images" / "A" / "up").symlink_to(tmp_path / "images", target_is_directory=True)
+    (tmp_path / "images" / "C").symlink_to("C")
+    predictions = predict_files(image_model(), [tmp_path / "images"], PLAIN)
+    assert [Path(name).name for name in predictions.names] == ["a.png", "b.png"]
+    assert "2 files other than images left out: 'A/up', 'C'" in predictions.notes[0]
+
+
+def test_a_subfolder_that_cannot_be_listed_is_skipped(tmp_path, monkeypatch):
+    for name in ("A/a.png", "B/b.png"):
+        saved(drawn(0), tmp_path / name)
+    scandir = os.scandir
+
+    def listed(path):
+        if Path(path).name == "A":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", listed)
+    predictions = predict_files(image_model(), [tmp_path], PLAIN)
+    assert predictions.names == (str(tmp_path / "B" / "b.png"),)
+    (message,) = predictions.unreadable
+    assert "cannot list" in message
+    assert "Permission denied. Check its permissions." in message
 
 
 def test_a_folder_without_images_is_one_line(tmp_path):
-    with pytest.raises(DataError, match=rf"^{tmp_path}: holds no images .* directly in it, found nothing\. Subfolders"):
+    with pytest.raises(DataError, match=rf"^{tmp_path}: holds no images .* in its subfolders, found nothing\.$"):
         predict_files(image_model(), [tmp_path], PLAIN)
-    saved(drawn(0), tmp_path / "A" / "a.png")
-    with pytest.raises(DataError, match=r"found 'A'\. Subfolders are not searched"):
+    (tmp_path / "A").mkdir()
+    (tmp_path / "A" / "a.txt").write_text("x")
+    with pytest.raises(DataError, match=r"found 'A/a\.txt'\.$"):
         predict_files(image_model(), [tmp_path], PLAIN)
 
 

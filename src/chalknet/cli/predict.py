@@ -91,7 +91,8 @@ def predict(
     Image files can be PNG, JPEG, GIF, BMP, TIFF, WebP or PPM, up to 134 million pixels and 256 MiB.
     They are converted to the color (gray or RGB) and the size of the training images. Images whose
     background or margins clearly differ from the training images are inverted or trimmed, and a
-    note says so. In unclear cases, a note says which option to use.
+    note says so. In unclear cases, a note says which option to use. A folder stands for the images in
+    it and in all its subfolders, and each is named by its path.
 
     A file that cannot be read is reported on standard error and skipped. The exit code is then 1.
 

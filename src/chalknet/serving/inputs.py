@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -28,6 +27,7 @@ from chalknet.data.load import (
     with_usual_delimiter,
 )
 from chalknet.data.preprocess import PIXEL_SCALE
+from chalknet.data.readers.folder import APPLE_FOLDER, is_folder, visible_entries
 from chalknet.data.readers.image import SUFFIXES, Pixels, ReadImage, image_of_bytes, looks_like_image, read_image
 from chalknet.data.readers.source_file import SourceFile
 from chalknet.data.tables.encoding import TableEncoding
@@ -273,20 +273,40 @@ class InputReader:
         return [(path, str(source))] if looks_like_image(head, path.name) else None
 
     def _images_in(self, folder: Path, source: str) -> list[tuple[Path, str]]:
-        """Return the images directly in a folder, sorted by name, without hidden files."""
-        with os.scandir(folder) as entries:
-            shown = sorted(entry.name for entry in entries if not entry.name.startswith("."))
-        images = [name for name in shown if name.lower().endswith(SUFFIXES)]
-        others = [name for name in shown if not name.lower().endswith(SUFFIXES)]
+        """Return the images in a folder and its subfolders, sorted by path, without hidden files and folders.
+
+        Links to folders are followed only directly in the folder, so that a circle of links ends.
+        A subfolder that cannot be listed is unreadable, and the others are read.
+        """
+        found: list[Path] = []
+        pending = [folder]
+        while pending:
+            at = pending.pop()
+            try:
+                entries = visible_entries(at, source)
+            except DataError as error:
+                if at == folder:
+                    raise
+                self.unreadable.append(str(error))
+                continue
+            for entry in entries:
+                if is_folder(entry, follow_links=at == folder):
+                    pending += [Path(entry.path)] * (entry.name != APPLE_FOLDER)
+                else:
+                    found.append(Path(entry.path))
+        shown = sorted((path.relative_to(folder) for path in found), key=lambda path: path.parts)
+        images = [path for path in shown if path.name.lower().endswith(SUFFIXES)]
+        others = [path.as_posix() for path in shown if not path.name.lower().endswith(SUFFIXES)]
         if not images:
             raise DataError(
-                f"{source}: holds no images ({', '.join(SUFFIXES)}) directly in it, "
-                f"found {quoted(others) if others else 'nothing'}. Subfolders are not searched."
+                f"{source}: holds no images ({', '.join(SUFFIXES)}), also in its subfolders, "
+                f"found {quoted(others) if others else 'nothing'}."
             )
         if others:
-            n = count_of(len(others), "entry", "entries")
-            self.notes.append(f"{source}: {n} other than images left out: {quoted(others)}.")
-        return [(folder / name, str(Path(source) / name)) for name in images]
+            self.notes.append(
+                f"{source}: {count_of(len(others), 'file')} other than images left out: {quoted(others)}."
+            )
+        return [(folder / path, str(Path(source) / path)) for path in images]
 
     def _budget_of(self, images: Sequence[tuple[Path, str]], source: str) -> Budget:
         """Return the time that decoding the images of a source may take in all."""

@@ -42,9 +42,10 @@ def predict(
     Args:
         model: a model file, a run folder, or a `Network` or `Ensemble`.
         inputs: a path or a list of paths: image files of up to 134 million pixels, which are converted
-            to the color and the size of the training images; folders of them; whatever `load_data`
-            reads, with or without labels. Or a `Dataset`, a table as a frame or a dict of columns, or
-            an array (N, H, W), (N, H, W, 3) or (N, I) in the units of the training samples. The columns of a table
+            to the color and the size of the training images; folders, with the images in all their
+            subfolders, each named by its path; whatever `load_data` reads, with or without labels.
+            Or a `Dataset`, a table as a frame or a dict of columns, or an array (N, H, W),
+            (N, H, W, 3) or (N, I) in the units of the training samples. The columns of a table
             are found by name.
         invert: whether to invert the brightness of image files. By default an image is inverted, with a
             note, if its border is plain and clearly of another brightness than the background of

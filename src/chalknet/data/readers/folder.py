@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from chalknet.files import Budget, read_bytes, reading
 from chalknet.formatting import count_of, quoted
 
 BATCH_FILES = 64
+APPLE_FOLDER = "__MACOSX"  # macOS adds it to archives; its files have the names of images, but are none
 DIM = 16  # of 255: brightest pixel of a 12-bit image that was saved with 16 bits
 
 
@@ -111,7 +113,7 @@ def read_folder(
     for label, name in sorted(enumerate(names), key=lambda item: item[1]):
         if not good[label]:
             problem = f"no readable image among {found[label]} image files" if found[label] else "no image files"
-            nested = any(map(_count_images, _entries(folder / name, source)))
+            nested = any(map(_count_images, visible_entries(folder / name, source)))
             hint = f" If the folders in it are the classes, give {str(folder / name)!r}." if nested else ""
             raise DataError(
                 f"{source}: class {name!r} has {problem}. Expected {', '.join(SUFFIXES)} directly in that folder.{hint}"
@@ -166,8 +168,8 @@ def _class_folders(folder: Path, source: str, class_names: Sequence[str] | None,
         class_names: the names in their order, or None to sort them.
         is_part: whether a single sub-folder is enough, because other classes are known.
     """
-    entries = _entries(folder, source)
-    found = sorted(entry.name for entry in entries if _holds(entry.is_dir) and entry.name != "__MACOSX")
+    entries = visible_entries(folder, source)
+    found = sorted(entry.name for entry in entries if is_folder(entry) and entry.name != APPLE_FOLDER)
     if not found:
         shown = quoted(entry.name for entry in entries) if entries else "an empty folder"
         raise DataError(
@@ -191,13 +193,18 @@ def _class_folders(folder: Path, source: str, class_names: Sequence[str] | None,
     return tuple(by_name[nfc(name)] for name in class_names) if class_names else tuple(found)
 
 
-def _entries(folder: Path, source: str) -> list[os.DirEntry[str]]:
+def visible_entries(folder: Path, source: str) -> list[os.DirEntry[str]]:
     """Return the entries of a folder that are not hidden, sorted by name."""
     try:
         with os.scandir(folder) as entries:
             return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"{source}: cannot list {str(folder)!r}: {error.strerror}. Check its permissions.") from error
+
+
+def is_folder(entry: os.DirEntry[str], *, follow_links: bool = True) -> bool:
+    """Return whether an entry is a folder or, if links are followed, a link to one."""
+    return _holds(partial(entry.is_dir, follow_symlinks=follow_links))
 
 
 def _holds(question: Callable[[], bool]) -> bool:
@@ -210,12 +217,12 @@ def _holds(question: Callable[[], bool]) -> bool:
 
 def _list_files(folder: Path, source: str, names: Sequence[str], notes: list[str]) -> Iterator[tuple[str, int]]:
     """Yield (relative name, label) of all image files, sorted; add notes on other files."""
-    others = [entry.name for entry in _entries(folder, source) if _holds(entry.is_file)]
+    others = [entry.name for entry in visible_entries(folder, source) if _holds(entry.is_file)]
     if others:
         notes.append(f"{count_of(len(others), 'file')} outside the class folders left out: {quoted(sorted(others))}.")
     strange, folders, n_nested = [], [], 0
     for name in sorted(names):
-        for entry in _entries(folder / name, source):
+        for entry in visible_entries(folder / name, source):
             relative = f"{name}/{entry.name}"
             if _holds(entry.is_file) and entry.name.lower().endswith(SUFFIXES):
                 yield relative, names.index(name)
@@ -236,7 +243,7 @@ def _list_files(folder: Path, source: str, names: Sequence[str], notes: list[str
 
 def _count_images(entry: os.DirEntry[str]) -> int:
     """Return the number of image files in a folder and its sub-folders; 0 for a file."""
-    if not _holds(lambda: entry.is_dir(follow_symlinks=False)):
+    if not is_folder(entry, follow_links=False):
         return 0
     return sum(name.lower().endswith(SUFFIXES) for _, _, names in os.walk(entry.path) for name in names)
 
