@@ -350,7 +350,11 @@ def test_invalid_tables_give_one_line(case, tmp_path):
 FOLDER_CASES = {
     "nothing in it": ({}, r"expected a sub-folder of images for each class, .*found an empty folder"),
     "one class": ({"A/x.png": 4}, r"only one class, sub-folder 'A'; a classifier needs at least two"),
-    "an empty class": ({"A/x.png": 4, "B": None}, r"class 'B' has no image files"),
+    "one class and an empty folder": (
+        {"A/x.png": 4, "B": None},
+        r"only one class, sub-folder 'A'; .* Without images: 'B'\.",
+    ),
+    "empty folders": ({"A": None, "B/list.txt": b"x"}, r"no sub-folder has images .* Without images: 'A', 'B'\."),
     "a broken class": (
         {"A/x.png": 4, "B/y.png": b"no image"},
         r"class 'B' has no readable image among 1 image files",
@@ -361,7 +365,7 @@ FOLDER_CASES = {
         r"'B/z\.png' is 5 high and 5 wide, but most images \(2 of 3\) are 4 high and 4 wide\. .*--image-size 4x4",
     ),
     "a name that is no text": (
-        {"A/x.png": 4, os.fsdecode(b"\xff"): None},
+        {"A/x.png": 4, os.fsdecode(b"\xff/y.png"): 4},
         r"sub-folder '\\udcff' has a name that cannot be printed",
     ),
     "MNIST without labels": (

@@ -1,5 +1,8 @@
 """Folders of images."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from conftest import image_bytes, lying_png
@@ -90,6 +93,39 @@ def test_files_that_are_not_images_are_left_out_and_noted(letters):
         "1 file outside the class folders left out: 'readme.txt'.",
         "2 entries that are no image files left out: 'b/inner.png', 'b/list.csv'.",
     )
+
+
+def test_folders_without_images_are_left_out_and_noted(letters):
+    (letters / "aa" / "empty").mkdir(parents=True)
+    (letters / "c").mkdir()
+    (letters / "c" / "photo.heic").write_bytes(b"x")
+    data = load_data(letters)
+    assert data.class_names == ("a", "b")
+    np.testing.assert_array_equal(data.labels, [0, 0, 0, 1, 1, 1])
+    assert data.notes == (
+        "2 folders without images left out: 'aa', 'c'.",
+        "2 entries that are no image files left out: 'aa/empty', 'c/photo.heic'.",
+    )
+    np.testing.assert_array_equal(load_data(letters, class_names=["b", "a"]).labels, [1, 1, 1, 0, 0, 0])
+    with pytest.raises(DataError, match="class 'c' has no image files"):
+        load_data(letters, class_names=["c", "b", "a"])
+    for at in range(3):
+        (letters / "b" / f"{at}.png").unlink()
+    assert load_data(letters, known_classes=["a", "b"]).class_names == ("a", "b")
+
+
+def test_a_class_folder_that_cannot_be_listed_is_no_empty_one(letters, monkeypatch):
+    (letters / "c").mkdir()
+    scandir = os.scandir
+
+    def listed(path):
+        if Path(path).name == "c":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(folder_reader.os, "scandir", listed)
+    with pytest.raises(DataError, match=r"cannot list '.*c': Permission denied\. Check its permissions\."):
+        load_data(letters)
 
 
 def test_images_in_deeper_folders_are_counted_in_a_note(letters):

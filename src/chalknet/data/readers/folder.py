@@ -83,7 +83,7 @@ def read_folder(
     Colors become gray with the ITU-R 601 weights of Pillow, unless color is "rgb". 16-bit values are scaled to 8 bits,
     transparent images are laid on white, as on a web page, EXIF rotation is applied, and the first
     frame of an animation is used. Files that cannot be read are left out and named in the notes.
-    Hidden files and folders are ignored.
+    Hidden files and folders are ignored. A folder without images is left out and named in the notes.
 
     Args:
         folder: the folder.
@@ -100,12 +100,12 @@ def read_folder(
         The samples as a `Dataset`.
 
     Raises:
-        DataError: there are fewer than two classes, a class has no readable image, or images differ
+        DataError: fewer than two folders have images, a class has no readable image, or images differ
             in size and image_size is not given.
     """
-    names = _class_folders(folder, source, class_names, is_part=bool(known_classes))
-    notes: list[str] = []
-    listing = list(_list_files(folder, source, names, notes))
+    names, empty = _class_folders(folder, source, class_names, is_part=bool(known_classes))
+    notes = [f"{count_of(len(empty), 'folder')} without images left out: {quoted(empty)}."] * bool(empty)
+    listing = list(_list_files(folder, source, names, empty, notes))
     files = _read_files(folder, source, listing, image_size, image_fit, color)
     readable = [file for file in files if file.pixels is not None]
     found = Counter(label for _, label in listing)
@@ -159,8 +159,12 @@ def _check_sizes(readable: Sequence[_ImageFile], source: str) -> None:
         )
 
 
-def _class_folders(folder: Path, source: str, class_names: Sequence[str] | None, *, is_part: bool) -> tuple[str, ...]:
-    """Return the names of the sub-folders in the order of the labels.
+def _class_folders(
+    folder: Path, source: str, class_names: Sequence[str] | None, *, is_part: bool
+) -> tuple[tuple[str, ...], list[str]]:
+    """Return the names of the class folders in the order of the labels, and of the sub-folders without images.
+
+    A sub-folder without images is a class only if class_names has it, and then it is an error later.
 
     Args:
         folder: the folder.
@@ -176,21 +180,37 @@ def _class_folders(folder: Path, source: str, class_names: Sequence[str] | None,
             f"{source}: expected a sub-folder of images for each class, or MNIST's train-images-idx3-ubyte, "
             f"found {shown}. To read a file in it, give that file's path."
         )
+    wanted = set(map(nfc, class_names or ()))
+    empty = [name for name in found if nfc(name) not in wanted and not _has_images(folder / name, source)]
+    found = [name for name in found if name not in empty]
+    without = f" Without images: {quoted(empty)}." if empty else ""
+    if not found:
+        raise DataError(f"{source}: no sub-folder has images ({', '.join(SUFFIXES)}).{without}")
     if len(found) == 1 and not is_part:
         raise DataError(
             f"{source}: only one class, sub-folder {found[0]!r}; a classifier needs at least two. "
-            "Give the folder that holds the class folders."
+            f"Give the folder that holds the class folders.{without}"
         )
     for name in found:
         if not name.isprintable():  # also lone surrogates, which stand for bytes that are not UTF-8
             raise DataError(f"{source}: sub-folder {name!r} has a name that cannot be printed. Rename it.")
     by_name = {nfc(name): name for name in found}
-    if class_names and sorted(map(nfc, class_names)) != sorted(by_name):
+    if class_names and sorted(wanted) != sorted(by_name):
         raise DataError(
             f"{source}: class_names must be the names of the sub-folders in any order, {quoted(found)}, "
             f"got {quoted(class_names)}."
         )
-    return tuple(by_name[nfc(name)] for name in class_names) if class_names else tuple(found)
+    return tuple(by_name[nfc(name)] for name in class_names) if class_names else tuple(found), empty
+
+
+def _has_images(folder: Path, source: str) -> bool:
+    """Return whether a folder or a folder in it holds an image file."""
+    return any(_is_image(entry) or _count_images(entry) for entry in visible_entries(folder, source))
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a file with the name of an image."""
+    return _holds(entry.is_file) and entry.name.lower().endswith(SUFFIXES)
 
 
 def visible_entries(folder: Path, source: str) -> list[os.DirEntry[str]]:
@@ -215,16 +235,18 @@ def _holds(question: Callable[[], bool]) -> bool:
         return False
 
 
-def _list_files(folder: Path, source: str, names: Sequence[str], notes: list[str]) -> Iterator[tuple[str, int]]:
-    """Yield (relative name, label) of all image files, sorted; add notes on other files."""
+def _list_files(
+    folder: Path, source: str, names: Sequence[str], empty: Sequence[str], notes: list[str]
+) -> Iterator[tuple[str, int]]:
+    """Yield (relative name, label) of all image files, sorted; add notes on what else the folders hold."""
     others = [entry.name for entry in visible_entries(folder, source) if _holds(entry.is_file)]
     if others:
         notes.append(f"{count_of(len(others), 'file')} outside the class folders left out: {quoted(sorted(others))}.")
     strange, folders, n_nested = [], [], 0
-    for name in sorted(names):
+    for name in sorted((*names, *empty)):
         for entry in visible_entries(folder / name, source):
             relative = f"{name}/{entry.name}"
-            if _holds(entry.is_file) and entry.name.lower().endswith(SUFFIXES):
+            if _is_image(entry):
                 yield relative, names.index(name)
             elif n_images := _count_images(entry):
                 folders.append(relative)
