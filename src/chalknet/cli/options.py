@@ -64,6 +64,8 @@ MACHINE_FIELDS = ("engine", "device", "precision", "dtype", "tile_rows")
 OTHER_DEFAULTS = {"stop_early": f"with fewer than {MIN_VALID} validation samples: no"}
 IMAGE_FITS = ("stretch", "crop", "pad")
 FIT_TEXT = "How to resize images with another aspect ratio: stretch, crop (keep the middle) or pad (add a border)."
+# The size of images in a folder, if none is given (`data.readers.folder`).
+SIZE_TEXT = "as in the data; different sizes become their medians, at most 64 pixels"
 GLYPHS_DEFAULT = "[default: glyphs, built into chalknet]"
 DATA_TEXT = (
     "Training data: .npz, .npy, IDX, a table (CSV, TSV, Parquet, Arrow, Excel, JSON Lines), or a folder with one "
@@ -182,7 +184,6 @@ def reading_options(default: str = "") -> Decorator:
     def shown(text: str) -> str:
         return f"[default: {', else '.join(filter(None, (default, text)))}]"
 
-    required = "" if default else " Required if the images in a folder differ in size."
     options = (
         cloup.option(
             "--class-names",
@@ -199,8 +200,8 @@ def reading_options(default: str = "") -> Decorator:
         cloup.option(
             "--image-size",
             metavar="HxW",
-            help="Height and width in pixels. Images in a folder are resized to it, and rows of a CSV become images."
-            f"{required}  {shown('the size that the model reads' if default else 'as in the data')}",
+            help="Height and width in pixels. Images in a folder are resized to it, and rows of a CSV become images.  "
+            f"{shown('the size that the model reads' if default else SIZE_TEXT)}",
         ),
         cloup.option("--image-fit", type=Choice(IMAGE_FITS), help=f"{FIT_TEXT}  {shown('stretch')}"),
         cloup.option(

@@ -116,8 +116,9 @@ def load_data(
             or one sub-folder of images for each class.
         class_names: K names, for sources that do not name their classes, or to change their order.
         label_column: for a table: name or index of the label column.
-        image_size: for a folder: (H, W) to which images are resized. For a table: (H, W) of the
-            image in a row.
+        image_size: for a folder: (H, W) to which images are resized. None leaves images of one size as they
+            are, and resizes others to their median height and width, at most 64 pixels, with a note.
+            For a table: (H, W) of the image in a row.
         image_fit: for a folder: how images with other proportions are resized: "stretch", "crop"
             (keep the center) or "pad" (with the brightness of the border). None stretches them,
             with a note.
@@ -127,7 +128,8 @@ def load_data(
         known_classes: the classes of a model that is evaluated on these samples. A table or folder
             may then have samples of a single class.
         like: a data set or a model whose columns a table must have. They are encoded in the same way.
-            The label column, decimal mark and texts for missing values are the same by default.
+            The label column, decimal mark and texts for missing values are the same by default. Images
+            of a folder are resized to those of a data set, unless image_size is given.
         drop: for a table: columns to leave out.
         keep: for a table: columns to use although they number the rows or hold too many texts.
         categorical: for a table: columns of categories, also if they hold numbers.
@@ -186,7 +188,11 @@ def load_data(
             kind = kind_of(path, str(source))
             _reject_unused_options(kind, str(source), given)
             _reject_table_options(kind, str(source), options)
-            data = _read(kind, path, str(source), {**given, **more})
+            if kind == "images":
+                given["image_size"] = size or _image_size_of(like)
+                data, size = read_folder(path, str(source), **_used_options(kind, {**given, **more}))
+            else:
+                data = _read(kind, path, str(source), {**given, **more})
         place = str(path.absolute())  # valid from any working directory; messages show the source as it was given
         if kind == "images" and size is not None:
             image_fit = image_fit or DEFAULT_FIT  # so that a run and its model file say how images were resized
@@ -225,18 +231,29 @@ def _read_pair(pair: tuple[Any, ...], class_names: tuple[str, ...] | None, more:
 
 
 def _read(kind: str, path: Path, source: str, options: dict[str, Any]) -> Dataset:
-    """Call the reader of a kind of source with the options that apply to it."""
-    used = {name: value for name, value in options.items() if name in KINDS[kind][1]}
+    """Call the reader of a kind of file with the options that apply to it."""
+    used = _used_options(kind, options)
     if kind in ("npy", "idx", "npz"):
         color = used.pop("color")
         return _read_arrays(kind, path, source, used).in_color(color)
-    if kind == "images":
-        return read_folder(path, source, **used)
     with open_source(path, source) as file:
         if kind == "typed table":
             frame, digest = read_typed_table(file, typed_format(file)), file.digest().hex()
             return dataset_from_frame(frame, source, sha256=digest, budget=file.budget, **used)
         return read_csv(file, **used).in_color(options["color"])
+
+
+def _used_options(kind: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that apply to a kind of source."""
+    return {name: value for name, value in options.items() if name in KINDS[kind][1]}
+
+
+def _image_size_of(like: HasEncoding | None) -> tuple[int, int] | None:
+    """Return (H, W) of the images of a data set, or None."""
+    if not isinstance(like, Dataset) or not like.is_images:
+        return None
+    height, width = like.sample_shape[:2]
+    return height, width
 
 
 def _read_arrays(kind: str, path: Path, source: str, options: dict[str, Any]) -> Dataset:

@@ -360,10 +360,6 @@ FOLDER_CASES = {
         r"class 'B' has no readable image among 1 image files",
     ),
     "no classes": ({"x.png": 4}, r"expected a sub-folder of images for each class, .*found 'x\.png'"),
-    "two sizes": (
-        {"A/x.png": 4, "A/y.png": 4, "B/z.png": 5},
-        r"'B/z\.png' is 5 high and 5 wide, but most images \(2 of 3\) are 4 high and 4 wide\. .*--image-size 4x4",
-    ),
     "a name that is no text": (
         {"A/x.png": 4, os.fsdecode(b"\xff/y.png"): 4},
         r"sub-folder '\\udcff' has a name that cannot be printed",

@@ -207,19 +207,57 @@ def test_an_image_that_takes_too_long_is_left_out(letters, monkeypatch):
     assert load_data(letters).notes == ("1 image file could not be read and left out: 'a/slow.png'.",)
 
 
-def test_images_of_another_size_are_named(letters):
+def test_images_of_another_size_are_resized_to_the_size_of_most(letters):
     save(letters / "a" / "1b.png", gray(7, 9, 5))
-    with pytest.raises(
-        DataError, match=r"'a/1b.png' is 9 high and 5 wide, but most images \(6 of 7\) are 6 high and 5 wide"
-    ):
-        load_data(letters)
+    data = load_data(letters)
+    assert data.sample_shape == (6, 5)
+    np.testing.assert_array_equal(data.inputs[:, 0, 0], [0, 1, 7, 2, 100, 101, 102])
+    resized, stretched, chosen = data.notes
+    assert resized == "1 image resized to 6 high and 5 wide."
+    assert "1 image stretched" in stretched
+    assert chosen == (
+        "images differ in size, and all are made 6 high and 5 wide (the median height and width). To choose the size, "
+        "give --image-size HxW (in Python: load_data(..., image_size=(H, W)))."
+    )
+    assert (data.origin.image_size, data.origin.image_fit) == ((6, 5), "stretch")
+    np.testing.assert_array_equal(open_data(data.origin).inputs, data.inputs)
 
 
-def test_photos_of_many_sizes_need_a_size_for_all(tmp_path):
+def test_large_images_of_many_sizes_are_reduced_to_64_pixels(tmp_path):
     for k in range(4):
-        save(tmp_path / "ab"[k % 2] / f"{k}.png", gray(7, 9 + k, 5))
-    with pytest.raises(DataError, match=r"images differ in size: 'a/2.png' is 11 high .*--image-size 32x32"):
-        load_data(tmp_path)
+        save(tmp_path / "ab"[k % 2] / f"{k}.jpg", gray(7, 300 + 100 * k, 200 + k))
+    data = load_data(tmp_path)
+    assert data.sample_shape == (64, 32)  # 400 and 201 of 300, 400, 500, 600 and 200, 201, 202, 203
+    assert "(the median height and width, 400 and 201, reduced to at most 64 pixels)" in data.notes[-1]
+    assert load_data(tmp_path, image_size=(8, 9)).sample_shape == (8, 9)
+    padded = load_data(tmp_path, image_fit="pad")
+    assert (padded.sample_shape, padded.origin.image_fit) == ((64, 32), "pad")
+
+
+def test_turned_photos_count_in_the_size_in_which_they_are_shown(tmp_path):
+    exif = Image.Exif()
+    exif[image_reader.ORIENTATION] = 6
+    for kind in ("jpg", "tif", "webp", "png"):
+        for name, more in (("upright", {}), ("turned", {"exif": exif})):
+            save(tmp_path / f"{name}.{kind}", gray(1, 9, 20), **more)
+            content = (tmp_path / f"{name}.{kind}").read_bytes()
+            assert image_reader.size_in_header(content) == decode_image(content).pixels.shape
+
+
+def test_images_of_several_sizes_that_are_too_large_are_reduced(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "BASE_BYTES", 2**21)
+    monkeypatch.setattr(folder_reader.os, "cpu_count", lambda: 1)
+    for at in range(60):
+        save(tmp_path / "ab"[at % 2] / f"{at}.png", np.zeros((1024, 1024 + (at == 9)), bool))
+    assert load_data(tmp_path).sample_shape == (64, 64)
+
+
+def test_images_in_a_folder_with_the_split_of_another_get_its_size(letters, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other")
+    for name, height in (("a", 6), ("a", 7), ("b", 9)):
+        save(other / name / f"{height}.png", gray(3, height, 5))
+    assert load_data(other, like=load_data(letters)).sample_shape == (6, 5)
+    assert load_data(other, like=load_data(letters), image_size=(8, 8)).sample_shape == (8, 8)
 
 
 def test_image_size_resizes_only_images_of_other_sizes(letters):

@@ -42,7 +42,7 @@ def test_an_image_is_read_and_resized_as_a_folder_of_images_is(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
         Image.fromarray(pixels).save(tmp_path / name / "x.png")
-    folder = read_folder(tmp_path, "letters", image_size=(9, 8))
+    folder, _ = read_folder(tmp_path, "letters", image_size=(9, 8))
     read = read_image(tmp_path / "a" / "x.png", "x")
     assert (read.pixels.shape, read.size) == ((40, 31), (31, 40))
     np.testing.assert_array_equal(fitted(read.pixels, (9, 8)), folder.inputs[0])
@@ -80,14 +80,14 @@ def test_32_bit_images_are_scaled_by_their_range(tmp_path, largest, white):
     for name in "ab":
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.tif").write_bytes(content)
-    assert read_folder(tmp_path, "scans").notes[0].startswith("2 images of 32-bit integers, read as 8-bit pixels")
+    assert read_folder(tmp_path, "scans")[0].notes[0].startswith("2 images of 32-bit integers, read as 8-bit pixels")
 
 
 def test_images_of_12_bits_in_16_are_noted(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
         Image.fromarray(np.array([[0, 4_095]], np.uint16)).save(tmp_path / name / "x.png")
-    assert read_folder(tmp_path, "scans").notes[0].startswith("2 images of 16-bit pixels, none of them above 4,096")
+    assert read_folder(tmp_path, "scans")[0].notes[0].startswith("2 images of 16-bit pixels, none of them above 4,096")
 
 
 def test_a_jpeg_with_too_many_scans_is_refused(tmp_path):

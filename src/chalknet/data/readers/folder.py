@@ -9,9 +9,11 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median_low
 
 import numpy as np
 
@@ -25,6 +27,7 @@ from chalknet.data.readers.image import (
     decode_image,
     fitted,
     is_stretched,
+    size_in_header,
 )
 from chalknet.data.readers.source_file import digest_of_files
 from chalknet.errors import DataError
@@ -33,6 +36,7 @@ from chalknet.formatting import count_of, quoted
 
 BATCH_FILES = 64
 APPLE_FOLDER = "__MACOSX"  # macOS adds it to archives; its files have the names of images, but are none
+MAX_CHOSEN_SIDE = 64  # of images of different sizes, if no size is given
 DIM = 16  # of 255: brightest pixel of a 12-bit image that was saved with 16 bits
 
 
@@ -77,7 +81,7 @@ def read_folder(
     image_fit: str | None = None,
     color: str | None = None,
     known_classes: Sequence[str] = (),
-) -> Dataset:
+) -> tuple[Dataset, tuple[int, int] | None]:
     """Read the images in the sub-folders of a folder as uint8 images, sorted by name.
 
     Colors become gray with the ITU-R 601 weights of Pillow, unless color is "rgb". 16-bit values are scaled to 8 bits,
@@ -89,7 +93,8 @@ def read_folder(
         folder: the folder.
         source: what messages call it.
         class_names: the names of the sub-folders in the order of the labels; sorted by default.
-        image_size: (H, W) to which images of other sizes are resized (Lanczos).
+        image_size: (H, W) to which images of other sizes are resized (Lanczos). None keeps the size of images
+            that all have the same one, and chooses one for others, with a note (`_chosen_size`).
         image_fit: how images of other proportions are resized: "stretch", "crop" or "pad". None
             stretches them, with a note.
         color: "rgb" to keep colors, as (N, H, W, 3); gray files then have three equal channels. None
@@ -97,16 +102,22 @@ def read_folder(
         known_classes: names of classes that may have no samples here.
 
     Returns:
-        The samples as a `Dataset`.
+        The samples as a `Dataset`, and (H, W) if a size was given or chosen, else None.
 
     Raises:
-        DataError: fewer than two folders have images, a class has no readable image, or images differ
-            in size and image_size is not given.
+        DataError: fewer than two folders have images, a class has no readable image, or the limits on
+            memory and time are exceeded.
     """
     names, empty = _class_folders(folder, source, class_names, is_part=bool(known_classes))
     notes = [f"{count_of(len(empty), 'folder')} without images left out: {quoted(empty)}."] * bool(empty)
     listing = list(_list_files(folder, source, names, empty, notes))
-    files = _read_files(folder, source, listing, image_size, image_fit, color)
+    try:
+        files = _read_files(folder, source, listing, image_size, image_fit, color)
+    except DataError:  # images of several sizes, or more large images than memory holds
+        image_size = _chosen_size(folder, source, listing, notes) if image_size is None else None
+        if image_size is None:
+            raise
+        files = _read_files(folder, source, listing, image_size, image_fit, color)
     readable = [file for file in files if file.pixels is not None]
     found = Counter(label for _, label in listing)
     good = Counter(file.label for file in readable)
@@ -118,9 +129,7 @@ def read_folder(
             raise DataError(
                 f"{source}: class {name!r} has {problem}. Expected {', '.join(SUFFIXES)} directly in that folder.{hint}"
             )
-    images = [file.pixels for file in readable if file.pixels is not None]
-    _check_sizes(readable, source)
-    inputs = np.stack(images)
+    inputs = np.stack([file.pixels for file in readable if file.pixels is not None])
     unread = sorted(file.name for file in files if file.pixels is None)
     image_notes = [
         f"{count_of(len(unread), 'image file')} could not be read and left out: {quoted(unread, 5)}."
@@ -131,7 +140,7 @@ def read_folder(
             what = what.format(size=_high_wide(inputs.shape[1:]))
             which = "" if kind in ("resized", "colored") else f": {quoted(of_kind, 5)}"
             image_notes.append(f"{count_of(len(of_kind), 'image')} {what}{which}.")
-    return dataset_from_arrays(
+    data = dataset_from_arrays(
         inputs,
         np.array([file.label for file in readable], dtype=np.int64),
         with_known(tuple(map(nfc, names)), known_classes),
@@ -139,24 +148,36 @@ def read_folder(
         sha256=digest_of_files([(file.name, file.digest) for file in files]),
         notes=[*image_notes, *notes],
     )
+    return data, image_size
 
 
-def _check_sizes(readable: Sequence[_ImageFile], source: str) -> None:
-    """Raise DataError for the first image with another size than most images."""
-    named = [(file.name, file.pixels.shape) for file in readable if file.pixels is not None]
-    (common, n_common), *others = Counter(shape for _, shape in named).most_common()
-    if others:
-        name, shape = next((name, shape) for name, shape in named if shape != common)
-        if n_common <= len(named) / 2:
-            raise DataError(
-                f"{source}: images differ in size: {name!r} is {_high_wide(shape)}, others are {_high_wide(common)}. "
-                "Choose a size for all, such as --image-size 32x32 (in Python: load_data(..., image_size=(32, 32)))."
-            )
-        raise DataError(
-            f"{source}: {name!r} is {_high_wide(shape)}, but most images ({n_common} of {len(named)}) "
-            f"are {_high_wide(common)}. To resize the others give --image-size {common[0]}x{common[1]} (in Python: "
-            f"load_data(..., image_size={common}))."
-        )
+def _chosen_size(
+    folder: Path, source: str, listing: Sequence[tuple[str, int]], notes: list[str]
+) -> tuple[int, int] | None:
+    """Return the size for images of different sizes, and add a note on it; None if all have the same size.
+
+    It is the median height and the median width, reduced so that the longer side has at most
+    `MAX_CHOSEN_SIDE` pixels. If more than half of the images have the same size, the medians are this
+    size. Only the headers of the files are read.
+    """
+    budget, sizes = _budget(folder, source, listing), []
+    for name, _ in listing:
+        with suppress(Exception):  # an image that cannot be read, which is noted later
+            sizes.append(size_in_header(read_bytes(folder / name, MAX_FILE_BYTES)))
+        budget.check_time()
+    if len(set(sizes)) < 2:
+        return None
+    tall, wide = (median_low(sides) for sides in zip(*sizes, strict=True))
+    scale = min(1.0, MAX_CHOSEN_SIDE / max(tall, wide))
+    height, width = max(1, round(tall * scale)), max(1, round(wide * scale))
+    rule = "the median height and width"
+    if scale < 1:
+        rule += f", {tall:,} and {wide:,}, reduced to at most {MAX_CHOSEN_SIDE} pixels"
+    notes.append(
+        f"images differ in size, and all are made {_high_wide((height, width))} ({rule}). To choose the size, give "
+        "--image-size HxW (in Python: load_data(..., image_size=(H, W)))."
+    )
+    return height, width
 
 
 def _class_folders(
@@ -283,9 +304,8 @@ def _read_files(
     Each task of a thread is a batch of files, because starting a task costs more than decoding a
     small image.
     """
-    with reading(source):
-        n_bytes = sum((folder / name).stat().st_size for name, _ in listing)
-    budget = Budget(source, n_bytes, "Give a smaller --image-size (in Python: image_size), or fewer images.")
+    budget = _budget(folder, source, listing)
+    shapes: set[tuple[int, ...]] = set()
     files: list[_ImageFile] = []
     # The warnings filter is shared by all threads. Setting it in each of them would be a race.
     with warnings.catch_warnings(), ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
@@ -293,7 +313,17 @@ def _read_files(
         batches = [listing[at : at + BATCH_FILES] for at in range(0, len(listing), BATCH_FILES)]
 
         def read_batch(batch: Sequence[tuple[str, int]]) -> list[_ImageFile]:
-            return [_read_file(folder, name, label, image_size, image_fit, color, budget) for name, label in batch]
+            found = []
+            for name, label in batch:
+                found.append(_read_file(folder, name, label, image_size, image_fit, color, budget))
+                shapes.update(file.pixels.shape for file in found[-1:] if file.pixels is not None)
+                if len(shapes) > 1:
+                    one, other = sorted(shapes)[:2]
+                    raise DataError(
+                        f"{source}: images differ in size, such as {_high_wide(one)} and {_high_wide(other)}. Choose a "
+                        "size for all, such as --image-size 32x32 (in Python: load_data(..., image_size=(32, 32)))."
+                    )
+            return found
 
         try:
             for found in pool.map(read_batch, batches):
@@ -302,6 +332,13 @@ def _read_files(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return files
+
+
+def _budget(folder: Path, source: str, listing: Sequence[tuple[str, int]]) -> Budget:
+    """Return the memory and the time that the images of a folder may take."""
+    with reading(source):
+        n_bytes = sum((folder / name).stat().st_size for name, _ in listing)
+    return Budget(source, n_bytes, "Give a smaller --image-size (in Python: image_size), or fewer images.")
 
 
 def _read_file(

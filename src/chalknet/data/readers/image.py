@@ -166,6 +166,23 @@ def decode_image(content: bytes, max_pixels: int | None = None, *, color: bool =
     return ReadImage(_upright(pixels, orientation), mode, size, was_transparent, lost_color)
 
 
+def size_in_header(content: bytes) -> tuple[int, int]:
+    """Return the height and width of an image file as displayed, without decoding its pixels.
+
+    Raises:
+        Exception: any error of Pillow for bytes that are not an image.
+    """
+    from PIL import Image
+
+    with Image.open(_Timed(content), formats=FORMATS) as image:
+        width, height = image.size
+        # The size of a TIFF file is already that of the turned image. Pillow would decode a PNG file to look
+        # for EXIF data behind its pixels, which is rare.
+        has_rotation = "exif" in image.info and image.format != "TIFF"
+        is_turned = has_rotation and image.getexif().get(ORIENTATION) in TURNED
+    return (width, height) if is_turned else (height, width)
+
+
 def _bits(image: Image) -> int:
     """Return the bits of a gray pixel if they are more than 8, and 0 otherwise.
 
