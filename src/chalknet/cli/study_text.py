@@ -22,7 +22,6 @@ if TYPE_CHECKING:  # Showing results does not import the modules that train.
 FORMAT = 1  # Format version of the JSON.
 MAX_SEEDS = 5  # Up to 5 seeds, all values are shown. Of more, only the lowest and highest.
 MAX_ERRORS = 10  # The number of errors that are shown below the table.
-SCORE_FIELDS = ("loss", "accuracy", "printed_loss")
 
 
 def results_text(results: StudyResults, *, with_test: bool = False, width: int | None = None) -> str:

@@ -95,13 +95,6 @@ def glyph_manifest() -> tuple[GlyphFace, ...]:
     )
 
 
-def glyph_faces() -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Return (18724,) the face_id of each image, in the order of `load_glyphs`."""
-    with np.load(io.BytesIO(_read("glyphs.npz")), allow_pickle=False) as archive:
-        faces: np.ndarray[tuple[int], np.dtype[np.int64]] = archive["face"].astype(np.int64)
-        return faces
-
-
 def glyph_licenses() -> tuple[LicenseCount, ...]:
     """Return the faces and images under each license, most images first."""
     faces, images = Counter[str](), Counter[str]()
@@ -109,21 +102,6 @@ def glyph_licenses() -> tuple[LicenseCount, ...]:
         faces[face.license] += 1
         images[face.license] += len(face.letters)
     return tuple(LicenseCount(name, faces[name], count) for name, count in images.most_common())
-
-
-def license_text(name: str) -> str:
-    """Return the text of a license.
-
-    Args:
-        name: a license in `glyph_licenses`.
-
-    Raises:
-        DataError: no font has this license.
-    """
-    known = [count.license for count in glyph_licenses()]
-    if name not in known:
-        raise DataError(f"glyphs: no font under license {name!r}; there are {', '.join(known)}.")
-    return _read(f"licenses/{name}.txt").decode("utf-8")
 
 
 def manifest_path() -> Path:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_ROWS = 10  # fewer rows can hold consecutive numbers by chance
-NUMBERS_ROWS = "numbers the rows, and is used for training like any other column."
 
 
 def row_numbers(rows: NDArray[Any], names: Sequence[str] = ()) -> list[int]:

@@ -40,7 +40,6 @@ from chalknet.serving.image_preparation import CLEARLY_EMPTY, ImagePreparation
 
 BATCH_BYTES = 32 * 2**20  # size of the samples of a batch as float64
 HEAD_BYTES = 16
-MAX_NAMED = 3
 MAX_CHECKED_IMAGES = 100  # images of an array or a data file whose appearance is checked
 
 

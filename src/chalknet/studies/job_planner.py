@@ -150,10 +150,6 @@ class Planner:
                 self._free[key] = 0
         return self._free[key]
 
-    def _n_parameters(self, recipe: Recipe) -> int:
-        """Return the number of parameters of a recipe's network."""
-        return architecture_for(recipe, self._data.sample_shape, self._data.n_classes).n_parameters
-
     def _job_bytes(self, job: Job, splits: Splits) -> int:
         """Return the memory of a worker process that trains this job."""
         recipe = job[0].configuration.recipe

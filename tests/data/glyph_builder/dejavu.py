@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import matplotlib
-from PIL import ImageFont
 
-from chalknet.data.glyph_builder.drawing import EM_PIXELS, draw_letter
+from chalknet.data.glyph_builder.drawing import DrawTask, draw_file
+from chalknet.data.glyph_builder.faces import Face
+from chalknet.data.glyph_builder.fonts import FontFile
 
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 SANS, SERIF, MONO = (FONTS / f"DejaVu{name}.ttf" for name in ("Sans", "Serif", "SansMono"))
@@ -13,5 +14,5 @@ SYMBOLS = FONTS / "STIXSizFourSymReg.ttf"  # has no letters at all
 
 
 def drawn(path: Path, letter: str, size: int = 28):
-    font = ImageFont.truetype(str(path), EM_PIXELS, layout_engine=ImageFont.Layout.BASIC)
-    return draw_letter(font, letter, size)
+    (face,) = draw_file(DrawTask(FontFile(path, path.name), (letter,), size))
+    return face.images[0] if isinstance(face, Face) else None

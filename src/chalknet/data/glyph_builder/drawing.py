@@ -108,15 +108,6 @@ def drawing_libraries() -> str:
     return f"Pillow {PIL.__version__}, FreeType {features.version('freetype2')}"
 
 
-def draw_letter(font: ImageFont.FreeTypeFont, letter: str, size: int) -> Images | None:
-    """Return a letter as (size, size) uint8, white on black, whose ink touches all four edges.
-
-    Returns None if the glyph has no ink.
-    """
-    ink = _ink(font, letter)
-    return None if ink is None else _resampled(ink, size)
-
-
 def _ink(font: ImageFont.FreeTypeFont, letter: str) -> Image.Image | None:
     """Return the drawn letter cropped to its ink; None if it is thinner than two pixels."""
     from PIL import Image

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,6 @@ from chalknet.network.arrays import FloatArray
 
 _RNG = np.random.default_rng(13)
 Gradients = tuple[FloatArray, FloatArray, FloatArray]
-Backward = Callable[[FloatArray, FloatArray, FloatArray], Gradients]
 
 
 def _forward_case(group: str, b: int, i: int, o: int, dtype: str = "float64") -> Case:
