@@ -111,7 +111,7 @@ def duration_sentence(seconds: Sequence[float]) -> str:
     return f"The {count_of(len(seconds), 'finished run')} took {duration(sum(seconds))} of training in all."
 
 
-def ranking_blocks(ranking: Ranking, state: StudyState, name: str = "ranking") -> list[Block]:
+def ranking_blocks(ranking: Ranking, state: StudyState) -> list[Block]:
     """Show the configurations by accuracy, with intervals."""
     if not ranking.configurations:
         return [Paragraph("No run is finished yet.")]
@@ -121,7 +121,7 @@ def ranking_blocks(ranking: Ranking, state: StudyState, name: str = "ranking") -
     if highlight:
         caption += " The best complete configuration is in bold."
     table = ranked_table(ranking, state)
-    return [TableBlock(name, table, caption, tuple(at for at in highlight if at < len(table.rows)))]
+    return [TableBlock("ranking", table, caption, tuple(at for at in highlight if at < len(table.rows)))]
 
 
 def findings_blocks(ranking: Ranking, state: StudyState) -> list[Block]:
@@ -162,7 +162,7 @@ def unfinished_table(runs: Sequence[UnfinishedRun]) -> Table:
     return Table("Unfinished runs", head, tuple(map(_unfinished_row, runs[:MAX_UNFINISHED])))
 
 
-def unfinished_blocks(state: StudyState, name: str = "unfinished") -> list[Block]:
+def unfinished_blocks(state: StudyState) -> list[Block]:
     """Show the runs that are being trained, and those that were interrupted, with their curves so far."""
     runs = state.unfinished
     if not runs:
@@ -173,14 +173,14 @@ def unfinished_blocks(state: StudyState, name: str = "unfinished") -> list[Block
     )
     if len(runs) > MAX_UNFINISHED:
         caption += f" These are {MAX_UNFINISHED} of {len(runs)}."
-    blocks: list[Block] = [TableBlock(name, unfinished_table(runs), caption)]
+    blocks: list[Block] = [TableBlock("unfinished", unfinished_table(runs), caption)]
     shown = [one for one in runs if len(one.history) > 1][:MAX_PANELS]
     if shown:
         which = "" if len(shown) == len(runs) else f" {len(shown)} of {len(runs)} runs are shown."
         for measure in ("loss", "accuracy"):
             text = f"{capitalized(measure)} of unfinished runs after each epoch, up to the last checkpoint.{which}"
             alt = f"A panel for each of {count_of(len(shown), 'run')}: {measure} against the epoch."
-            blocks.append(FigureBlock(f"{name}-{measure}", _unfinished_curves(shown, measure), text, alt))
+            blocks.append(FigureBlock(f"unfinished-{measure}", _unfinished_curves(shown, measure), text, alt))
     return blocks
 
 

@@ -63,11 +63,11 @@ def confusion_table(found: Evaluation) -> Table:
     return Table("Confusion matrix: true classes down, predicted classes across", ("true", *names), rows)
 
 
-def frequent_mistakes_table(found: Evaluation, most: int = MAX_MISTAKES) -> Table:
-    """Return the pairs of classes that are confused most often."""
+def frequent_mistakes_table(found: Evaluation) -> Table:
+    """Return the pairs of classes that are confused most often, at most `MAX_MISTAKES`."""
     counts = found.confusion.copy()
     np.fill_diagonal(counts, 0)
-    order = np.argsort(-counts, axis=None, kind="stable")[:most]
+    order = np.argsort(-counts, axis=None, kind="stable")[:MAX_MISTAKES]
     pairs = [divmod(int(place), len(counts)) for place in order]
     rows = [
         (printable(found.class_names[true]), printable(found.class_names[other]), f"{counts[true, other]:,}")

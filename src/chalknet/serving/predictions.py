@@ -147,13 +147,12 @@ def predict_table(
     return _predict_batches(model, reader, reader.table_batches(file))
 
 
-def predict_samples(model: Classifier, samples: UnlabeledSamples, named: str | None = None) -> Predictions:
+def predict_samples(model: Classifier, samples: UnlabeledSamples) -> Predictions:
     """Predict the classes of samples in memory.
 
     Args:
         model: the network or ensemble.
-        samples: the samples.
-        named: prefix of their names, which are PREFIX[0], PREFIX[1], ...; None for 0, 1, ...
+        samples: the samples, which are called 0, 1, ... if their table has no names for them.
 
     Raises:
         DataError: the samples have another size, or columns with other names, than the model reads.
@@ -163,7 +162,7 @@ def predict_samples(model: Classifier, samples: UnlabeledSamples, named: str | N
     check_sample_shape(samples.inputs, model, samples.source)
     check_input_names(samples.input_names, model.input_names, samples.source, "the model")
     reader = InputReader(model, notes=[*samples.notes, *value_notes(samples.inputs, model)])
-    return _predict_batches(model, reader, reader.sample_batches(samples, named))
+    return _predict_batches(model, reader, reader.sample_batches(samples))
 
 
 def _predict_batches(model: Classifier, reader: InputReader, batches: Iterable[InputBatch]) -> Predictions:

@@ -158,9 +158,9 @@ def pair_alpha(comparison: Comparison) -> float:
 
 
 def required_sample_size(
-    difference: Difference, *, alpha: float, power: float = POWER, size: float | None = None
+    difference: Difference, *, alpha: float, size: float | None = None
 ) -> RequiredSampleSize | None:
-    """Return the seeds or images with which a true difference would be detected.
+    """Return the seeds or images with which a true difference would be detected with probability `POWER`.
 
         V(S, M) = var_seed/S + var_image/M + var_rest/(SM)
         |d| >= (t_{1-alpha/2} + t_power) sqrt(V),   t with Satterthwaite's degrees of freedom of V for S and M
@@ -172,7 +172,6 @@ def required_sample_size(
     Args:
         difference: from `difference`.
         alpha: two-sided level of the test, in (0, 1).
-        power: wanted probability of detection, in (0, 1).
         size: true difference to detect, a difference of accuracies; the one that was found if None.
 
     Returns:
@@ -184,10 +183,10 @@ def required_sample_size(
     if math.isnan(difference.seed_variance) or 100 * wanted < MIN_POINTS:
         return None
     n_seeds = np.arange(min(difference.n_seeds) + 1.0, MAX_SEEDS + 1)
-    enough = wanted >= _detectable(difference, n_seeds, alpha, power)
+    enough = wanted >= _detectable(difference, n_seeds, alpha)
     if enough.any():
         return RequiredSampleSize(int(n_seeds[enough.argmax()]), None)
-    z = float(special.ndtri(1.0 - alpha / 2.0) + special.ndtri(power))
+    z = float(special.ndtri(1.0 - alpha / 2.0) + special.ndtri(POWER))
     allowed = (wanted / z) ** 2
     seed, image, rest = difference.seed_variance, difference.image_variance, difference.rest_variance
     present, n_images = min(difference.n_seeds), difference.n_images
@@ -198,7 +197,7 @@ def required_sample_size(
     return RequiredSampleSize(seeds, max(math.ceil((image + rest / seeds) / (allowed / 2)), n_images + 1))
 
 
-def detectable_difference(difference: Difference, n_seeds: int, *, alpha: float, power: float = POWER) -> float:
+def detectable_difference(difference: Difference, n_seeds: int, *, alpha: float) -> float:
     """Return the smallest true difference that so many seeds per configuration would detect, on the same images.
 
     The formula is that of `required_sample_size`.
@@ -207,15 +206,14 @@ def detectable_difference(difference: Difference, n_seeds: int, *, alpha: float,
         difference: from `difference`; its variances are used, not its value.
         n_seeds: seeds per configuration, at least 2.
         alpha: two-sided level of the test, in (0, 1).
-        power: wanted probability of detection, in (0, 1).
 
     Returns:
         A difference of accuracies, > 0; nan if the variance between seeds is not known.
     """
-    return float(_detectable(difference, np.array([float(n_seeds)]), alpha, power)[0])
+    return float(_detectable(difference, np.array([float(n_seeds)]), alpha)[0])
 
 
-def _detectable(difference: Difference, n_seeds: FloatArray, alpha: float, power: float) -> FloatArray:
+def _detectable(difference: Difference, n_seeds: FloatArray, alpha: float) -> FloatArray:
     """Return the smallest detectable difference for each number of seeds."""
     n_images = difference.n_images
     of_images = np.full(n_seeds.shape, difference.image_variance / n_images)
@@ -224,7 +222,7 @@ def _detectable(difference: Difference, n_seeds: FloatArray, alpha: float, power
     squares = of_seeds_and_rest**2 / (n_seeds - 1) + of_images**2 / (n_images - 1)
     df = np.where(squares > 0, variance**2 / np.where(squares > 0, squares, 1), n_images - 1)
     df = np.maximum(df, n_seeds - 1)
-    t = special.stdtrit(df, 1.0 - alpha / 2.0) + special.stdtrit(df, power)
+    t = special.stdtrit(df, 1.0 - alpha / 2.0) + special.stdtrit(df, POWER)
     found: FloatArray = t * np.sqrt(variance)
     return found
 

@@ -37,6 +37,7 @@ POINT = DPI / 72
 WIDE, CAPITAL, OTHER = 1.0, 0.75, 0.64
 LARGEST_FONT, SMALLEST_FONT = 11.0, 5.5
 MAX_NAME = 16.0  # width of a class name in font sizes, beyond which it is cut
+SHEET_COLUMNS = 10  # images in the row of a sample sheet
 CANDIDATES = 4  # images that are looked at per place of a sample sheet, to avoid blank ones
 
 
@@ -112,8 +113,8 @@ def choose_images(
     return as_grid(rng.permutation(pool)[: n_rows * columns], columns)
 
 
-def sample_sheet(data: Dataset, indices: IntArray, *, seed: int, rows: int = 1, columns: int = 10) -> Drawing:
-    """Draw images chosen at random, each with its class, without images of one value only.
+def sample_sheet(data: Dataset, indices: IntArray, *, seed: int) -> Drawing:
+    """Draw a row of images chosen at random, each with its class, without images of one value only.
 
     A letter such as an I can fill its whole image and then looks like an empty square, which tells
     a reader nothing. Where there are too few other images, such images are shown too.
@@ -122,15 +123,13 @@ def sample_sheet(data: Dataset, indices: IntArray, *, seed: int, rows: int = 1, 
         data: images (N, H, W), or (N, H, W, 3) in color.
         indices: positions of the samples to choose from.
         seed: seed of the random choice.
-        rows: rows of the sheet.
-        columns: columns of the sheet.
     """
-    pool = choose_images(data, min(CANDIDATES * rows, MAX_SIDE), columns, seed=seed, indices=indices).ravel()
+    pool = choose_images(data, CANDIDATES, SHEET_COLUMNS, seed=seed, indices=indices).ravel()
     pool = pool[pool != EMPTY]
     is_blank = are_blank(data.inputs[pool])
     # A stable sort keeps the random order and moves blank images behind all others.
-    chosen = pool[np.argsort(is_blank, kind="stable")][: rows * columns]
-    grid = as_grid(chosen, columns)
+    chosen = pool[np.argsort(is_blank, kind="stable")][:SHEET_COLUMNS]
+    grid = as_grid(chosen, SHEET_COLUMNS)
     return draw_images(data, grid, titles=_class_titles(data, grid))
 
 

@@ -17,18 +17,17 @@ MAX_MISTAKES = 15
 COLUMNS = 5
 
 
-def worst_mistakes(predictions: LabeledPredictions, limit: int = MAX_MISTAKES) -> NDArray[np.intp]:
+def worst_mistakes(predictions: LabeledPredictions) -> NDArray[np.intp]:
     """Return the positions of the wrong predictions with the highest confidence, highest first.
 
     Args:
         predictions: of M samples.
-        limit: at most so many positions are returned.
 
     Returns:
-        Positions in [0, M). Of equal confidences the earlier position comes first.
+        At most `MAX_MISTAKES` positions in [0, M). Of equal confidences the earlier position comes first.
     """
     wrong = np.flatnonzero(~predictions.correct)
-    return wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:limit]
+    return wrong[np.argsort(-predictions.confidence[wrong], kind="stable")][:MAX_MISTAKES]
 
 
 def mistake_sheet(

@@ -48,11 +48,11 @@ def comparison_split_name(report_data: ReportData) -> str:
     return SPLIT_NAMES.get(report_data.comparison_split, "training")
 
 
-def longer_training_text(some: Sequence[ConfigurationRuns], what: str = "it") -> str:
+def longer_training_text(some: Sequence[ConfigurationRuns]) -> str:
     """Return "longer training may improve it", or that a longer schedule might where the learning rate falls."""
     if any(runs.configuration.recipe.schedule.schedule != "constant" for runs in some):
-        return f"a longer schedule might improve {what}"
-    return f"longer training may improve {what}"
+        return "a longer schedule might improve it"
+    return "longer training may improve it"
 
 
 def test_interval_text(report_data: ReportData) -> str:

@@ -62,9 +62,9 @@ def stopping_sentences(found: Found) -> tuple[str, ...]:
     return (_where(found), *_changes(found))
 
 
-def monitor_names(found: Found, conjunction: str = "or") -> str:
+def monitor_names(found: Found) -> str:
     """Return what chooses the epochs, in words: "validation loss"."""
-    return listed(list(dict.fromkeys(MONITOR_NAMES[point.monitor] for _, point in found)), conjunction)
+    return listed(list(dict.fromkeys(MONITOR_NAMES[point.monitor] for _, point in found)), "or")
 
 
 def best_text(monitor: str) -> str:
