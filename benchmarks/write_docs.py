@@ -337,7 +337,7 @@ network of part 2 of the course, trained with batches of 32; *deep* has convolut
 filters, trained with batches of 128. A step is one update with Adam, forward is the prediction of 1,000 images.
 Libraries take turns. Median milliseconds; in brackets the ratio to chalknet's time without Numba. The floor is the
 time of the products, and in a step also of the optimizer's memory traffic, at rates measured in the same rounds.
-It counts 36 products for each 2 x 2 values of a 3 x 3 convolution; chalknet computes them with 16, so it can be
+It counts 144 products for each 4 x 4 values of a 3 x 3 convolution; chalknet computes them with 36, so it can be
 below the floor.
 """
 

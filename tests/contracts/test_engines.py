@@ -22,6 +22,7 @@ from chalknet.engines.engine import SplitData
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.reference import ReferenceEngine
 from chalknet.engines.sharded import LocalShards
+from chalknet.network import conv2d
 from chalknet.network.architecture import Architecture
 from chalknet.network.dense import Dense
 from chalknet.network.initializers import initial_parameters
@@ -430,8 +431,9 @@ def trained(engine, batch_size, features, **more):
 def make_limits_small(monkeypatch):
     """Make the numpy engine compute small networks as it computes large ones: in several tiles, blocks and parts."""
     monkeypatch.setattr(numpy_images, "TILE_VALUES", 400)
-    monkeypatch.setattr(numpy_convolution, "MIN_WINOGRAD_CHANNELS", 2)
-    monkeypatch.setattr(numpy_convolution, "MAX_SMALL_PRODUCT", 300)
+    for constant, value in {"MIN_WINOGRAD_CHANNELS": 2, "MIN_WINOGRAD_GAIN": 0}.items():
+        monkeypatch.setattr(conv2d, constant, value)
+    monkeypatch.setattr(numpy_convolution, "MAX_BLOCK_VALUES", 300)
     for constant, value in {"MIN_SPLIT_VALUES": 1, "SPLIT_ROWS": 2, "MAX_SMALL_PRODUCT": 300}.items():
         monkeypatch.setattr(numpy_kernels, constant, value)
     monkeypatch.setattr(numpy_convolution, "MAX_WINDOW_VALUES", 400)

@@ -6,7 +6,7 @@ from conftest import needs
 
 import chalknet
 from chalknet.engines.compiled import CompiledPasses, OptimizerSteps, compiled_step
-from chalknet.engines.numpy_passes import Passes, Scratch
+from chalknet.engines.numpy_passes import Passes
 from chalknet.network.optimizers import Adam, DecoupledWeightDecay, Momentum, Nesterov, ParameterAverage, Step
 
 OPTIMIZERS = {
@@ -97,10 +97,6 @@ def test_a_matrix_that_is_not_contiguous_is_refused_instead_of_copied():
         _flat(np.zeros((4, 6))[:, :3])
 
 
-# Pixels, blocks and outputs of 3 rows and 2 columns of blocks.
-SHAPES = (8, 6), (4, 4, 2, 3), (6, 4)
-
-
 def passes_of(passes, dtype, channels):
     """Return what all passes write for maps of 6 x 4 positions, with equal values among the pixels."""
     rng = np.random.default_rng(1)
@@ -122,19 +118,6 @@ def passes_of(passes, dtype, channels):
     passes.route(windows, np.empty_like(largest), grad)
     passes.largest(windows[:3], out[:3, :2])
     return [*found, largest]
-
-
-def transformations_of(passes, dtype, channels):
-    """Return what the passes of 3 x 3 convolutions write, for 3 x 2 blocks."""
-    rng = np.random.default_rng(2)
-    pixels, blocks, grad = (rng.normal(size=(*shape, 3, channels)).astype(dtype) for shape in SHAPES)
-    found = [np.empty((*shape, 3, channels), dtype) for shape in (SHAPES[1], SHAPES[2], SHAPES[1], SHAPES[0])]
-    scratch = Scratch(dtype)
-    passes.blocks(pixels, found[0], scratch)
-    passes.outputs(blocks.copy(), found[1])
-    passes.spread(grad, found[2], scratch)
-    passes.overlap(blocks.copy(), found[3], scratch)
-    return found
 
 
 @pytest.mark.extras

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from chalknet.engines.numpy_passes import Scratch
 from chalknet.network import winograd
 from chalknet.network.conv2d import Conv2d, conv2d
 
@@ -13,11 +14,11 @@ def by_blocks(x, weight):
     high, wide = (height - 2) // 4, (width - 2) // 4
     blocks = np.empty((6, 6, high, wide, n, n_in), x.dtype)
     pixels = np.ascontiguousarray(x.transpose(1, 2, 0, 3))
-    winograd.transform_pixels(pixels, blocks, np.empty((6, high, width, n, n_in), x.dtype))
+    winograd.transform_pixels(pixels, 0, blocks, Scratch(x.dtype).take)
     weights = winograd.transform_weights(np.ascontiguousarray(weight.transpose(1, 2, 3, 0)))
     products = np.matmul(blocks.reshape(36, -1, n_in), weights).reshape(*blocks.shape[:-1], len(weight))
     out = np.empty((4 * high, 4 * wide, n, len(weight)), x.dtype)
-    winograd.transform_products(products, out, np.empty((4, *products.shape[1:]), x.dtype))
+    winograd.transform_products(products, out, Scratch(x.dtype).take)
     return out.transpose(2, 0, 1, 3), blocks
 
 
@@ -37,8 +38,8 @@ def test_blocks_give_a_convolution_and_its_weight_gradient(dtype, tolerance):
     np.testing.assert_allclose(found, want, rtol=0, atol=tolerance * np.abs(want).max())
 
     products = np.empty((*blocks.shape[:-1], 7), dtype)
-    pixels = np.ascontiguousarray(grad.transpose(1, 2, 0, 3))
-    winograd.transform_output_gradient(pixels, products, np.empty((6, 2, 12, 2, 7), dtype))
+    pixels = np.ascontiguousarray(np.pad(grad.transpose(1, 2, 0, 3), ((1, 0), (2, 1), (0, 0), (0, 0))))
+    winograd.transform_output_gradient(pixels, (1, 2), products, Scratch(dtype).take)
     transformed = np.matmul(blocks.reshape(36, -1, 20).transpose(0, 2, 1), products.reshape(36, -1, 7))
     grad_weight = np.empty((180, 7), dtype)
     winograd.weight_gradient(transformed.reshape(-1, 7), grad_weight)

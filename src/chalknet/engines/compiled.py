@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.engines.numpy_passes import Passes, Scratch
+from chalknet.engines.numpy_passes import Passes
 from chalknet.engines.parameter_layout import Matrix
 from chalknet.network.optimizers import Adam, DecoupledWeightDecay, Momentum, Nesterov, Optimizer, ParameterAverage
 
@@ -154,25 +154,6 @@ class CompiledPasses(Passes):
             self._loops.route_loop(*(_long_rows(one) for one in windows), _long_rows(grad))
         else:
             super().route(windows, largest, grad)
-
-    def blocks(self, pixels: Matrix, out: Matrix, scratch: Scratch) -> None:
-        """See `Passes.blocks`."""
-        del scratch
-        self._loops.blocks_loop(_long_rows(pixels), _long_rows(out))
-
-    def outputs(self, products: Matrix, out: Matrix) -> None:
-        """See `Passes.outputs`."""
-        self._loops.outputs_loop(_long_rows(products), _long_rows(out))
-
-    def spread(self, grad: Matrix, out: Matrix, scratch: Scratch) -> None:
-        """See `Passes.spread`."""
-        del scratch
-        self._loops.spread_loop(_long_rows(grad), _long_rows(out))
-
-    def overlap(self, grad: Matrix, out: Matrix, scratch: Scratch) -> None:
-        """See `Passes.overlap`."""
-        del scratch
-        self._loops.overlap_loop(_long_rows(grad), _long_rows(out))
 
 
 def _long_rows(values: Matrix) -> Matrix:

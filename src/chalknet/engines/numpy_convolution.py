@@ -2,14 +2,13 @@
 
 Three kernels compute the same sums (docs/derivation.md, K1 to K5):
 
-- `WinogradKernel`, for kernels of 3 x 3 pixels with stride 1: 2 x 2 outputs from 4 x 4 pixels by 16
-  products of matrices instead of 36.
+- `WinogradKernel`, for kernels of 3 x 3 pixels with stride 1: 4 x 4 outputs from 6 x 6 pixels by 36
+  products of matrices instead of 144 (`network.winograd`).
 - `DepthwiseKernel`, for one input channel per group: a product and a sum for each weight.
 - `WindowKernel`, for all others: the windows as the columns of a matrix, and one product.
 
-Source: Winograd, Arithmetic complexity of computations (1980); Lavin and Gray, Fast algorithms for
-convolutional neural networks (CVPR 2016), sections 4.1 and 4.2; Chellapilla, Puri and Simard, High
-performance convolutional neural networks for document processing (2006).
+Source: Chellapilla, Puri and Simard, High performance convolutional neural networks for document
+processing (2006).
 """
 
 from __future__ import annotations
@@ -20,15 +19,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.engines.batches import even_slices
-from chalknet.engines.numpy_kernels import MAX_SMALL_PRODUCT, sum_rows
+from chalknet.engines.numpy_kernels import sum_rows
 from chalknet.engines.numpy_maps import FeatureMap, MapKernel, TilePass, output_map, window
 from chalknet.engines.parameter_layout import LayerArrays, Matrix, NetworkArrays
 from chalknet.network.architecture import NamedLayer
+from chalknet.network.layer import Shape
+from chalknet.network.winograd import (
+    READ,
+    SIZE,
+    n_blocks,
+    transform_output_gradient,
+    transform_pixels,
+    transform_products,
+    transform_weights,
+    weight_gradient,
+)
 
 # Values of a matrix of windows, at most; 2 MiB in float32.
 MAX_WINDOW_VALUES = 2**19
-# Input channels from which the transformations take less time than the multiplications they save.
-MIN_WINOGRAD_CHANNELS = 8
+# Transformed values of some rows of blocks, at most; 512 KiB in float32.
+MAX_BLOCK_VALUES = 2**17
 
 
 class ConvolutionWeights:
@@ -119,16 +129,6 @@ class ConvolutionKernel(MapKernel):
         super().__init__(named, x, n)
         self.values: FeatureMap = output_map(named, x, n)
         self.weights = weights
-
-    def padded(self, tile: TilePass, height: int, width: int) -> Matrix:
-        """Return x with zeros around it, (height, width, n, C)."""
-        (above, left), shape = self.layer.zeros, self.x.shape
-        if self.x.shape[:2] == (height, width):
-            return self.x.of(tile.n)
-        inner_slices = slice(above, above + shape[0]), slice(left, left + shape[1])
-        padded, inner = tile.scratch.bordered((height, width, tile.n, shape[2]), inner_slices)
-        np.copyto(inner, self.x.of(tile.n))
-        return padded
 
 
 class WindowKernel(ConvolutionKernel):
@@ -261,7 +261,7 @@ class DepthwiseKernel(ConvolutionKernel):
 
     def _padded_x(self, tile: TilePass) -> Matrix:
         (above, left), (height, width, _) = self.layer.zeros, self.x.shape
-        return self.padded(tile, height + 2 * above, width + 2 * left)
+        return _padded(tile, self.x, self.layer.zeros, (height + 2 * above, width + 2 * left))
 
     def _by_multiple(self, values: Matrix) -> Matrix:
         """Return a view (H, W, n, C, O / C) of outputs: several of each input channel."""
@@ -274,134 +274,114 @@ class DepthwiseKernel(ConvolutionKernel):
         return [window(padded, row, column, rows, columns, self.layer.stride) for row, column in np.ndindex(high, wide)]
 
 
-# For four pixels d in a row and three weights w, the two outputs are A m, where m are the products of the
-# elements of B d and of G w:
-#   B = [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, -1, 0, 1]],  A = [[1, 1, 1, 0], [0, 1, -1, 1]]
-# In two dimensions, first the columns of pixels and weights are transformed, and then their rows.
-TRANSFORM_WEIGHTS = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])  # G
-
-
 class WinogradWeights(ConvolutionWeights):
     """The weights of a 3 x 3 convolution after the transformation G.
 
     Attributes:
-        transformed: (16, I, O).
-        transposed: (16, O, I), the same.
+        transformed: (36, I, O).
+        turned: (36, O, I), the kernels turned by 180 degrees, with which the gradient of the outputs is convolved.
     """
 
     def prepare(self, arrays: NetworkArrays) -> None:
         """Transform these parameters."""
         super().prepare(arrays)
-        g = TRANSFORM_WEIGHTS.astype(self._dtype)
-        vertical = np.matmul(g, self.matrix[: self.n_weights].reshape(3, -1))
-        both = np.matmul(g, vertical.reshape(4, 3, -1))
-        self.transformed: NDArray[Any] = both.reshape(16, self.n_channels, -1)
-        self.transposed: NDArray[Any] = np.ascontiguousarray(self.transformed.transpose(0, 2, 1))
+        kernels = self.matrix[: self.n_weights].reshape(3, 3, self.n_channels, -1)
+        self.transformed: NDArray[Any] = transform_weights(kernels)
+
+    def begin_gradients(self, n_sums: int) -> None:
+        """Make room for this many partial sums, and turn the kernels."""
+        super().begin_gradients(n_sums)
+        kernels = self.matrix[: self.n_weights].reshape(3, 3, self.n_channels, -1)
+        self.turned: NDArray[Any] = transform_weights(kernels[::-1, ::-1].transpose(0, 1, 3, 2))
 
     @property
     def n_rows(self) -> int:
         """Number of rows of the gradient that the tiles compute: that of `transformed`, and of the biases."""
-        return 16 * self.n_channels + (1 if self.layer.bias else 0)
+        return READ**2 * self.n_channels + (1 if self.layer.bias else 0)
 
     def _write(self, total: Matrix, grad_matrix: Matrix) -> None:
         """Write the gradient of the weights from that of the transformed ones."""
-        g = np.ascontiguousarray(TRANSFORM_WEIGHTS.T.astype(self._dtype))
-        horizontal = np.matmul(g, total[: 16 * self.n_channels].reshape(4, 4, -1))
-        np.matmul(g, horizontal.reshape(4, -1), out=grad_matrix[: self.n_weights].reshape(3, -1))
+        weight_gradient(total[: READ**2 * self.n_channels], grad_matrix[: self.n_weights])
         if self.layer.bias:
             np.copyto(grad_matrix[-1], total[-1])
 
 
 class WinogradKernel(ConvolutionKernel):
-    """A 3 x 3 convolution with stride 1, by blocks of 2 x 2 outputs.
+    """A 3 x 3 convolution with stride 1, by blocks of 4 x 4 outputs (`network.winograd`).
 
-    A block reads 4 x 4 pixels d. Its outputs are A ((G w G') * (B d B')) A', with the product * of
-    elements summed over the input channels. Arrays of blocks are (4, 4, W / 2, H / 2, n, C): the first
-    two axes are the rows and columns within a block after the transformation.
+    The transformed values of some rows of blocks at a time stay in the cache.
     """
 
     def forward(self, tile: TilePass) -> None:
         """Compute the outputs of all blocks."""
-        products = self._take(tile, "products", self.layer.filters)
-        _multiply(self._transformed_x(tile), self.weights.transformed, products)
-        if self.weights.bias is not None:
-            # A adds up the first three rows, so this adds the bias to each output.
-            np.add(products[1, 1], self.weights.bias, out=products[1, 1])
-        outputs = self._outputs(tile)
-        tile.passes.outputs(products, outputs)
-        if outputs.shape != self.values.of(tile.n).shape:
-            rows, columns, _ = self.values.shape
-            np.copyto(self.values.of(tile.n), outputs[:rows, :columns])
+        self._convolve(tile, self.x, self.values, self.layer.zeros, self.weights.transformed, self.weights.bias)
 
     def backward(self, tile: TilePass) -> None:
-        """Compute the gradients by the transposed matrices in reverse order."""
-        transformed, grad = self._transformed_x(tile), self._take(tile, "products", self.layer.filters)
-        outputs = self._outputs(tile)
-        if outputs.shape != self.values.of(tile.n).shape:
-            rows, columns, _ = self.values.shape
-            outputs[rows:], outputs[:, columns:] = 0, 0
-            np.copyto(outputs[:rows, :columns], self.values.of(tile.n))
-        tile.passes.spread(outputs, grad, tile.scratch)
+        """Compute the gradients of weights and biases (K3, K4), and that of x as a convolution (K5)."""
         grad_weights, n_channels = self.weights.gradient_of(tile), self.weights.n_channels
-        _sum_products(transformed, grad, grad_weights[: 16 * n_channels].reshape(16, n_channels, -1))
+        self._sum_products(tile, grad_weights[: READ**2 * n_channels].reshape(READ**2, n_channels, -1))
         if self.layer.bias:
             sum_rows(self.values.rows(tile.n), grad_weights[-1])
         self.weights.add_gradient_of(tile)
         if self.needs_gradient:
-            _multiply(grad, self.weights.transposed, transformed)
-            high, wide = self._n_blocks
-            grad_pixels = tile.scratch.take("pixels", 2 * high + 2, 2 * wide + 2, tile.n, n_channels)
-            tile.passes.overlap(transformed, grad_pixels, tile.scratch)
-            (above, left), (height, width, _) = self.layer.zeros, self.x.shape
-            np.copyto(self.x.of(tile.n), grad_pixels[above : above + height, left : left + width])
+            above, left = self.layer.zeros
+            self._convolve(tile, self.values, self.x, (2 - above, 2 - left), self.weights.turned, None)
 
-    def _transformed_x(self, tile: TilePass) -> Matrix:
-        """Return B d B' of all blocks, (4, 4, W / 2, H / 2, n, C)."""
-        high, wide = self._n_blocks
-        blocks = self._take(tile, "blocks", self.x.shape[2])
-        tile.passes.blocks(self.padded(tile, 2 * high + 2, 2 * wide + 2), blocks, tile.scratch)
-        return blocks
+    def _convolve(
+        self, tile: TilePass, x: FeatureMap, to: FeatureMap, zeros: Shape, weights: Matrix, bias: Matrix | None
+    ) -> None:
+        """Write the convolution of a map, with zeros around it, to another map."""
+        (rows, columns, _), (_, n_in, n_out), scratch = to.shape, weights.shape, tile.scratch
+        high, wide = n_blocks(rows, columns)
+        padded = _padded(tile, x, zeros, (SIZE * high + 2, SIZE * wide + 2))
+        values = to.of(tile.n)
+        for part in _row_blocks(high, wide * tile.n * max(n_in, n_out)):
+            blocks = scratch.take("blocks", READ, READ, part.stop - part.start, wide, tile.n, n_in)
+            transform_pixels(padded, SIZE * part.start, blocks, scratch.take)
+            products = scratch.take("products", *blocks.shape[:-1], n_out)
+            np.matmul(blocks.reshape(READ**2, -1, n_in), weights, out=products.reshape(READ**2, -1, n_out))
+            if bias is not None:
+                np.add(products[1, 1], bias, out=products[1, 1])  # the second column of A adds it to each output
+            here = values[SIZE * part.start : SIZE * part.stop]
+            if columns % SIZE == 0 and len(here) % SIZE == 0:
+                transform_products(products, here, scratch.take)
+            else:
+                whole = scratch.take("whole", SIZE * (part.stop - part.start), SIZE * wide, tile.n, n_out)
+                transform_products(products, whole, scratch.take)
+                np.copyto(here, whole[: len(here), :columns])
 
-    @property
-    def _n_blocks(self) -> tuple[int, int]:
-        """Number of rows and columns of blocks."""
-        return (self.values.shape[0] + 1) // 2, (self.values.shape[1] + 1) // 2
-
-    def _take(self, tile: TilePass, name: str, channels: int) -> Matrix:
-        """Return an array of blocks."""
-        high, wide = self._n_blocks
-        return tile.scratch.take(name, 4, 4, wide, high, tile.n, channels)
-
-    def _outputs(self, tile: TilePass) -> Matrix:
-        """Return the values, or room for outputs of an even height and width."""
-        high, wide = self._n_blocks
-        if self.values.shape[:2] == (2 * high, 2 * wide):
-            return self.values.of(tile.n)
-        return tile.scratch.take("whole", 2 * high, 2 * wide, tile.n, self.layer.filters)
-
-
-def _multiply(blocks: Matrix, weights: Matrix, out: Matrix) -> None:
-    """Multiply blocks (4, 4, W, H, n, I) by weights (16, I, O) in products small enough for the fast routine."""
-    n_blocks, (_, n_in, n_out) = blocks[0, 0, ..., 0].size, weights.shape
-    parts = _n_parts(n_blocks, n_in * n_out)
-    np.matmul(blocks.reshape(16, parts, -1, n_in), weights[:, None], out=out.reshape(16, parts, -1, n_out))
-
-
-def _sum_products(blocks: Matrix, grad: Matrix, out: Matrix) -> None:
-    """Write the sums over blocks of products, (16, I, O), of blocks (4, 4, W, H, n, I) and grad (..., O)."""
-    n_blocks, (_, n_in, n_out) = blocks[0, 0, ..., 0].size, out.shape
-    parts = _n_parts(n_blocks, n_in * n_out)
-    left, right = blocks.reshape(16, parts, -1, n_in).transpose(0, 1, 3, 2), grad.reshape(16, parts, -1, n_out)
-    if parts == 1:
-        np.matmul(left[:, 0], right[:, 0], out=out)
-    else:
-        np.add.reduce(np.matmul(left, right), axis=1, out=out)
+    def _sum_products(self, tile: TilePass, out: Matrix) -> None:
+        """Write the gradient of the transformed weights, (36, I, O): sums over all blocks."""
+        (rows, columns, n_out), n_in, scratch = self.values.shape, self.x.shape[2], tile.scratch
+        high, wide = n_blocks(rows, columns)
+        padded = _padded(tile, self.x, self.layer.zeros, (SIZE * high + 2, SIZE * wide + 2))
+        grad = _padded(tile, self.values, (0, 0), (SIZE * high, SIZE * wide))
+        for part in _row_blocks(high, wide * tile.n * max(n_in, n_out)):
+            blocks = scratch.take("blocks", READ, READ, part.stop - part.start, wide, tile.n, n_in)
+            transform_pixels(padded, SIZE * part.start, blocks, scratch.take)
+            products = scratch.take("products", *blocks.shape[:-1], n_out)
+            transform_output_gradient(grad, (SIZE * part.start, 0), products, scratch.take)
+            left, right = blocks.reshape(READ**2, -1, n_in), products.reshape(READ**2, -1, n_out)
+            total = scratch.take("total", *out.shape) if part.start else out
+            np.matmul(left.transpose(0, 2, 1), right, out=total)
+            if part.start:
+                np.add(out, total, out=out)
 
 
-def _n_parts(n_rows: int, size: int) -> int:
-    """Return the smallest number of equal parts of some rows for which a product is small."""
-    parts = max(1, -(-n_rows * size // MAX_SMALL_PRODUCT))
-    return next((one for one in range(parts, min(n_rows, 2 * parts) + 1) if n_rows % one == 0), 1)
+def _padded(tile: TilePass, x: FeatureMap, zeros: Shape, size: Shape) -> Matrix:
+    """Return a map (height, width, n, C) with zeros around it."""
+    (height, width, channels), (above, left) = x.shape, zeros
+    if (height, width) == size:
+        return x.of(tile.n)
+    inner_slices = slice(above, above + height), slice(left, left + width)
+    padded, inner = tile.scratch.bordered((*size, tile.n, channels), inner_slices)
+    np.copyto(inner, x.of(tile.n))
+    return padded
+
+
+def _row_blocks(high: int, row: int) -> list[slice]:
+    """Return the rows of blocks that are transformed at a time, for blocks with this many values in a row."""
+    return even_slices(high, max(1, MAX_BLOCK_VALUES // (READ**2 * row)))
 
 
 def convolution_weights(named: NamedLayer, place: LayerArrays, dtype: Any) -> ConvolutionWeights:
@@ -420,5 +400,5 @@ def convolution_kernel(named: NamedLayer, x: FeatureMap, n: int, weights: Convol
 
 def _is_winograd(named: NamedLayer) -> bool:
     layer: Any = named.layer
-    has_shape = layer.kernel == (3, 3) and layer.stride == 1 and layer.groups == 1
-    return has_shape and named.input_shape[2] >= MIN_WINOGRAD_CHANNELS
+    has_blocks: bool = layer.has_blocks(named.input_shape)
+    return has_blocks

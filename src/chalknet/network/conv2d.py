@@ -31,9 +31,9 @@ from chalknet.network.layer import (
 from chalknet.network.windows import COPY_WORK, add_windows, n_windows, windows
 
 COPIED_RUN = 16  # values of a row of a window from which on they are copied as a run
-# Input channels from which the transformations of blocks take less time than the multiplications they save, and
-# images from which those of the weights do.
-MIN_WINOGRAD_CHANNELS, MIN_WINOGRAD_IMAGES = 8, 16
+# A convolution is computed by blocks if it has so many input channels, if blocks need so many times fewer products,
+# and in prediction of so many images. Otherwise the transformations take longer than the products they save.
+MIN_WINOGRAD_CHANNELS, MIN_WINOGRAD_GAIN, MIN_WINOGRAD_IMAGES = 8, 2, 16
 MAX_BLOCK_VALUES = 2**16  # values of transformed blocks that stay in the cache
 GROUP_WORK = 2**18  # the time that a group takes in addition, in multiplications
 
@@ -331,7 +331,8 @@ def conv2d(x, p):
         rows, columns, _ = self.output_shape(input_shape)
         is_small = (self.kernel, self.stride, self.groups) == ((3, 3), 1, 1) and max(self.zeros) < 3
         n_products = math.prod(winograd.n_blocks(rows, columns)) * winograd.READ**2
-        return is_small and input_shape[2] >= MIN_WINOGRAD_CHANNELS and 2 * n_products <= 9 * rows * columns
+        has_gain = MIN_WINOGRAD_GAIN * n_products <= 9 * rows * columns
+        return is_small and has_gain and input_shape[2] >= MIN_WINOGRAD_CHANNELS
 
     def _predict_blocks(self, weight: FloatArray, bias: FloatArray, x: FloatArray, buffers: Buffers) -> FloatArray:
         """Return the outputs of images, computed by blocks; in memory they are (H, W, B, O)."""
@@ -348,13 +349,11 @@ def conv2d(x, p):
         for start in range(0, high, at_once):
             n_high = min(at_once, high - start)
             blocks = take("blocks", read, read, n_high, wide, n, channels)
-            pixels = padded[size * start : size * (start + n_high) + 2]
-            winograd.transform_pixels(pixels, blocks, take("rows", read, n_high, *shape[1:]))
+            winograd.transform_pixels(padded, size * start, blocks, take)
             products = take("products", *blocks.shape[:-1], n_outputs)
             np.matmul(blocks.reshape(read**2, -1, channels), transformed, out=products.reshape(read**2, -1, n_outputs))
             products[1, 1] += bias  # the second column of A adds it to each output
-            here = out[size * start : size * (start + n_high)]
-            winograd.transform_products(products, here, take("half", size, *products.shape[1:]))
+            winograd.transform_products(products, out[size * start : size * (start + n_high)], take)
         return out[:rows, :columns].transpose(2, 0, 1, 3)
 
     def work(self, input_shape: Shape) -> int:

@@ -19,6 +19,7 @@ convolutional neural networks (CVPR 2016), sections 4.1 to 4.3.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -37,6 +38,9 @@ WEIGHTS = (  # G
     (1 / 24, 1 / 12, 1 / 6), (1 / 24, -1 / 12, 1 / 6), (0, 0, 1),
 )  # fmt: skip
 OUTPUTS = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))  # A
+
+# (name, *shape) -> a contiguous array that may hold anything, and that the next call with this name may overwrite
+Take = Callable[..., FloatArray]
 
 
 @cache
@@ -66,55 +70,56 @@ def weight_gradient(grad: FloatArray, out: FloatArray) -> None:
     np.matmul(g, horizontal.reshape(READ, -1), out=out.reshape(3, -1))
 
 
-def transform_pixels(pixels: FloatArray, out: FloatArray, buffer: FloatArray) -> None:
+def transform_pixels(pixels: FloatArray, start: int, out: FloatArray, take: Take) -> None:
     """Write B d B' of pixels to blocks.
 
     Args:
-        pixels: (4 H + 2, 4 W + 2, n, C), contiguous.
+        pixels: (H', W', n, C), contiguous, with zeros around the image; blocks begin at the left.
+        start: the row of pixels where the first row of blocks begins.
         out: (6, 6, H, W, n, C).
-        buffer: (6, H, 4 W + 2, n, C), which is overwritten.
+        take: returns a buffer.
     """
-    _transform(_matrix(PIXELS, out.dtype), pixels, out, buffer)
+    _transform(_matrix(PIXELS, out.dtype), pixels, (start, 0), out, take)
 
 
-def transform_output_gradient(grad: FloatArray, out: FloatArray, buffer: FloatArray) -> None:
+def transform_output_gradient(grad: FloatArray, start: tuple[int, int], out: FloatArray, take: Take) -> None:
     """Write the gradient A' g A of blocks of products.
 
     Args:
-        grad: (4 H, 4 W, n, O), the gradient of the outputs, contiguous.
+        grad: (H', W', n, O), the gradient of the outputs, contiguous, with zeros after an incomplete block.
+        start: the row and column where the first block begins.
         out: (6, 6, H, W, n, O).
-        buffer: (6, H, 4 W, n, O), which is overwritten.
+        take: returns a buffer.
     """
-    _transform(_matrix(OUTPUTS, out.dtype, True), grad, out, buffer)
+    _transform(_matrix(OUTPUTS, out.dtype, True), grad, start, out, take)
 
 
-def transform_products(products: FloatArray, out: FloatArray, buffer: FloatArray) -> None:
+def transform_products(products: FloatArray, out: FloatArray, take: Take) -> None:
     """Write the outputs A m A' of blocks.
 
     Args:
         products: (6, 6, H, W, n, O), contiguous.
         out: (4 H, 4 W, n, O), contiguous.
-        buffer: (4, 6, H, W, n, O), which is overwritten.
+        take: returns a buffer.
     """
     a, (_, _, high, wide, n, channels) = _matrix(OUTPUTS, out.dtype), products.shape
-    np.matmul(a, products.reshape(READ, -1), out=buffer.reshape(SIZE, -1))
-    columns = buffer.reshape(SIZE, READ, high, wide, n * channels).transpose(0, 2, 3, 1, 4)
+    columns = take("half", SIZE, READ, high, wide, n * channels)
+    np.matmul(a, products.reshape(READ, -1), out=columns.reshape(SIZE, -1))
     by_block = out.reshape(high, SIZE, wide, SIZE, n * channels).transpose(1, 0, 2, 3, 4)
-    np.matmul(a, columns, out=by_block)
+    np.matmul(a, columns.transpose(0, 2, 3, 1, 4), out=by_block)
 
 
-def _transform(matrix: FloatArray, pixels: FloatArray, out: FloatArray, buffer: FloatArray) -> None:
+def _transform(matrix: FloatArray, pixels: FloatArray, start: tuple[int, int], out: FloatArray, take: Take) -> None:
     """Write the products of a matrix (6, R) with the R rows of pixels of each block, and with its R columns."""
+    assert pixels.flags.c_contiguous
     _, _, high, wide, n, channels = out.shape
     n_read, run, step = matrix.shape[1], n * channels, out.itemsize
-    row, of_rows = buffer[0, 0].size, buffer.reshape(READ, high, -1)
-    rows = _strided(pixels, (high, n_read, row), (SIZE * row, row, 1), step)
+    row = (SIZE * wide + n_read - SIZE) * run  # values of a row of pixels that the blocks read
+    # In these views, blocks that read the same pixels overlap.
+    whole, at = step * pixels[0].size, start[0] * step * pixels[0].size + start[1] * step * run
+    rows = np.ndarray((high, n_read, row), out.dtype, pixels, at, (SIZE * whole, whole, step))
+    of_rows = take("half", READ, high, row)
     np.matmul(matrix, rows, out=of_rows.transpose(1, 0, 2))
-    columns = _strided(buffer, (READ, high, wide, n_read, run), (high * row, row, SIZE * run, run, 1), step)
+    strides = (high * row * step, row * step, SIZE * run * step, run * step, step)
+    columns = np.ndarray((READ, high, wide, n_read, run), out.dtype, of_rows, 0, strides)
     np.matmul(matrix, columns, out=out.reshape(READ, READ, high, wide, run).transpose(0, 2, 3, 1, 4))
-
-
-def _strided(values: FloatArray, shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> FloatArray:
-    """Return a view of contiguous values, whose strides are in values; blocks of pixels overlap in it."""
-    assert values.flags.c_contiguous
-    return np.ndarray(shape, values.dtype, values, 0, tuple(itemsize * one for one in strides))
