@@ -1,5 +1,6 @@
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from chalknet.data.splits import Splits
 from chalknet.network.gradcheck import GradientCheck
 from chalknet.records import EpochRecord, Scores
 from chalknet.reporting.tables import Table, data_table, gradient_table, statistics_table
+from chalknet.training.recipes import recipe as recipe_named
 from chalknet.training.trainer import Run, Trainer
 
 
@@ -37,6 +39,16 @@ def test_statistics_have_a_dash_for_a_missing_split(small_images):
         ("validation", "–", "–", "–"),
         ("test", "0.5000", "91.74 %", "3.9853"),
     )
+
+
+def test_only_the_writeup_shows_the_loss_that_it_printed(small_images):
+    record = EpochRecord(1, Scores(0.5, 0.9, 0.2), None, None, 0.7)
+    run = run_of([record], 1, small_images)
+    assert statistics_table(run).columns == ("", "loss", "accuracy", "printed loss")
+    for recipe in (recipe_named("strong"), recipe_named("part2")):
+        table = statistics_table(replace(run, recipe=recipe))
+        assert table.columns == ("", "loss", "accuracy")
+        assert table.rows[0] == ("training", "0.5000", "90.00 %")
 
 
 def test_statistics_are_those_of_the_kept_epoch(small_images):

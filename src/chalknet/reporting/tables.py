@@ -16,6 +16,7 @@ from chalknet.formatting import DASH, count_of, csv_text, printable
 from chalknet.network.gradcheck import GradientCheck
 from chalknet.records import SPLIT_NAMES as SPLIT_NAMES  # an export too
 from chalknet.records import SPLITS, Scores
+from chalknet.training.recipes import WRITEUP_RECIPE
 
 if TYPE_CHECKING:
     from chalknet.training.trainer import Run
@@ -89,9 +90,13 @@ def column_table(columns: Sequence[ColumnSummary]) -> Table:
 
 
 def statistics_table(run: Run) -> Table:
-    """Return loss and accuracy of each split at the kept epoch, and the training time."""
+    """Return loss and accuracy of each split at the kept epoch, and the training time.
+
+    A run of the write-up's recipe also has the loss that the original write-up printed.
+    """
     kept, n_epochs = run.kept, len(run.history)
-    rows = [(SPLIT_NAMES[split], *score_cells(kept.scores(split))) for split in SPLITS]
+    n_columns = len(SCORE_HEADS) if run.recipe.name == WRITEUP_RECIPE else len(SCORE_HEADS) - 1
+    rows = [(SPLIT_NAMES[split], *score_cells(kept.scores(split)))[:n_columns] for split in SPLITS]
     title = f"After {count_of(kept.epoch, 'epoch')}"
     if run.members:
         title = f"{len(run.members)} networks together"
@@ -101,7 +106,7 @@ def statistics_table(run: Run) -> Table:
         title += f", the best of {n_epochs} by {MONITOR_NAMES[run.recipe.stopping.monitor]}"
     if run.temperature is not None:
         title += f", calibrated with temperature {run.temperature:.3g}"
-    return Table(f"{title}, {run.seconds:.1f} s", SCORE_HEADS, tuple(rows))
+    return Table(f"{title}, {run.seconds:.1f} s", SCORE_HEADS[:n_columns], tuple(rows))
 
 
 def gradient_table(checks: Sequence[GradientCheck], digits: int = 12) -> Table:

@@ -32,7 +32,8 @@ NETWORK_FIELDS = (*SHORT_FORM, "layers", "network")
 
 # Full batch, 200 epochs, momentum 0.99 for weights only, learning rate 1e-5 for summed gradients, and
 # a split with seed 521: the defaults of `Recipe`.
-_WRITEUP = Recipe(name="writeup")
+WRITEUP_RECIPE = "writeup"
+_WRITEUP = Recipe(name=WRITEUP_RECIPE)
 
 # The second part of the course: a convolutional network, trained by Adam on mini-batches.
 _PART2 = replace(_WRITEUP, name="part2").with_settings(
