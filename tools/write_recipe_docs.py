@@ -14,7 +14,8 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from chalknet.config import SECTIONS, describe_field
+from chalknet.config import SECTIONS, Recipe, describe_field
+from chalknet.formatting import DASH
 from chalknet.named_networks import NETWORKS
 from chalknet.network.layer_types import LAYER_TYPES
 from chalknet.training.recipes import RECIPES
@@ -24,7 +25,8 @@ HEAD = """# The fields of a recipe
 
 Written by `make docs` from `src/chalknet/config.py` and `training/recipes.py`. A field is set by its flag
 (`--learning-rate 3e-3`), by `--set optimizer.learning_rate=3e-3`, in Python by `learning_rate=3e-3`, and in config.toml
-in its section. Fields that are left out keep the value of the recipe.
+in its section. Fields that are left out keep the value of the recipe. A dash stands where a field has no effect in a
+recipe.
 """
 LAYERS_HEAD = """
 ## Layers
@@ -62,7 +64,7 @@ def page() -> str:
     lines.append("|---" * (3 + len(names)) + "|")
     for section, kind in SECTIONS.items():
         for number, item in enumerate(fields(kind)):
-            values = [_shown(getattr(getattr(RECIPES[name], section), item.name)) for name in names]
+            values = [_value(RECIPES[name], section, item.name) for name in names]
             meaning = describe_field(item.name)
             first = f"`[{section}]`" if number == 0 else ""
             lines.append(f"| {first} | `{item.name}` | {meaning} | {' | '.join(values)} |")
@@ -95,6 +97,13 @@ def _layer_rows() -> list[str]:
             rows.append(f"| {summary} | `{item.name}` | {meaning} | {default} |")
     plain = [f"`{name}`" for name, layer in LAYER_TYPES.items() if not fields(layer)]
     return [*rows, "", f"Layers without settings: {', '.join(plain)}."]
+
+
+def _value(recipe: Recipe, section: str, name: str) -> str:
+    """Return the value of a field in a recipe, or a dash where another field of the recipe takes away its effect."""
+    if name == "restore_best" and not recipe.stopping.stop_early:
+        return DASH
+    return _shown(getattr(getattr(recipe, section), name))
 
 
 def _shown(value: Any) -> str:
