@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PLAIN := $(VENV)/.installed-plain
 INSTALLED := $(VENV)/.installed
 SITE ?= build/site
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -14,16 +15,16 @@ ALL_CORES := -n logical --dist worksteal
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z0-9-]+):.*## /  make \1 | /' | column -t -s '|'
 
-run: $(INSTALLED) ## make the course write-up on the built-in letters (a few minutes), and print where it is
+run: $(PLAIN) ## make the course write-up on the built-in letters (a few minutes), and print where it is
 	$(BIN)/chalknet writeup
 
-quick: $(INSTALLED) ## the same in its quick form, in less than a minute
+quick: $(PLAIN) ## the same in its quick form, in less than a minute
 	$(BIN)/chalknet writeup --quick
 
-part2: $(INSTALLED) ## make the second part of the write-up, a convolutional network, in its quick form, in at most two minutes
+part2: $(PLAIN) ## make the second part of the write-up, a convolutional network, in its quick form, in at most two minutes
 	$(BIN)/chalknet writeup --part 2 --quick
 
-page: $(INSTALLED) ## train a network on the built-in letters in a minute, write its interactive page, and print where it is
+page: $(PLAIN) ## train a network on the built-in letters in a minute, write its interactive page, and print where it is
 	$(BIN)/chalknet train --data glyphs --hidden 1000 --epochs 20 --out runs/page --overwrite
 	$(BIN)/chalknet export runs/page --html runs/page/letters.html --title "Letters A to J" --overwrite
 
@@ -130,14 +131,20 @@ wheel-check: .venv-release/.installed ## build sdist and wheel into dist/, check
 	.venv-release/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[release]'
 	@touch $@
 
-wheel: $(INSTALLED) ## build the wheel into dist/
+wheel: $(PLAIN) ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## remove the virtual environments and caches; leaves runs/
 	rm -rf .venv .venv-* dist build completions .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-$(INSTALLED): pyproject.toml constraints.txt
+# What chalknet itself needs, for the targets that only use it.
+$(PLAIN): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "chalknet needs Python 3.11 or newer, and $(PYTHON) is %d.%d: make PYTHON=python3.12 ..." % v[:2])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "python3 -m venv failed; on Debian: apt install python3-venv"; exit 1; }
+	$(PIP_INSTALL) --constraint constraints.txt --editable .
+	@touch $@
+
+# With the tools for tests and checks.
+$(INSTALLED): $(PLAIN)
 	$(PIP_INSTALL) --constraint constraints.txt --editable '.[dev]'
 	@touch $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,18 @@ def test_every_formula_is_cited_somewhere():
 @pytest.mark.parametrize("name", sorted(SECTION_OF_FIELD))
 def test_every_recipe_field_is_documented(name):
     assert f"`{name}`" in (ROOT / "docs" / "recipes" / "fields.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+def test_only_targets_for_developers_install_the_tools_of_developers(tmp_path):
+    def commands(target):
+        line = ["make", "-n", target, f"VENV={tmp_path / 'venv'}"]
+        return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    for target in ("run", "quick", "part2", "page"):
+        assert "pip install" in commands(target)
+        assert "[dev]" not in commands(target)
+    assert "[dev]" in commands("test")
 
 
 def test_the_changelog_knows_this_version():
