@@ -12,8 +12,19 @@ from hypothesis import strategies as st
 from PIL import Image
 from study_factory import make_report_data
 
-from chalknet.reporting.document import Code, Document, Findings, FormulaBlock, Note, Paragraph, Section, TableBlock
+from chalknet.reporting.document import (
+    Code,
+    Document,
+    FigureBlock,
+    Findings,
+    FormulaBlock,
+    Note,
+    Paragraph,
+    Section,
+    TableBlock,
+)
 from chalknet.reporting.documents import writeup_document
+from chalknet.reporting.figures import Curve, Figure, Panel
 from chalknet.reporting.markup import code, escape
 from chalknet.reporting.tables import Table
 from chalknet.reporting.typst import _covered, document_pdf
@@ -143,6 +154,25 @@ def test_the_pdf_has_the_text_of_the_document(pdf, extracted):
         assert part in text
 
 
+def test_figures_and_tables_stand_where_the_text_has_them(extracted):
+    """Each between the paragraphs around it, wherever on a page that is."""
+    curve = Curve("a", (1.0, 2.0), (1.0, 2.0))
+    tall = Figure("tall", tuple(Panel(f"panel {k}", "x", "y", (curve,)) for k in range(6)))
+    table = Table("", ("what", "value"), tuple((f"row {k}", f"{k}") for k in range(20)))
+    blocks, expected = [], []
+    for k in range(4):
+        blocks += [
+            Paragraph(f"Before{k}."),
+            FigureBlock(f"f{k}", tall, f"Drawn{k}.", ""),
+            Paragraph(f"After{k}. " * 40),
+        ]
+        blocks += [TableBlock(f"t{k}", table, f"Listed{k}."), Paragraph(f"Then{k}.")]
+        expected += [f"{word}{k}" for word in ("Before", "Drawn", "After", "Listed", "Then")]
+    text = extracted(document_pdf(Document("", sections=(Section("1", "", tuple(blocks)),))))
+    found = re.findall(r"\b(?:Before|Drawn|After|Listed|Then)\d", text)
+    assert list(dict.fromkeys(found)) == expected
+
+
 def largest_gap(page):
     """The longest run of rows without ink between header and footer, as a fraction of the rows there."""
     gray = np.asarray(Image.open(page).convert("L"))
@@ -154,11 +184,11 @@ def largest_gap(page):
 
 @pytest.mark.slow
 def test_no_page_of_the_writeup_has_a_large_gap(tmp_path):
-    """Figures and long tables float, so the text after them fills the page."""
+    """A page ends early only where the next figure does not fit, and two of the tallest figures fit on a page."""
     if shutil.which("pdftoppm") is None:
         pytest.skip("pdftoppm is not here; on Debian: apt install poppler-utils")
     (tmp_path / "d.pdf").write_bytes(document_pdf(writeup_document(make_report_data("hidden=100,500,1000,2000"))))
     subprocess.run(["pdftoppm", "-r", "30", "-png", "d.pdf", "page"], cwd=tmp_path, check=True)
     *pages, _last = sorted(tmp_path.glob("page-*.png"))
     assert len(pages) > 6
-    assert {page.name: largest_gap(page) for page in pages if largest_gap(page) > 0.25} == {}
+    assert {page.name: largest_gap(page) for page in pages if largest_gap(page) > 0.3} == {}
