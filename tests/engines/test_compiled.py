@@ -108,7 +108,13 @@ def passes_of(passes, dtype, channels):
     )
     first, second, third = rng.normal(size=(3, 3 * channels)).astype(dtype)
     found = [out.reshape(24, -1), np.empty_like(x), np.empty_like(x), x, pixels]
-    passes.center(x, first, found[1])
+    sums = np.empty((3, 3 * channels), dtype)
+    passes.center(x, first, sums[0], found[1])
+    passes.gradient_sums(x, grad, None, sums[1:], found[1])
+    sums_of_slopes, slopes = np.empty((2, 3 * channels), dtype), (x > 0).astype(dtype)
+    passes.gradient_sums(x, grad, slopes, sums_of_slopes, found[1])
+    rectified, slopes = np.empty((2, *x.shape), dtype)
+    passes.normalize_relu(x, second, third, rectified, slopes, np.empty(x.shape, bool))
     passes.normalize(x, second, third, found[0])
     passes.normalize_gradient(x, grad, first, second, third)
     passes.relu(found[0], found[2], np.empty(x.shape, bool))
@@ -117,7 +123,7 @@ def passes_of(passes, dtype, channels):
     passes.largest(windows, largest)
     passes.route(windows, np.empty_like(largest), grad)
     passes.largest(windows[:3], out[:3, :2])
-    return [*found, largest]
+    return [*found[:1], *found[2:], largest, sums, sums_of_slopes, rectified, slopes]
 
 
 @pytest.mark.extras

@@ -124,13 +124,32 @@ class CompiledPasses(Passes):
 
         self._loops = compiled_loops
 
-    def center(self, x: Matrix, mean: Matrix, squares: Matrix) -> None:
-        """See `Passes.center`."""
-        self._loops.center_loop(x, mean, squares)
+    def center(self, x: Matrix, mean: Matrix, sums: Matrix, scratch: Matrix) -> None:
+        """See `Passes.center`; NumPy adds up a single column in another order than many columns."""
+        if sums.size == 1:
+            super().center(x, mean, sums, scratch)
+        else:
+            self._loops.center_loop(x, mean, sums)
 
     def normalize(self, x: Matrix, factor: Matrix, shift: Matrix, out: Matrix) -> None:
         """See `Passes.normalize`."""
         self._loops.normalize_loop(x, factor, shift, out)
+
+    def normalize_relu(
+        self, x: Matrix, factor: Matrix, shift: Matrix, out: Matrix, slope: Matrix, scratch: NDArray[Any]
+    ) -> None:
+        """See `Passes.normalize_relu`."""
+        del scratch
+        self._loops.normalize_relu_loop(x, factor, shift, out, slope)
+
+    def gradient_sums(self, x: Matrix, grad: Matrix, slope: Matrix | None, sums: Matrix, scratch: Matrix) -> None:
+        """See `Passes.gradient_sums`; NumPy adds up a single column in another order than many columns."""
+        if sums.shape[1] == 1:
+            super().gradient_sums(x, grad, slope, sums, scratch)
+        elif slope is None:
+            self._loops.gradient_sums_loop(x, grad, sums[0], sums[1])
+        else:
+            self._loops.relu_gradient_sums_loop(x, grad, slope, sums[0], sums[1])
 
     def normalize_gradient(self, x: Matrix, grad: Matrix, of_x: Matrix, of_grad: Matrix, shift: Matrix) -> None:
         """See `Passes.normalize_gradient`."""

@@ -65,14 +65,67 @@ def average_loop(w: Any, average: Any, part: Any) -> None:
         average[i] += (w[i] - average[i]) * part
 
 
+# LLVM makes vector instructions only of loops in which few pairs of arrays could overlap, so the loops below
+# are short, and pass over a row several times while it is in the innermost cache.
+
+
 @compiled
-def center_loop(x: Any, mean: Any, squares: Any) -> None:
-    """Subtract a vector from the rows of x, and write the squares of what is left."""
+def center_loop(x: Any, mean: Any, sums: Any) -> None:
+    """Subtract a vector from the rows of x, and write the sums over rows of the squares of what is left."""
     for i in range(x.shape[0]):
-        row, squared = x[i], squares[i]
+        row = x[i]
+        if i == 0:
+            for k in range(row.size):
+                row[k] -= mean[k]
+                sums[k] = row[k] * row[k]
+        else:
+            for k in range(row.size):
+                row[k] -= mean[k]
+                sums[k] += row[k] * row[k]
+
+
+@compiled
+def gradient_sums_loop(x: Any, grad: Any, of_products: Any, of_grad: Any) -> None:
+    """Write the sums over rows of x grad and of grad."""
+    of_products[:] = x[0] * grad[0]
+    of_grad[:] = grad[0]
+    for i in range(1, x.shape[0]):
+        row, grad_row = x[i], grad[i]
         for k in range(row.size):
-            row[k] -= mean[k]
-            squared[k] = row[k] * row[k]
+            of_products[k] += row[k] * grad_row[k]
+        for k in range(row.size):
+            of_grad[k] += grad_row[k]
+
+
+@compiled
+def relu_gradient_sums_loop(x: Any, grad: Any, slope: Any, of_products: Any, of_grad: Any) -> None:
+    """Multiply grad by a slope, and write the sums over rows of x grad and of grad."""
+    for i in range(x.shape[0]):
+        row, grad_row, slope_row = x[i], grad[i], slope[i]
+        for k in range(row.size):
+            grad_row[k] *= slope_row[k]
+        if i == 0:
+            of_products[:] = row * grad_row
+            of_grad[:] = grad_row
+        else:
+            for k in range(row.size):
+                of_products[k] += row[k] * grad_row[k]
+            for k in range(row.size):
+                of_grad[k] += grad_row[k]
+
+
+@compiled
+def normalize_relu_loop(x: Any, factor: Any, shift: Any, out: Any, slope: Any) -> None:
+    """Write relu of factor x + shift, and its derivative."""
+    one, zero = x.dtype.type(1), x.dtype.type(0)
+    for i in range(x.shape[0]):
+        row, to, slope_row = x[i], out[i], slope[i]
+        for k in range(row.size):
+            to[k] = row[k] * factor[k] + shift[k]
+        for k in range(row.size):
+            slope_row[k] = one if to[k] > zero else zero
+        for k in range(row.size):
+            to[k] *= slope_row[k]
 
 
 @compiled

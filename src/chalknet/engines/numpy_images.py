@@ -187,31 +187,40 @@ class GlobalAveragePoolKernel(MapKernel):
 
 @kernel_of(Activation)
 class MapActivationKernel(MapKernel):
-    """An activation, with the dropout after it, in place."""
+    """An activation, with the dropout after it, in place.
+
+    Attributes:
+        rate: of the dropout.
+        stream: of the dropout.
+        is_relu: whether it is relu.
+        follows_norm: whether batch normalization applies it, and multiplies the gradient by the slope.
+    """
 
     rate: float = 0.0
     stream: int = 0
+    follows_norm: bool = False
 
     def __init__(self, named: NamedLayer, x: FeatureMap, n: int) -> None:
         """Create the buffers of slopes."""
         super().__init__(named, x, n)
         name = self.layer.type
         self._function = function_for(ACTIVATION_FUNCTIONS, name, "numpy", "reference")
-        self._is_relu, self._scales = name == "relu", name in PIECEWISE_LINEAR
+        self.is_relu: bool = name == "relu"
+        self._scales = name in PIECEWISE_LINEAR
         self._slope = empty_array(x.matrix.size, x.matrix.dtype).reshape(x.matrix.shape)
         self._scratch = np.empty(x.matrix.shape, bool)
 
     def forward(self, tile: TilePass) -> None:
         """Replace the values by activation and dropout, and keep the slope."""
-        if self._is_relu and not tile.training:
+        if self.is_relu and not tile.training:
             values = self.x.wide(tile.n)
             np.maximum(values, np.zeros(values.shape[1], values.dtype), out=values)  # faster than with a number
             return
         x = self.x.rows(tile.n)
         slope, scratch = self._slope[: len(x)], self._scratch[: len(x)]
-        if self._is_relu:
+        if self.is_relu and not self.follows_norm:
             tile.passes.relu(x, slope, scratch)
-        else:
+        elif not self.is_relu:
             self._function(x, x, slope, scratch)
             if self._scales:
                 np.multiply(x, slope, out=x)
@@ -222,8 +231,14 @@ class MapActivationKernel(MapKernel):
 
     def backward(self, tile: TilePass) -> None:
         """Multiply the gradient by the slope."""
-        grad = self.x.rows(tile.n)
-        np.multiply(grad, self._slope[: len(grad)], out=grad)
+        if not self.follows_norm:
+            grad = self.x.rows(tile.n)
+            np.multiply(grad, self._slope[: len(grad)], out=grad)
+
+    def buffers(self, n: int) -> tuple[Matrix, NDArray[Any]]:
+        """Return the slopes of n images and as many booleans, both (H W, n C)."""
+        shape, n_rows = (self.x.n_pixels, -1), self.x.n_pixels * n
+        return self._slope[:n_rows].reshape(shape), self._scratch[:n_rows].reshape(shape)
 
 
 @kernel_of(Dropout)
@@ -373,10 +388,12 @@ class MapBatchNormKernel(MapKernel):
     Attributes:
         sums: of all tiles.
         number: of this tile.
+        relu: the relu behind it, whose work it does in the same passes, or None.
     """
 
     sums: BatchNormSums
     number: int
+    relu: MapActivationKernel | None = None
 
     def __init__(self, named: NamedLayer, x: FeatureMap, n: int) -> None:
         """Create the map of outputs."""
@@ -388,9 +405,9 @@ class MapBatchNormKernel(MapKernel):
         x, wide, mean = self.x.rows(tile.n), self.x.wide(tile.n), self.sums.means[self.number]
         sum_rows(x, mean)
         np.divide(mean, len(x), out=mean)
-        squares = tile.scratch.take("pixels", *x.shape)
-        tile.passes.center(wide, np.tile(mean, tile.n), squares.reshape(wide.shape))
-        sum_rows(squares, self.sums.squares[self.number])
+        sums = tile.scratch.take("sums", wide.shape[1])
+        tile.passes.center(wide, np.tile(mean, tile.n), sums, tile.scratch.take("pixels", *wide.shape))
+        np.add.reduce(sums.reshape(tile.n, -1), axis=0, out=self.sums.squares[self.number])
 
     def forward(self, tile: TilePass) -> None:
         """Compute B2 and B3."""
@@ -398,15 +415,20 @@ class MapBatchNormKernel(MapKernel):
         factor = gamma / self.sums.root
         shift = factor * self.sums.offsets[self.number] + bias
         x, values = self.x.wide(tile.n), self.values.wide(tile.n)
-        tile.passes.normalize(x, np.tile(factor, tile.n), np.tile(shift, tile.n), values)
+        factor, shift = np.tile(factor, tile.n), np.tile(shift, tile.n)
+        if self.relu is not None and tile.training:
+            tile.passes.normalize_relu(x, factor, shift, values, *self.relu.buffers(tile.n))
+        else:
+            tile.passes.normalize(x, factor, shift, values)
 
     def measure_gradients(self, tile: TilePass) -> None:
         """Compute a tile's part of the gradients of scale and bias (B4)."""
-        x, grad, sums = self.x.rows(tile.n), self.values.rows(tile.n), self.sums
+        x, grad, sums = self.x.wide(tile.n), self.values.wide(tile.n), self.sums
+        slope = None if self.relu is None else self.relu.buffers(tile.n)[0]
+        of_images = tile.scratch.take("sums", 2, x.shape[1])
+        tile.passes.gradient_sums(x, grad, slope, of_images, tile.scratch.take("pixels", *x.shape))
+        np.add.reduce(of_images.reshape(2, tile.n, -1), axis=1, out=sums.grads[self.number])
         grad_gamma, grad_bias = sums.grads[self.number]
-        products = np.multiply(x, grad, out=tile.scratch.take("pixels", *x.shape))
-        sum_rows(products, grad_gamma)
-        sum_rows(grad, grad_bias)
         grad_gamma += sums.offsets[self.number] * grad_bias
         np.divide(grad_gamma, sums.root, out=grad_gamma)
 
@@ -472,6 +494,9 @@ class ImageTile:
             if isinstance(kernel, MapBatchNormKernel):
                 assert isinstance(of_layer, BatchNormSums)
                 kernel.sums, kernel.number = of_layer, number
+            before = self.kernels[-2]
+            if isinstance(before, MapBatchNormKernel) and isinstance(kernel, MapActivationKernel) and kernel.is_relu:
+                before.relu, kernel.follows_norm = kernel, True
             learns = learns or place.learned is not None
         self.kernels[-1].needs_gradient = learns
         barriers = [position for position, kernel in enumerate(self.kernels) if isinstance(kernel, MapBatchNormKernel)]

@@ -58,15 +58,31 @@ class Scratch:
 class Passes:
     """Passes by NumPy."""
 
-    def center(self, x: Matrix, mean: Matrix, squares: Matrix) -> None:
-        """Subtract a vector from the rows of x, and write the squares of what is left."""
+    def center(self, x: Matrix, mean: Matrix, sums: Matrix, scratch: Matrix) -> None:
+        """Subtract a vector from the rows of x, and write the sums over rows of the squares of what is left."""
         np.subtract(x, mean, out=x)
-        np.multiply(x, x, out=squares)
+        np.multiply(x, x, out=scratch)
+        np.add.reduce(scratch, axis=0, out=sums)
 
     def normalize(self, x: Matrix, factor: Matrix, shift: Matrix, out: Matrix) -> None:
         """Write factor x + shift."""
         np.multiply(x, factor, out=out)
         np.add(out, shift, out=out)
+
+    def normalize_relu(
+        self, x: Matrix, factor: Matrix, shift: Matrix, out: Matrix, slope: Matrix, scratch: NDArray[Any]
+    ) -> None:
+        """Write relu of factor x + shift, and its derivative as `relu` does."""
+        self.normalize(x, factor, shift, out)
+        self.relu(out, slope, scratch)
+
+    def gradient_sums(self, x: Matrix, grad: Matrix, slope: Matrix | None, sums: Matrix, scratch: Matrix) -> None:
+        """Multiply grad by a slope, and write the sums over rows of x grad and of grad, (2, K)."""
+        if slope is not None:
+            np.multiply(grad, slope, out=grad)
+        np.multiply(x, grad, out=scratch)
+        np.add.reduce(scratch, axis=0, out=sums[0])
+        np.add.reduce(grad, axis=0, out=sums[1])
 
     def normalize_gradient(self, x: Matrix, grad: Matrix, of_x: Matrix, of_grad: Matrix, shift: Matrix) -> None:
         """Replace x by of_x x + of_grad grad + shift; grad may be overwritten."""
