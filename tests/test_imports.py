@@ -9,12 +9,13 @@ import pytest
 from conftest import made_images
 
 from chalknet.workflows.study import study
+from chalknet.workflows.train import train
 
 # Packages that take long to import or that an extra installs. A module imports them inside the functions that use them.
 HEAVY = {
     *("PIL", "jax", "jinja2", "joblib", "markupsafe", "matplotlib", "mlflow", "onnx", "onnxruntime", "optuna"),
     *("fastapi", "httptools", "prometheus_client", "python_multipart", "swagger_ui_bundle", "uvicorn", "uvloop"),
-    *("numba", "orjson", "starlette"),
+    *("fastexcel", "numba", "orjson", "pandas", "starlette"),
     *("ray", "rich", "safetensors", "scipy.stats", "sklearn", "tensorboardX", "threadpoolctl", "torch", "typst"),
 }
 # These modules need their extra when they are loaded: the scikit-learn estimator, the torch engine, the loops that
@@ -76,22 +77,51 @@ def test_commands_and_machine_facts_load_without_numpy():
     assert "numpy" not in names
 
 
-SHOW = """
+# Modules that train, or that compute with an engine. No other module loads an engine when it is imported.
+TRAINING = (
+    *("chalknet.engines", "chalknet.artifacts.checkpoint"),
+    *("chalknet.training.trainer", "chalknet.training.joint_training", "chalknet.training.divergence"),
+    *("chalknet.studies.study_training", "chalknet.studies.job_planner"),
+    *("chalknet.studies.runner.worker", "chalknet.studies.runner.ray_pool"),
+    *("chalknet.workflows.train", "chalknet.workflows.single_run", "chalknet.workflows.ensemble"),
+    *("chalknet.workflows.resolve", "chalknet.workflows.sharding", "chalknet.workflows.writeup"),
+    *("chalknet.workflows.classifier_training", "chalknet.workflows.gradcheck"),
+)
+ENGINES = ("chalknet.engines.", "chalknet.training.trainer", "torch")
+
+
+def test_importing_a_module_that_does_not_train_loads_no_engine():
+    names = loaded(
+        f"TRAINING = {TRAINING}\n"
+        + IMPORT_EVERYTHING.replace(
+            "if not", "if module.name not in TRAINING and not module.name.startswith('chalknet.engines') and not"
+        )
+    )
+    assert {"chalknet.reporting.documents", "chalknet.workflows.report", "chalknet.studies.store"} <= names
+    assert not [name for name in names if name.startswith(ENGINES)]
+
+
+READ = """
 import chalknet
-from chalknet.cli.main import main
-results = chalknet.read_results({folder!r})
-results.run(results.configurations[0], 0)
-assert main(["study", "show", {folder!r}]) == 0
-assert main(["report", {folder!r}, "--out", {folder!r} + "/report"]) == 0
 from pathlib import Path
+from chalknet.cli.main import main
 from chalknet.serving.watch.sources import FolderSource
-assert FolderSource(Path({folder!r})).page().phase == "finished"
-import chalknet.serving.watch.training_folder
+from chalknet.serving.watch.training_folder import TrainingFolder
+study, run = {folder!r} + "/study", {folder!r} + "/run"
+results = chalknet.read_results(study)
+results.run(results.configurations[0], 0)
+for words in (["study", "show", study], ["stopping", study], ["stopping", run]):
+    assert main(words) == 0
+for folder in (study, run):
+    assert main(["report", folder, "--out", folder + "/report"]) == 0
+    assert FolderSource(Path(folder)).page().phase == "finished"
 """
 
 
-def test_reading_a_study_or_reporting_it_loads_no_trainer_or_engine(tmp_path):
-    study(made_images(60, seed=0), {"hidden": [3]}, out=tmp_path, seeds=1, epochs=1, train_size=40, valid_size=10)
-    names = loaded(SHOW.format(folder=str(tmp_path)))
+def test_reading_results_and_reporting_them_loads_no_engine(tmp_path):
+    options = {"epochs": 1, "train_size": 40, "valid_size": 10}
+    study(made_images(60, seed=0), {"hidden": [3]}, out=tmp_path / "study", seeds=1, **options)
+    train(made_images(60, seed=0), hidden=[3], out=tmp_path / "run", **options)
+    names = loaded(READ.format(folder=str(tmp_path)))
     assert "chalknet.studies.store" in names
-    assert not [name for name in names if name.startswith(("chalknet.training.trainer", "chalknet.engines", "torch"))]
+    assert not [name for name in names if name.startswith(ENGINES)]
