@@ -201,6 +201,29 @@ def loop_piecewise_linear_embedding(x, edges, weight, bias, grad_value):
     return value, grad_x, grad_weight, grad_bias
 
 
+def loop_category_embedding(x, weight, groups, grad_value):
+    """Return the value of a category embedding and the gradients of x and weight, one number at a time."""
+    grouped = {start + k for start, size in zip(groups[::2], groups[1::2], strict=True) for k in range(size)}
+    kept = [i for i in range(x.shape[1]) if i not in grouped]
+    n_outputs, n_groups = len(weight), len(groups) // 2
+    value = np.zeros((len(x), len(kept) + n_groups * n_outputs))
+    grad_x, grad_weight = np.zeros_like(x), np.zeros_like(weight)
+    for n in range(len(x)):
+        for at, i in enumerate(kept):
+            value[n, at], grad_x[n, i] = x[n, i], grad_value[n, at]
+        column = 0
+        for g in range(n_groups):
+            for k in range(groups[2 * g + 1]):
+                i = groups[2 * g] + k
+                for j in range(n_outputs):
+                    at = len(kept) + g * n_outputs + j
+                    value[n, at] += x[n, i] * weight[j, column]
+                    grad_x[n, i] += grad_value[n, at] * weight[j, column]
+                    grad_weight[j, column] += grad_value[n, at] * x[n, i]
+                column += 1
+    return value, grad_x, grad_weight
+
+
 SCALAR_ACTIVATIONS = {
     "relu": (lambda v: max(v, 0.0), lambda v: 1.0 if v > 0 else 0.0),
     "selu": (

@@ -132,7 +132,7 @@ def test_an_invalid_setting_is_named_with_its_constraint(settings, message):
             {"format": FORMAT + 1},
             f"x.toml: format is {FORMAT + 1}, but this chalknet reads up to {FORMAT}. Install a newer one.",
         ),
-        ({"format": 0}, "x.toml: format is 0, but this chalknet reads up to 4. Install a newer one."),
+        ({"format": 0}, "x.toml: format is 0, but this chalknet reads up to 5. Install a newer one."),
         ({"recipe": 5}, "recipe must be a name of letters, digits, - and _, got 5 (x.toml)."),
         ({"recipe": "../evil"}, "recipe must be a name of letters, digits, - and _, got '../evil' (x.toml)."),
         ({"data": {"source": 5}}, "source must be text, got 5 (x.toml, [data])."),

@@ -18,8 +18,9 @@ from chalknet.errors import ConfigError
 from chalknet.named_networks import DENSE, NETWORK_NAMES, NETWORKS
 
 # Version of config.toml. Older formats are written where they suffice, so that earlier versions read
-# them: 2 for recipes of the short form, 3 for `layers`. `network` and `color` are new in 4.
-FORMAT = 4
+# them: 2 for recipes of the short form, 3 for `layers`. `network` and `color` are new in 4, and
+# `embed_categories` and `category_inputs` in 5.
+FORMAT = 5
 CUSTOM_SPLIT = "custom"  # index arrays of the caller, which a configuration cannot hold
 SPLIT_METHODS = ("writeup", "random", "stratified", "group")
 MAX_UNITS = 1_000_000  # of a layer; a larger number is taken for a typing error
@@ -46,6 +47,7 @@ LAYER_NAMES = (
     "scale",
     "periodic_embedding",
     "piecewise_linear_embedding",
+    "category_embedding",
     *("conv2d", "max_pool2d", "average_pool2d", "global_average_pool", "flatten", "residual"),
 )
 PARAMETRIZATIONS = ("standard", "ntk")
@@ -111,6 +113,34 @@ PADDING = Constraint(
 OPTIONAL_STRIDE = Constraint(
     f"an integer from 1 to {MAX_KERNEL}", lambda v: v is None or integer(1, MAX_KERNEL).accepts(v)
 )
+EMBEDDING_OUTPUTS = 8  # numbers of the vector of a category, where a layer does not say how many
+MAX_GROUPS = 10_000  # of inputs
+
+
+def group_pairs(groups: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the first input and the number of inputs of each group, from a list with one after the other."""
+    return list(zip(groups[::2], groups[1::2], strict=True))
+
+
+def _are_groups(value: Any) -> bool:
+    """Return whether a value lists groups of inputs in ascending order, none of which overlap."""
+    if not isinstance(value, (list, tuple)) or len(value) % 2 or len(value) > 2 * MAX_GROUPS:
+        return False
+    if not all(is_integer(one) and 0 <= one <= MAX_INTEGER for one in value):
+        return False
+    end = 0
+    for start, size in group_pairs(value):
+        if start < end or size < 1:
+            return False
+        end = start + size
+    return True
+
+
+INPUT_GROUPS = Constraint(
+    "a list of the first input, counted from 0, and the number of inputs of each group, in ascending order",
+    _are_groups,
+    tuple,
+)
 POSITIVE = Constraint("a number > 0", lambda v: is_number(v) and v > 0, float)
 NON_NEGATIVE = Constraint("a number >= 0", lambda v: is_number(v) and v >= 0, float)
 FRACTION = up_to(1)
@@ -161,9 +191,9 @@ def _as_layer_table(value: Any) -> LayerTable | None:
 
 
 def _is_plain(value: Any) -> bool:
-    """Return whether a value is a text, a number or a short list of numbers."""
+    """Return whether a value is a text, a number or a list of numbers."""
     if isinstance(value, (list, tuple)):
-        return len(value) <= 2 and all(is_number(one) for one in value)
+        return len(value) <= 2 * MAX_GROUPS and all(is_number(one) for one in value)
     return isinstance(value, (str, int, float))
 
 
@@ -274,6 +304,18 @@ class NetworkConfig(Checked):
         "all layers, for example batch_norm,dense:256,silu,dropout:0.2. The output layer is added, unless the last "
         "layer is dense without units. Replaces `hidden`, `activation`, `batch_norm` and `dropout`",
     )
+    embed_categories: int = setting(
+        0,
+        integer(0, MAX_UNITS),
+        "for tables: number of the learned numbers that stand for each category of a column with more than 9 "
+        "categories. 0: one input for each category",
+    )
+    category_inputs: tuple[int, ...] = setting(
+        (),
+        INPUT_GROUPS,
+        "for `embed_categories` and layers of type category_embedding: the inputs of each column of categories that "
+        "is embedded. Filled in from a table",
+    )
     initializer: str = setting("writeup", one_of(*INITIALIZERS), "distribution of the initial weights")
     input_scaling: str = setting(
         "pixels",
@@ -281,6 +323,11 @@ class NetworkConfig(Checked):
         "how inputs are scaled (pixels: bytes divided by 255; standard: mean 0 and standard deviation 1; robust: "
         "median 0 and interquartile range 1; auto: pixels for images, standard for rows)",
     )
+
+    @property
+    def embeds_categories(self) -> bool:
+        """Whether columns of categories are embedded."""
+        return self.embed_categories > 0 or any(layer["type"] == "category_embedding" for layer in self.layers)
 
     def activations(self) -> tuple[str, ...]:
         """Return the name of the activation of each hidden layer."""
@@ -323,6 +370,10 @@ class NetworkConfig(Checked):
             if not units and "conv2d" not in types:
                 raise ConfigError(f"layers must have at least one of type dense or conv2d, got {', '.join(types)}.")
             names = tuple(name for name in types if name in ACTIVATION_NAMES)
+            if self.embed_categories and "category_embedding" in types:
+                raise ConfigError(
+                    "embed_categories has no effect where layers have a category_embedding. Leave out one of them."
+                )
             for key, value in zip(REPLACED_BY_NETWORK, (units, names, "batch_norm" in types), strict=True):
                 object.__setattr__(self, key, value)
             return
@@ -808,14 +859,16 @@ def config_tables(recipe: Recipe, data: DataConfig) -> dict[str, Any]:
     if data.table.changed:
         named["table"] = {key: list(v) if isinstance(v, tuple) else v for key, v in data.table.changed.items()}
     is_named = recipe.network.network != DENSE
-    version = FORMAT if is_named or data.color else 3 if recipe.network.layers else 2
+    version = 4 if is_named or data.color else 3 if recipe.network.layers else 2
+    of_categories = {name: getattr(recipe.network, name) for name in ("embed_categories", "category_inputs")}
+    version = FORMAT if any(of_categories.values()) else version
     tables: dict[str, Any] = {"format": version, "recipe": recipe.name, "data": named}
     for section in SECTIONS:
         tables[section] = _plain(getattr(recipe, section))
     replaced = (
         ("layers", *SHORT_FORM) if is_named else ("network", *(SHORT_FORM if recipe.network.layers else ["layers"]))
     )
-    for key in replaced:
+    for key in (*replaced, *(name for name, value in of_categories.items() if not value)):
         tables["network"].pop(key, None)
     return tables
 

@@ -10,6 +10,7 @@ from chalknet.data.load import load_data
 from chalknet.data.preprocess import Scaling, fit_scaling
 from chalknet.network.architecture import Architecture
 from chalknet.network.average_pool2d import AveragePool2d
+from chalknet.network.category_embedding import CategoryEmbedding
 from chalknet.network.conv2d import Conv2d
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
@@ -94,6 +95,8 @@ def every_kind() -> dict[str, Classifier]:
     layers = [PiecewiseLinearEmbedding(columns=9, bins=5), DENSE, "tanh", PiecewiseLinearEmbedding(bins=2)]
     layers += [DENSE, "tanh", PiecewiseLinearEmbedding(bins=1, outputs=2)]
     found["piecewise linear"] = network_of(Architecture(784, n_classes=10, layers=layers), np.random.default_rng(9))
+    layers = [CategoryEmbedding(6, (0, 80, 90, 300)), DENSE, "tanh", CategoryEmbedding(2, (3, 4))]
+    found["categories"] = network_of(Architecture(784, n_classes=10, layers=layers), np.random.default_rng(10))
     found |= convolutional()
     found["all of it"] = ensemble(2, activations=("gelu", "tanh"), batch_norm=True, standard=True, dtype=np.float64)
     return found

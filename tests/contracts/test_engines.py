@@ -195,6 +195,10 @@ def piecewise(**settings):
     return {"type": "piecewise_linear_embedding", **settings}
 
 
+def categories(groups, **settings):
+    return {"type": "category_embedding", "groups": groups, **settings}
+
+
 def ntk(units, **settings):
     return dense(units, parametrization="ntk", **settings)
 
@@ -294,6 +298,15 @@ FEATURES = {
         "layers": [
             dropout(0.2), piecewise(columns=3, bins=2, learning_rate_multiplier=0.1), "batch_norm", dense(5), "tanh",
             periodic(outputs=1), dropout(0.3), piecewise(columns=2, bins=4, outputs=1),
+        ],
+        "optimizer": "adamw", "weight_decay": 0.1, "l2": 0.01, "clip_norm": 0.5, "weight_average": 0.9,
+        "input_scaling": "standard",
+    },
+    "layers: category embedding": {"layers": [categories([0, 4, 9, 21]), dense(7), "relu"]},
+    "layers: categories and numbers": {
+        "layers": [
+            dropout(0.2), "smooth_clip", categories([2, 5, 7, 11, 20, 3], outputs=3, learning_rate_multiplier=0.1),
+            piecewise(columns=2, bins=3), "batch_norm", dense(7), "tanh", categories([1, 4], outputs=2),
         ],
         "optimizer": "adamw", "weight_decay": 0.1, "l2": 0.01, "clip_norm": 0.5, "weight_average": 0.9,
         "input_scaling": "standard",

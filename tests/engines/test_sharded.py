@@ -39,6 +39,7 @@ FEATURES = {
         "layers": [
             {"type": "periodic_embedding", "columns": 9, "learning_rate_multiplier": 0.1}, "scale",
             {"type": "piecewise_linear_embedding", "columns": 7, "bins": 4},
+            {"type": "category_embedding", "groups": [10, 4]},
             {"type": "dense", "units": 9, "parametrization": "ntk", "bias_learning_rate_multiplier": 0.1},
             {"type": "parametric_activation", "activation": "selu"}, {"type": "dropout", "rate": 0.3},
         ],

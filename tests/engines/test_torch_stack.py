@@ -103,7 +103,8 @@ def embedded(units):
     dense = {"type": "dense", "units": units}
     return [
         {"type": "periodic_embedding", "columns": 6, "learning_rate_multiplier": 0.1}, "scale",
-        {"type": "piecewise_linear_embedding", "columns": 5, "bins": 4, "outputs": 1}, dense, "mish",
+        {"type": "piecewise_linear_embedding", "columns": 5, "bins": 4, "outputs": 1},
+        {"type": "category_embedding", "groups": [3, 4, 12, 5], "outputs": 3}, dense, "mish",
         {"type": "piecewise_linear_embedding", "bins": 3, "learning_rate_multiplier": 0.1},
         {"type": "periodic_embedding", "frequencies": 3, "outputs": 1}, {"type": "dense", "units": 4}, "relu",
     ]  # fmt: skip

@@ -9,6 +9,7 @@ from chalknet.config import LAYER_NAMES, DataConfig, Recipe, config_from_tables,
 from chalknet.errors import ConfigError
 from chalknet.network.architecture import Architecture, architecture_for, forward
 from chalknet.network.average_pool2d import AveragePool2d
+from chalknet.network.category_embedding import CategoryEmbedding
 from chalknet.network.conv2d import Conv2d
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
@@ -44,6 +45,7 @@ def test_every_layer_name_has_a_layer_type():
         Dense(3, parametrization="ntk"),
         PeriodicEmbedding(4, 8, 2, 0.2, 0.1),
         PiecewiseLinearEmbedding(4, 8, 2, 0.1),
+        CategoryEmbedding(4, (0, 3, 5, 2), 0.5),
         Conv2d(8),
         Conv2d(8, (3, 5), 2, 1, 4, False, 0.1),
         MaxPool2d(),

@@ -80,6 +80,10 @@ LAYERS = {
         {"type": "piecewise_linear_embedding", "columns": 3, "bins": 4, "outputs": 2}, "scale",
         {"type": "dense", "units": 4}, "mish", {"type": "piecewise_linear_embedding"},
     ],
+    "category embedding": [
+        {"type": "category_embedding", "groups": [1, 3], "outputs": 2}, {"type": "dense", "units": 4}, "mish",
+        {"type": "category_embedding", "groups": [0, 1, 1, 2]},
+    ],
     "scale": ["scale", {"type": "dense", "units": 6}, "tanh", "scale"],
 }  # fmt: skip
 

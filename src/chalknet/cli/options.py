@@ -60,6 +60,7 @@ WORDS = {
 }
 # Fields of [training] that concern the machine. They stand in a section of their own.
 MACHINE_FIELDS = ("engine", "device", "precision", "dtype", "tile_rows")
+DERIVED_FIELDS = ("category_inputs",)  # filled in from the data, so there are no flags for them
 # Further defaults in the help, for fields whose default depends on more than the recipe.
 OTHER_DEFAULTS = {"stop_early": f"with fewer than {MIN_VALID} validation samples: no"}
 IMAGE_FITS = ("stretch", "crop", "pad")
@@ -114,8 +115,9 @@ def recipe_options(
 
 
 def section_fields(*sections: str) -> tuple[str, ...]:
-    """Return the recipe fields of some sections, without `MACHINE_FIELDS`."""
-    return tuple(name for name, home in SECTION_OF_FIELD.items() if home in sections and name not in MACHINE_FIELDS)
+    """Return the recipe fields of some sections, without `MACHINE_FIELDS` and `DERIVED_FIELDS`."""
+    without = (*MACHINE_FIELDS, *DERIVED_FIELDS)
+    return tuple(name for name, home in SECTION_OF_FIELD.items() if home in sections and name not in without)
 
 
 def recipe_groups(

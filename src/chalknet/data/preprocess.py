@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from chalknet.config import group_pairs
 from chalknet.data.tables.rows import TableRows
 from chalknet.errors import ShapeError
 
@@ -61,6 +62,23 @@ class Scaling:
         These inputs are then the deviation from their constant value.
         """
         return Scaling(np.where(np.asarray(self.scale) == IGNORED_SCALE, 1.0, self.scale), self.shift, self.fill)
+
+    def without_groups(self, groups: Sequence[int], n_inputs: int) -> Scaling:
+        """Return a scaling that leaves inputs of categories as they are: 0 or 1, or about 0 if they did not vary.
+
+        Args:
+            groups: the first input and the number of inputs of each group, one after the other.
+            n_inputs: I.
+        """
+        if not groups:
+            return self
+        shift = np.zeros(n_inputs) if self.shift is None else self.shift.copy()
+        scale = np.broadcast_to(np.asarray(self.scale, np.float64), (n_inputs,)).copy()
+        for start, size in group_pairs(groups):
+            shift[start : start + size] = 0.0
+            own = scale[start : start + size]
+            own[own != IGNORED_SCALE] = 1.0
+        return Scaling(scale, shift, self.fill)
 
     def __call__(self, inputs: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
         """Return scaled values.

@@ -1,6 +1,7 @@
-"""The embeddings of numbers in the numpy engine: source kernels that write their input and embeddings of its columns.
+"""The embeddings in the numpy engine: source kernels that write their input, and embeddings of its columns.
 
-Intermediate values are (C, K, n), so that NumPy loops over the samples and BLAS multiplies each column.
+Intermediate values of embeddings of numbers are (C, K, n), so that NumPy loops over the samples and BLAS
+multiplies each column.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import numpy as np
 from chalknet.engines.kernels import T, registered
 from chalknet.engines.numpy_kernels import SourceKernel
 from chalknet.engines.parameter_layout import LayerArrays, Matrix, NetworkArrays
+from chalknet.network.category_embedding import CategoryEmbedding, group_places, kept_inputs
 from chalknet.network.column_embedding import ColumnEmbedding
 from chalknet.network.layer import Layer, Shape
 from chalknet.network.periodic_embedding import PeriodicEmbedding
 from chalknet.network.piecewise_linear_embedding import PiecewiseLinearEmbedding
 
 
-class EmbeddingKernel(SourceKernel):
+class NumberEmbeddingKernel(SourceKernel):
     """An embedding of each of the first columns, after the input itself.
 
     A subclass computes K values of each column of a sample, and a product of them with the weights.
@@ -81,7 +83,7 @@ class EmbeddingKernel(SourceKernel):
         return values[: self._n_columns * k * n].reshape(self._n_columns, k, n)
 
 
-EMBEDDING_KERNELS: dict[type[Layer], type[EmbeddingKernel]] = {}
+EMBEDDING_KERNELS: dict[type[Layer], Any] = {}
 
 
 def embedding_of(layer: type[Layer]) -> Callable[[T], T]:
@@ -90,7 +92,7 @@ def embedding_of(layer: type[Layer]) -> Callable[[T], T]:
 
 
 @embedding_of(PeriodicEmbedding)
-class PeriodicEmbeddingKernel(EmbeddingKernel):
+class PeriodicEmbeddingKernel(NumberEmbeddingKernel):
     """A periodic embedding (F1 to F6)."""
 
     def __init__(self, layer: Any, place: LayerArrays, input_shape: Shape, rows: int, dtype: Any, x: Any) -> None:
@@ -148,7 +150,7 @@ class PeriodicEmbeddingKernel(EmbeddingKernel):
 
 
 @embedding_of(PiecewiseLinearEmbedding)
-class PiecewiseLinearEmbeddingKernel(EmbeddingKernel):
+class PiecewiseLinearEmbeddingKernel(NumberEmbeddingKernel):
     """A piecewise-linear embedding (V1 to V5)."""
 
     def __init__(self, layer: Any, place: LayerArrays, input_shape: Shape, rows: int, dtype: Any, x: Any) -> None:
@@ -197,3 +199,56 @@ class PiecewiseLinearEmbeddingKernel(EmbeddingKernel):
     def _edges(self, arrays: NetworkArrays) -> Matrix:
         """Return a view (C, T + 1, 1) of the edges."""
         return arrays.statistics[self._statistics].T[:, :, None]
+
+
+@embedding_of(CategoryEmbedding)
+class CategoryEmbeddingKernel(SourceKernel):
+    """An embedding of categories (Z1 to Z3): a small product for each group of inputs.
+
+    To look for the category of a sample among its inputs takes several times as long as this product,
+    because a column has at most 256 categories.
+
+    Args:
+        layer: its specification.
+        place: where its weight is stored: a row for each input of a group.
+        input_shape: shape of one sample before the layer.
+        rows: maximum number of samples at a time.
+        dtype: float type of the values.
+        x: the values that it reads, or None if it reads the samples.
+    """
+
+    splits_columns = False
+
+    def __init__(self, layer: Any, place: LayerArrays, input_shape: Shape, rows: int, dtype: Any, x: Any) -> None:
+        """Create the buffers of values and of the gradient of the input."""
+        assert isinstance(layer, CategoryEmbedding)
+        assert place.learned is not None
+        self._index, n_inputs = place.learned, input_shape[0]
+        self._kept = kept_inputs(layer.groups, n_inputs)
+        self._places = list(group_places(layer.groups, n_inputs, layer.outputs))
+        if x is not None:
+            self.x = x
+        self.values: Matrix = np.empty((rows, *layer.output_shape(input_shape)), dtype)
+        self._grad = np.empty((rows if x is not None else 0, n_inputs), dtype)
+
+    def forward(self, arrays: NetworkArrays, n: int, columns: slice) -> None:
+        """Copy the inputs that are in no group, and compute Z1."""
+        x, weight, values = self.x, arrays.learned[self._index], self.values
+        for source, target in self._kept:
+            np.copyto(values[:n, target], x[:n, source])
+        for inputs, weights, outputs in self._places:
+            np.matmul(x[:n, inputs], weight[weights], out=values[:n, outputs])
+
+    def propagate(self, arrays: NetworkArrays, n: int, columns: slice, out: Matrix) -> None:
+        """Write the gradient of some columns of its input (Z3)."""
+        grad, weight, values = self._grad[:n], arrays.learned[self._index], self.values
+        for source, target in self._kept:
+            np.copyto(grad[:, source], values[:n, target])
+        for inputs, weights, outputs in self._places:
+            np.matmul(values[:n, outputs], weight[weights].T, out=grad[:, inputs])
+        np.copyto(out, grad[:, columns])
+
+    def gradients(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
+        """Write the gradient of the weight (Z2)."""
+        for inputs, weights, outputs in self._places:
+            np.matmul(self.x[:n, inputs].T, self.values[:n, outputs], out=out.learned[self._index][weights])

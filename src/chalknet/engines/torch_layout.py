@@ -31,6 +31,7 @@ from chalknet.engines.torch_device import TensorTypes
 from chalknet.errors import ConfigError
 from chalknet.network.architecture import Architecture, layer_kinds
 from chalknet.network.average_pool2d import AveragePool2d
+from chalknet.network.category_embedding import CategoryEmbedding
 from chalknet.network.conv2d import Conv2d
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
@@ -65,6 +66,7 @@ SOURCES = (
     Dense,
     PeriodicEmbedding,
     PiecewiseLinearEmbedding,
+    CategoryEmbedding,
     Conv2d,
     MaxPool2d,
     AveragePool2d,

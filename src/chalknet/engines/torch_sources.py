@@ -18,6 +18,7 @@ from chalknet.engines.torch_device import TensorTypes
 from chalknet.engines.torch_kernels import NARROW, add_or_copy, product
 from chalknet.engines.torch_layout import StackedArrays, StackedLayer, StackLayout, length, runs_of
 from chalknet.engines.torch_samples import SampleRows
+from chalknet.network.category_embedding import CategoryEmbedding, group_places, kept_inputs
 from chalknet.network.column_embedding import ColumnEmbedding
 from chalknet.network.dense import Dense
 from chalknet.network.layer import Layer, Shape
@@ -267,7 +268,7 @@ def source_of(layer: type[Layer]) -> Callable[[T], T]:
     return registered(SOURCE_KERNELS, layer)
 
 
-class EmbeddingKernel(LaterSourceKernel):
+class NumberEmbeddingKernel(LaterSourceKernel):
     """An embedding of each of the first columns, after the input itself, computed in the dtype of weights."""
 
     def __init__(self, layer: StackedLayer, layout: StackLayout, buffers: Buffers) -> None:
@@ -299,7 +300,7 @@ class EmbeddingKernel(LaterSourceKernel):
 
 
 @source_of(PeriodicEmbedding)
-class PeriodicEmbeddingKernel(EmbeddingKernel):
+class PeriodicEmbeddingKernel(NumberEmbeddingKernel):
     """A periodic embedding (F1 to F6)."""
 
     def forward(self, arrays: StackedArrays) -> list[Tensor]:
@@ -350,7 +351,7 @@ class PeriodicEmbeddingKernel(EmbeddingKernel):
 
 
 @source_of(PiecewiseLinearEmbedding)
-class PiecewiseLinearEmbeddingKernel(EmbeddingKernel):
+class PiecewiseLinearEmbeddingKernel(NumberEmbeddingKernel):
     """A piecewise-linear embedding (V1 to V5)."""
 
     def __init__(self, layer: StackedLayer, layout: StackLayout, buffers: Buffers) -> None:
@@ -403,6 +404,57 @@ class PiecewiseLinearEmbeddingKernel(EmbeddingKernel):
     def _edges(self, arrays: StackedArrays, block: int) -> Tensor:
         """Return the edges, (..., C, T + 1, 1)."""
         return arrays.statistics[self._statistics][block].movedim(0, -1).unsqueeze(-1)
+
+
+@source_of(CategoryEmbedding)
+class CategoryEmbeddingKernel(LaterSourceKernel):
+    """An embedding of categories (Z1 to Z3): a small product for each group of inputs.
+
+    Products need no position of a category, so captured work never depends on the samples.
+    """
+
+    def __init__(self, layer: StackedLayer, layout: StackLayout, buffers: Buffers) -> None:
+        """Create the source of a group."""
+        super().__init__(layer, layout, buffers)
+        assert isinstance(layer.layer, CategoryEmbedding)
+        groups, outputs = layer.layer.groups, layer.layer.outputs
+        self._kept = [kept_inputs(groups, shape[0]) for shape in layer.shapes]  # for each run
+        self._places = [list(group_places(groups, shape[0], outputs)) for shape in layer.shapes]
+
+    def forward(self, arrays: StackedArrays) -> list[Tensor]:
+        """Return the inputs that are in no group, and the vectors of the others, of each run (Z1)."""
+        values = []
+        for block, x in enumerate(self.inputs):
+            out, weight = self.buffer("value", x.shape[-2], block), self._weight(arrays.operands, block)
+            for source, target in self._kept[block]:
+                out[..., target].copy_(x[..., source])
+            for inputs, weights, outputs in self._places[block]:
+                out[..., outputs].copy_(torch.matmul(x[..., inputs], weight[..., weights, :]))
+            values.append(out)
+        return values
+
+    def gradients(self, grads: Sequence[Tensor], arrays: StackedArrays, total: StackedArrays, first: bool) -> None:
+        """Add the gradient of the weight (Z2) to total."""
+        del arrays
+        for block, (x, grad) in enumerate(zip(self.inputs, grads, strict=True)):
+            room = self._weight(total, block)
+            for inputs, weights, outputs in self._places[block]:
+                value = product(x[..., inputs].transpose(-1, -2), grad[..., outputs], self.buffers.types.values)
+                add_or_copy(room[..., weights, :], value, first)
+
+    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> None:
+        """Write the gradients of the inputs (Z3) to out."""
+        for block, (grad, one) in enumerate(zip(grads, out, strict=True)):
+            weight = self._weight(arrays.operands, block).transpose(-1, -2)
+            for source, target in self._kept[block]:
+                one[..., source].copy_(grad[..., target])
+            for inputs, weights, outputs in self._places[block]:
+                one[..., inputs].copy_(torch.matmul(grad[..., outputs], weight[..., weights]))
+
+    def _weight(self, arrays: StackedArrays, block: int) -> Tensor:
+        """Return the weight of a run, (..., S, J)."""
+        matrix = arrays.learned[self.index][block]
+        return matrix.transpose(0, 1) if matrix.dim() == 3 else matrix
 
 
 @source_of(Dense)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -15,9 +15,11 @@ from chalknet.named_networks import DENSE, NETWORKS
 from chalknet.network.arrays import VALUES_AT_ONCE, FloatArray
 from chalknet.network.average_pool2d import AveragePool2d
 from chalknet.network.batch_norm import BatchNorm
+from chalknet.network.category_embedding import CategoryEmbedding
 from chalknet.network.conv2d import Conv2d
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
+from chalknet.network.identity import Identity
 from chalknet.network.layer import Layer, LayerPass, Mode, Parameter, Parameters, Shape
 from chalknet.network.layer_types import ACTIVATIONS, layers_from_tables
 from chalknet.network.max_pool2d import MaxPool2d
@@ -292,11 +294,14 @@ def architecture_for(recipe: Recipe, sample_shape: int | Sequence[int], n_classe
     n_inputs = math.prod(shape)
     network, regularization = recipe.network, recipe.regularization
     first: list[Layer] = [Dropout(regularization.input_dropout)] if regularization.input_dropout else []
+    if network.embed_categories and network.category_inputs:
+        first.append(CategoryEmbedding(network.embed_categories, network.category_inputs))
     if network.layers:
         below: Sequence[Any] = network.layers_below_output
         if network.network != DENSE:
             below = NETWORKS[network.network].layers_with(regularization.dropout)
         whole = layers_from_tables([*below, {**network.output_layer, "units": n_classes}])
+        whole = tuple(_with_groups(layer, network.category_inputs) for layer in whole)
         reader = next((layer for layer in whole if layer.reads_images), None)
         if reader is None:
             return _with_first(first, whole, (n_inputs,))
@@ -315,6 +320,13 @@ def architecture_for(recipe: Recipe, sample_shape: int | Sequence[int], n_classe
             raise ConfigError(f"network {network.network} does not fit images of {size} pixels: {error}") from None
     hidden = short_form(network.hidden, network.activations(), network.batch_norm, regularization.dropout)
     return Architecture(n_inputs, layers=[*first, *hidden, Dense(n_classes)])
+
+
+def _with_groups(layer: Layer, groups: tuple[int, ...]) -> Layer:
+    """Return a layer of a recipe with the groups of inputs that it embeds; without any, the identity in its place."""
+    if not isinstance(layer, CategoryEmbedding) or layer.groups:
+        return layer
+    return replace(layer, groups=groups) if groups else Identity()
 
 
 def _with_first(first: list[Layer], whole: Sequence[Layer], shape: Shape) -> Architecture:

@@ -45,7 +45,8 @@ def initial_parameters(architecture: Architecture, seed: int, initializer: str =
     `numpy.random.RandomState(seed)` draws the same numbers as `numpy.random.seed(seed)` with the
     module-level functions, and NumPy has frozen these streams (NEP 19). Other parameters start at
     the number that their layer defines, such as 1 for a batch norm scale, or are drawn from its
-    distribution: in NTK parametrization (I5), and in embeddings of numbers (I6, I7).
+    distribution: in NTK parametrization (I5), and in embeddings of numbers (I6, I7) and of
+    categories (I8).
 
     Args:
         architecture: the layers.

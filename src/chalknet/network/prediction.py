@@ -10,6 +10,7 @@ import numpy as np
 from chalknet.network.architecture import Architecture
 from chalknet.network.arrays import FloatArray
 from chalknet.network.batch_norm import BatchNorm, fold_batch_norm
+from chalknet.network.category_embedding import CategoryEmbedding
 from chalknet.network.conv2d import Conv2d
 from chalknet.network.dense import Dense
 from chalknet.network.layer import Buffers
@@ -48,7 +49,7 @@ def predict_logits(
             named = layers[position]
             if position in shortcuts:
                 inputs[position] = value.copy()  # because layers may overwrite the value
-            if row_by_row and isinstance(named.layer, Dense):
+            if row_by_row and isinstance(named.layer, (Dense, CategoryEmbedding)):
                 value = named.layer.predict_row_by_row(own[position], value)
             elif named.layer.acts_in_prediction and position - 1 not in normalized:
                 shortcut = None if named.shortcut is None else inputs[named.shortcut]

@@ -17,6 +17,7 @@ from chalknet.training.rows_recipe import N_FOLDS, rows_layers
 if TYPE_CHECKING:  # the command line lists recipes in its help, without importing NumPy
     from chalknet.data.dataset import Dataset
     from chalknet.data.splits import Splits
+    from chalknet.data.tables.encoding import TableEncoding
 
 DEFAULT_RECIPE = "strong"  # for training; studies and the gradient check start from "writeup"
 # With fewer validation samples, training does not stop early and no epoch is chosen: the standard
@@ -206,6 +207,39 @@ def adapt_to_data(
             recipe = recipe.with_settings(stop_early=False)
             notes.append(_few_valid_note(recipe, n_valid, is_provided=has_valid))
     return recipe, tuple(notes)
+
+
+def with_category_inputs(
+    recipe: Recipe, encoding: TableEncoding | None, source: str, varied: Collection[str] = ()
+) -> tuple[Recipe, tuple[str, ...]]:
+    """Return a recipe with the inputs that its embedding of categories replaces, and a note if there are none.
+
+    Args:
+        recipe: any recipe; one without such an embedding is returned as it is.
+        encoding: how the columns of the table become inputs, or None if the samples are no table of columns.
+        source: where the samples come from.
+        varied: fields that differ between the configurations of a study.
+
+    Raises:
+        ConfigError: categories are to be embedded, and the inputs of none are known.
+    """
+    network = recipe.network
+    if not network.embeds_categories and not {"embed_categories", "layers"} & set(varied):
+        return recipe, ()
+    if encoding is None:
+        has_groups = network.category_inputs or any(layer.get("groups") for layer in network.layers)
+        if network.embeds_categories and not has_groups:
+            raise ConfigError(
+                f"{source}: is not a table with columns of categories, so there are none to embed. Give a table of "
+                "texts and numbers, set embed_categories to 0 and remove layers of type category_embedding, or set "
+                "category_inputs."
+            )
+        return recipe, ()
+    groups = encoding.category_inputs
+    notes = (
+        () if groups or not network.embeds_categories else ("no column has so many categories that it is embedded.",)
+    )
+    return recipe.with_settings(category_inputs=groups), notes
 
 
 def recipe_for_images(given: Collection[str], shape: Sequence[int]) -> tuple[Recipe, str]:

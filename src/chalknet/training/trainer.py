@@ -805,9 +805,10 @@ class BestWeights(Callback):
 
 def input_scaling(data: Dataset, index: NDArray[np.int64], recipe: Recipe) -> Scaling:
     """Return the input scaling of a recipe, fitted to the samples at these positions."""
-    return fit_scaling(
+    found = fit_scaling(
         recipe.network.input_scaling, data.inputs, index, data.is_images, may_be_missing=data.encoding is not None
     )
+    return found.without_groups(recipe.network.category_inputs, data.n_inputs)
 
 
 def flat_fields(recipe: Recipe) -> list[tuple[str, Any]]:

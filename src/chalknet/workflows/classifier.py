@@ -562,7 +562,7 @@ class ChalkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # 
             image_shape=shape,
             seed=seed,
             budget=self.budget,
-            n_numbers=None if self.encoding_ is None else self.encoding_.n_numbers,
+            encoding=self.encoding_,
             is_partial=is_partial,
         )
 
@@ -580,7 +580,8 @@ class ChalkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # 
         """Return the scaling of the networks to continue from, or one fitted to the samples."""
         if start:
             return start[0].scaling
-        return fit_weighted_scaling(recipe.network.input_scaling, samples, self.encoding_ is not None)
+        found = fit_weighted_scaling(recipe.network.input_scaling, samples, self.encoding_ is not None)
+        return found.without_groups(recipe.network.category_inputs, samples.rows.shape[1])
 
     def _draw_seed(self) -> int:
         if isinstance(self.random_state, (int, np.integer)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -19,9 +19,13 @@ from chalknet.training.recipes import (
     recipe_for_images,
     recipe_for_rows,
     with_budget,
+    with_category_inputs,
     with_user_settings,
 )
 from chalknet.training.recipes import recipe as recipe_named
+
+if TYPE_CHECKING:
+    from chalknet.data.tables.encoding import TableEncoding
 
 # Parameter of the classifier -> field of the recipe.
 FIELD_OF_PARAMETER = {
@@ -88,7 +92,7 @@ def classifier_recipe(
     image_shape: tuple[int, ...] | None,
     seed: int,
     budget: str | float | None = None,
-    n_numbers: int | None = None,
+    encoding: TableEncoding | None = None,
     is_partial: bool = False,
 ) -> tuple[Recipe, tuple[str, ...]]:
     """Return the complete recipe of one fit, and notes about it.
@@ -103,7 +107,7 @@ def classifier_recipe(
         image_shape: (H, W) or (H, W, C) if the samples are images; only these are augmented as images.
         seed: seed of the weights and of the batch order.
         budget: as for `settings_for_budget`, or None.
-        n_numbers: as for `settings_for_budget`.
+        encoding: how the columns of a table became the rows, or None.
         is_partial: whether these are samples of partial_fit, which trains one network at a time and
             which more samples will follow.
 
@@ -136,6 +140,7 @@ def classifier_recipe(
     else:
         base = recipe_named(recipe)
     notes: list[str] = []
+    n_numbers = None if encoding is None else encoding.n_numbers
     if (budget is not None or base.name == ROWS_RECIPE) and not isinstance(recipe, Recipe):
         base, note = with_budget(base, budget, len(rows), image_shape or rows.shape[1:], n_classes, n_numbers, given)
         notes += [note] if budget is not None else []
@@ -150,7 +155,8 @@ def classifier_recipe(
         notes += more
     if is_partial:
         resolved = resolved.with_settings(**SINGLE_NETWORK)
-    return resolved, tuple(notes)
+    resolved, others = with_category_inputs(resolved, encoding, "X")
+    return resolved, (*notes, *others)
 
 
 def _extra_fields(settings: Mapping[str, Any] | None) -> dict[str, Any]:

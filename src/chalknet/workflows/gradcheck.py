@@ -14,6 +14,7 @@ from chalknet.errors import ConfigError
 from chalknet.network.arrays import FloatArray
 from chalknet.network.gradcheck import GradientCheck, check_objective
 from chalknet.network.objective import Objective, loss_and_gradients
+from chalknet.training.recipes import with_category_inputs
 from chalknet.training.trainer import Trainer
 
 SMALL = 0.05  # standard deviation of the values in place of zeros
@@ -40,6 +41,7 @@ def check_recipe(
     """
     if not 1 <= n_samples <= len(data):
         raise ConfigError(f"samples must be an integer from 1 to {len(data)}, got {n_samples}.")
+    recipe, _ = with_category_inputs(recipe, data.encoding, data.source)
     seed = recipe.training.seed
     chosen = np.random.default_rng(seed).choice(len(data), n_samples, replace=False)
     nobody = np.empty(0, np.int64)

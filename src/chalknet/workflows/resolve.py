@@ -21,7 +21,7 @@ from chalknet.errors import ConfigError, DataError
 from chalknet.formatting import listed
 from chalknet.training.callbacks import RunContext
 from chalknet.training.notes import split_notes
-from chalknet.training.recipes import adapt_to_data
+from chalknet.training.recipes import adapt_to_data, with_category_inputs
 from chalknet.training.sample_weights import checked_weights
 from chalknet.workflows.train_options import TrainOptions
 
@@ -92,6 +92,7 @@ def _samples(options: TrainOptions, known: DataConfig) -> Dataset:
 def _split_data(data: Dataset, recipe: Recipe, options: TrainOptions) -> RunContext:
     """Split data as the recipe says or as the caller did, and check the caller's weights."""
     splits, weights = options.splits, options.sample_weights
+    recipe, notes = with_category_inputs(recipe, data.encoding, data.source)
     if splits is None:
         splits = split_by_recipe(recipe, data)
     else:
@@ -103,7 +104,7 @@ def _split_data(data: Dataset, recipe: Recipe, options: TrainOptions) -> RunCont
             "the validation samples to train with folds, or set folds to 0 (--folds 0)."
         )
     weights = None if weights is None else _weights_of_all(weights, data)
-    return RunContext(data, splits, recipe, weights, split_notes(data, splits, recipe, weights))
+    return RunContext(data, splits, recipe, weights, (*notes, *split_notes(data, splits, recipe, weights)))
 
 
 def _resolve_unfinished(folder: Path, options: TrainOptions) -> RunContext:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chalknet.config import SECTION_OF_FIELD, DataConfig, Recipe, unknown_setting
 from chalknet.errors import ConfigError
 from chalknet.studies.spec import SEARCH_FIELDS, STUDY_FIELDS, SearchConfig, StudySpec, parse_vary, read_spec
-from chalknet.training.recipes import DEFAULT_RECIPE, SINGLE_NETWORK, adapt_to_data
+from chalknet.training.recipes import DEFAULT_RECIPE, SINGLE_NETWORK, adapt_to_data, with_category_inputs
 from chalknet.training.recipes import recipe as recipe_named
 
 if TYPE_CHECKING:
@@ -38,14 +38,17 @@ class StudyRequest:
         Raises:
             ConfigError: a varied value does not fit the adapted recipe.
         """
+        varied = self.spec.varied_fields
         if self.settings is None:
-            return self.spec, ()
+            recipe, notes = with_category_inputs(self.spec.recipe, data.encoding, data.source, varied)
+            return replace(self.spec, recipe=recipe), notes
         # A run of a study is one network, also where a training with the recipe is an ensemble.
         settings = {**SINGLE_NETWORK, **self.settings}
         recipe, notes = adapt_to_data(
-            recipe_named(self.spec.recipe.name), settings, data, one_network=True, varied=self.spec.varied_fields
+            recipe_named(self.spec.recipe.name), settings, data, one_network=True, varied=varied
         )
-        return replace(self.spec, recipe=recipe), notes
+        recipe, more = with_category_inputs(recipe, data.encoding, data.source, varied)
+        return replace(self.spec, recipe=recipe), (*notes, *more)
 
 
 def resolve_study(

@@ -6,6 +6,7 @@ import numpy as np
 
 from chalknet.network.architecture import Architecture
 from chalknet.network.average_pool2d import AveragePool2d
+from chalknet.network.category_embedding import CategoryEmbedding
 from chalknet.network.conv2d import Conv2d
 from chalknet.network.dense import Dense
 from chalknet.network.dropout import Dropout
@@ -36,6 +37,7 @@ def layer_lists() -> dict[str, list]:
     found["periodic"] = [PeriodicEmbedding(columns=3, frequencies=4), DENSE, "tanh", PeriodicEmbedding(outputs=2)]
     bins = PiecewiseLinearEmbedding(bins=2, outputs=2)
     found["piecewise linear"] = [PiecewiseLinearEmbedding(columns=3, bins=4), DENSE, "tanh", bins]
+    found["categories"] = [CategoryEmbedding(3, (1, 2, 4, 3)), DENSE, "tanh", CategoryEmbedding(2, (0, 4))]
     return found
 
 

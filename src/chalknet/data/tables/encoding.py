@@ -49,6 +49,10 @@ from chalknet.formatting import count_of, is_or_are, quoted
 if TYPE_CHECKING:
     import polars as pl
 
+# Columns with more categories can be embedded. Source: Holzmueller, Grinsztajn and Steinwart, Better by
+# Default (NeurIPS 2024), section 3.1.
+MAX_ONE_HOT = 9
+
 
 @dataclass(frozen=True)
 class TableEncoding:
@@ -118,6 +122,19 @@ class TableEncoding:
     def is_numbered(self) -> bool:
         """Whether the training table had no header, so that its columns are named by their numbers."""
         return self.training_columns == {f"column {at + 1}" for at in range(len(self.training_columns))}
+
+    @property
+    def category_inputs(self) -> tuple[int, ...]:
+        """The first input and the number of inputs of each column with more than `MAX_ONE_HOT` categories.
+
+        Missing values of a column count as one more category.
+        """
+        found, start = list[int](), 0
+        for group in self._groups:
+            if group.is_coded and len(group.names) > MAX_ONE_HOT:
+                found += [start, len(group.names)]
+            start += len(group.names)
+        return tuple(found)
 
     def for_file(self, options: TableOptions) -> TableEncoding:
         """Return this encoding for a file with another decimal mark, or with further texts for missing values."""

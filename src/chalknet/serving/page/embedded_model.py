@@ -19,7 +19,7 @@ from chalknet.network.model import Classifier, Ensemble, Network
 PAGE_LAYERS = frozenset(
     (
         *(*ACTIVATION_NAMES, "batch_norm", "dense", "dropout", "parametric_activation", "scale"),
-        *("periodic_embedding", "piecewise_linear_embedding"),
+        *("periodic_embedding", "piecewise_linear_embedding", "category_embedding"),
         *("conv2d", "max_pool2d", "average_pool2d", "global_average_pool", "flatten", "residual"),
     )
 )

@@ -32,6 +32,7 @@ SCRIPTS = (
     "parametric_activation.js",
     "periodic_embedding.js",
     "piecewise_linear_embedding.js",
+    "category_embedding.js",
     "windows.js",
     "conv2d.js",
     "max_pool2d.js",

@@ -200,6 +200,42 @@ chalk.explanations = {
     ];
   },
 
+  category_embedding({ layer, p, x, value, unit }) {
+    const { math } = chalk;
+    const { kept, groups } = chalk.layers.category_embedding.places(layer);
+    if (unit < kept.length) return chalk.explanations.periodic_embedding({ layer, x, unit: kept[unit] });
+    const [J, S] = layer.shapes.weight;
+    const group = groups[Math.floor((unit - kept.length) / J)];
+    const j = (unit - kept.length) % J;
+    const terms = Array.from({ length: group.size }, (_, k) => ({
+      x: x[group.start + k],
+      weight: p.weight[j * S + group.column + k],
+      input: group.start + k,
+    })).filter((term) => Math.abs(term.x) > 1e-6);
+    const shown = terms
+      .slice(0, 3)
+      .flatMap((term, k) => [
+        ...(k ? [math.mo("+")] : []),
+        math.number(term.x, { inner: true }),
+        math.mo("·"),
+        math.number(term.weight, { inner: true }),
+      ]);
+    return [
+      chalk.formula("Z1"),
+      chalk.numbers(
+        math.block(...(shown.length ? shown : [math.number(0)]), ...(terms.length > 3 ? [math.mo("+"), math.mo("…")] : [])),
+        math.block(math.mo("="), math.number(value[unit], { digits: 5 })),
+      ),
+      chalk.element(
+        "p",
+        { class: "soft small" },
+        terms.length
+          ? `Number ${j} of the vector of a category. Its inputs are ${group.start} to ${group.start + group.size - 1}, of which input ${terms[0].input} is not 0.`
+          : `Number ${j} of the vector of a category. None is known here, so the vector is 0.`,
+      ),
+    ];
+  },
+
   /** Explain an activation: its function of one number. */
   activation({ layer, x, value, unit, input, output }) {
     const { math } = chalk;

@@ -99,4 +99,7 @@ chalk.mapShape = (app, layer) => {
 };
 
 /** Layers of rows whose outputs have no place in an image. */
-chalk.mixes = new Set(["dense", "periodic_embedding", "piecewise_linear_embedding", "global_average_pool"]);
+chalk.mixes = new Set([
+  ...["dense", "periodic_embedding", "piecewise_linear_embedding", "category_embedding"],
+  "global_average_pool",
+]);
