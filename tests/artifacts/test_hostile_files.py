@@ -169,6 +169,31 @@ def test_edges_of_bins_that_do_not_increase_are_named(tmp_path, edges):
         load_model(path)
 
 
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ([0, 10**9], "a group of the inputs 0 to 999999999, but there are only 12"),
+        ([10**18, 1], "but there are only 12"),
+        ([0, 10**30], "groups must be a list of the first input"),
+        ([5, 2, 4, 3], "groups must be a list of the first input"),
+        ([0, 0], "groups must be a list of the first input"),
+        ([0] * 100_001, "groups must be a list of the first input"),
+        ([[0, 1]], "groups must be a list of the first input"),
+        ([], "layer category_embedding has no groups of inputs"),
+        ([0, 12], "need 7 tensors, but it holds 6"),
+    ],
+)
+def test_groups_of_categories_that_lie_are_named(tmp_path, groups, message):
+    path = tmp_path / "model.safetensors"
+    header, _ = parts_of(MODEL)
+    description = json.loads(header["__metadata__"][HEADER_KEY])
+    description["layers"].insert(0, {"type": "category_embedding", "groups": groups})
+    path.write_bytes(with_entry(MODEL, HEADER_KEY, json.dumps(description)))
+    read_within_bounds(load_model, path, ModelFileError)
+    with pytest.raises(ModelFileError, match=message):
+        load_model(path)
+
+
 CONV = {"type": "conv2d", "filters": 3}
 RESIDUAL = {"type": "residual", "layers": 2}
 IMAGES = Architecture((6, 6, 1), layers=[CONV, "relu", RESIDUAL, "max_pool2d", "flatten", DENSE])

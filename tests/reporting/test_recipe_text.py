@@ -78,6 +78,14 @@ def test_the_layers_of_a_table_recipe_are_told():
     ) in training_text(words(vary="learning_rate=0.1,0.2", layers=layers))
 
 
+def test_an_embedding_of_categories_is_told():
+    short = training_text(words(vary="learning_rate=0.1,0.2", hidden=[50], embed_categories=4))
+    assert "one hidden layer of 50 relu units, embedding of categories in 4 numbers before them" in short
+    layers = ["relu", {"type": "dense", "units": 5}]
+    long = training_text(words(vary="learning_rate=0.1,0.2", layers=layers, embed_categories=4))
+    assert "from input to output: embedding of categories in 4 numbers, relu and dense of 5 units" in long
+
+
 def test_what_is_varied_is_not_told_as_if_it_were_one_value():
     text = training_text(words("strong", "dropout=0.1,0.4"))
     assert "dropout of hidden units (varied)" in text

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from chalknet.config import NetworkConfig, Recipe, is_random
 from chalknet.formatting import listed
 from chalknet.named_networks import DENSE, NETWORKS
+from chalknet.network.category_embedding import CategoryEmbedding
 from chalknet.network.layer_types import layer_from_table
 from chalknet.reporting.configuration_text import setting_words
 
@@ -35,13 +36,16 @@ def network_text(network: NetworkConfig, shown: Shown) -> str:
     if network.network != DENSE:
         return f"the architecture {network.network}: {NETWORKS[network.network].words}"
     if network.layers:
-        layers = listed([str(layer_from_table(layer)) for layer in network.layers_below_output])
+        first = [str(CategoryEmbedding(network.embed_categories))] if network.embed_categories else []
+        layers = listed([*first, *(str(layer_from_table(layer)) for layer in network.layers_below_output)])
         is_ntk = network.output_layer.get("parametrization") == "ntk"
         output = f"a dense output layer{' in NTK parametrization' if is_ntk else ''}"
         return f"these layers, from input to output: {layers}, and {output}"
     names = listed([NAMES.get(name, name) for name in network.activation])
     is_varied = shown("activation", names) != names
     added = ", batch normalization" if network.batch_norm and not shown("batch_norm", "") else ""
+    if network.embed_categories and not shown("embed_categories", ""):
+        added += f", {CategoryEmbedding(network.embed_categories)} before them"
     if shown("hidden", "") or is_varied or len(network.activation) != 1 or not network.hidden:
         widths = "" if shown("hidden", "") else f" ({setting_words('hidden', network.hidden)})"
         return f"dense layers with {'a varied activation' if is_varied else names} between them{added}{widths}"
