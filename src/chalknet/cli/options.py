@@ -47,6 +47,7 @@ METAVARS = {
     "hidden": "N[xN...]",
     "activation": "NAME[,NAME...]",
     "layers": "TYPE[:N:...],...",
+    "category_inputs": "FIRST,N[,FIRST,N...]",
     "class_weights": "equal|balanced|W,W,...",
     "batch_size": f"N|{FULL}",
     "batch_seed": f"N|{SAME_AS_SEED}",
@@ -60,7 +61,6 @@ WORDS = {
 }
 # Fields of [training] that concern the machine. They stand in a section of their own.
 MACHINE_FIELDS = ("engine", "device", "precision", "dtype", "tile_rows")
-DERIVED_FIELDS = ("category_inputs",)  # filled in from the data, so there are no flags for them
 # Further defaults in the help, for fields whose default depends on more than the recipe.
 OTHER_DEFAULTS = {"stop_early": f"with fewer than {MIN_VALID} validation samples: no"}
 IMAGE_FITS = ("stretch", "crop", "pad")
@@ -115,9 +115,8 @@ def recipe_options(
 
 
 def section_fields(*sections: str) -> tuple[str, ...]:
-    """Return the recipe fields of some sections, without `MACHINE_FIELDS` and `DERIVED_FIELDS`."""
-    without = (*MACHINE_FIELDS, *DERIVED_FIELDS)
-    return tuple(name for name, home in SECTION_OF_FIELD.items() if home in sections and name not in without)
+    """Return the recipe fields of some sections, without `MACHINE_FIELDS`."""
+    return tuple(name for name, home in SECTION_OF_FIELD.items() if home in sections and name not in MACHINE_FIELDS)
 
 
 def recipe_groups(
@@ -584,6 +583,8 @@ def _shown(name: str, recipe: Recipe) -> str:
         return f"those of recipe {recipe.name}" if value else "none"
     if name == "activation":
         return str(value[-1])
+    if name == "category_inputs":
+        return "those of the table"
     return (
         ",".join(map(str, value))
         if isinstance(value, tuple)
