@@ -233,7 +233,7 @@ def make_run(folder: Path) -> None:
 def make_checkpoint(folder: Path) -> None:
     make_run(folder)
     shutil.copy(folder / "run" / "config.toml", folder / "config.toml")
-    shutil.copy(GOLDEN / "checkpoint-2.safetensors", folder / "checkpoint.safetensors")
+    shutil.copy(GOLDEN / "checkpoint-4.safetensors", folder / "checkpoint.safetensors")
 
 
 def make_model(folder: Path) -> None:

@@ -83,12 +83,12 @@ def history_columns(history: Iterable[EpochRecord]) -> dict[str, list[float | No
     return {column: [history_value(record, column) for record in records] for column in HISTORY_COLUMNS}
 
 
-def checked_history(records: Iterable[EpochRecord]) -> tuple[EpochRecord, ...]:
+def checked_history(records: Iterable[EpochRecord], *, may_be_empty: bool = False) -> tuple[EpochRecord, ...]:
     """Return the history of a file as a tuple after checking it.
 
     Raises:
-        ValueError: the history is empty, its epochs are not numbered 1, 2, ..., or a score or a
-            time is out of range.
+        ValueError: the history is empty and must not be, its epochs are not numbered 1, 2, ..., or a
+            score or a time is out of range.
     """
     history = tuple(records)
     for number, record in enumerate(history, start=1):
@@ -99,6 +99,6 @@ def checked_history(records: Iterable[EpochRecord]) -> tuple[EpochRecord, ...]:
                 raise ValueError(f"its epoch {number} has the loss {scores.loss} and the accuracy {scores.accuracy}")
         if not 0 <= record.seconds < math.inf:
             raise ValueError(f"its epoch {number} took {record.seconds} seconds")
-    if not history:
+    if not (history or may_be_empty):
         raise ValueError("it has no epochs")
     return history

@@ -241,6 +241,23 @@ def test_a_format_2_checkpoint_resumes_with_the_same_bits():
     assert losses == pytest.approx([1.33360207962642, 1.2981017093508105, 1.3348003869555851], rel=1e-12)
 
 
+@pytest.mark.parametrize("number", [3, 4])
+def test_a_checkpoint_of_this_format_resumes_with_the_same_bits(number):
+    """That of format 3 was written after two of three epochs, that of format 4 after two updates more."""
+    data = made_images(60, seed=4, shape=(3, 2))
+    recipe = Recipe().with_settings(
+        hidden=[5, 4], activation=["gelu", "relu"], batch_norm=True, dropout=0.2, input_dropout=0.1, optimizer="adam",
+        learning_rate=0.01, weight_average=0.9, reduction="mean", epochs=3, batch_size=16, dtype="float64",
+    )  # fmt: skip
+    trainer = Trainer(data, split_dataset(data, "random", 40, 10, 0), recipe)
+    checkpoint = read_checkpoint(GOLDEN / f"checkpoint-{number}.safetensors", trainer.digests)
+    assert (checkpoint.unfinished is None) == (number == 3)
+    trainer.load_checkpoint(checkpoint)
+    (record,) = trainer.epochs()
+    losses = [record.train.loss, record.valid.loss, record.test.loss]
+    assert losses == pytest.approx([1.3350839358674458, 1.4455539930189985, 1.3774076439349425], rel=1e-12)
+
+
 def test_a_checkpoint_is_not_continued_with_other_layers(small_images):
     checkpoint = next_checkpoint(trainer_of(small_images, RECIPE))
     with pytest.raises(ConfigError, match="the checkpoint is from a network with other layers"):

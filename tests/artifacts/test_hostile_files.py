@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +21,13 @@ from chalknet.artifacts.checkpoint import checkpoint_bytes, read_checkpoint
 from chalknet.artifacts.model_file import HEADER_KEY, load_model, model_bytes
 from chalknet.data.preprocess import Scaling
 from chalknet.engines.engine import SampleScores
+from chalknet.engines.scores import EpochScores, SoftmaxTerms
 from chalknet.errors import ChalknetError, DataError, ModelFileError, OutputError, StoreError
 from chalknet.network.architecture import Architecture
 from chalknet.network.initializers import initial_parameters
 from chalknet.network.model import Network
 from chalknet.records import EpochRecord, Scores
-from chalknet.training.trainer import Checkpoint
+from chalknet.training.trainer import Checkpoint, UnfinishedEpoch
 
 MEBIBYTE = 2**20
 ARCHITECTURE = Architecture(12, (20, 15), 3)
@@ -44,8 +47,17 @@ def checkpoint() -> Checkpoint:
     return Checkpoint(history, parameters, state, parameters, samples, ARCHITECTURE)
 
 
+def within_epoch() -> Checkpoint:
+    """Return a checkpoint within epoch 3, after two updates of 8 samples."""
+    whole, terms = checkpoint(), SoftmaxTerms(8, np.float32)
+    terms.true[:], terms.total[:], terms.correct[:] = -1.0, 2.0, True
+    scores = EpochScores(2, 8, (9.0, 4.0, 5.0), terms)
+    return replace(whole, unfinished=UnfinishedEpoch(scores, whole.parameters, whole.state, 0.5))
+
+
 MODEL = model_bytes(network(), {"epochs": 3})
 CHECKPOINT = checkpoint_bytes(checkpoint())
+WITHIN_EPOCH = checkpoint_bytes(within_epoch())
 MODELS_THAT_LIE = files_that_lie(MODEL, HEADER_KEY, "hidden1.weight")
 WEIGHT = "parameters/hidden1.weight"
 READERS = {load_model: ModelFileError, read_checkpoint: StoreError}
@@ -86,6 +98,43 @@ def read_within_bounds(read, path: Path, error: type[ChalknetError]) -> None:
 
 LIES = [(load_model, lie, data) for lie, data in MODELS_THAT_LIE.items()]
 LIES += [(read_checkpoint, lie, data) for lie, data in files_that_lie(CHECKPOINT, CHECKPOINT_KEY, WEIGHT).items()]
+LIES += [
+    (read_checkpoint, f"{lie}, {name}", data)
+    for name in ("epoch-parameters/hidden1.weight", "epoch-terms/true")
+    for lie, data in files_that_lie(WITHIN_EPOCH, CHECKPOINT_KEY, name).items()
+]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"updates": 0}, "its epoch has 0 updates"),
+        ({"updates": 2.5}, "updates is 2.5, which is not an integer"),
+        ({"samples": -8}, "its epoch has 2 updates, -8 samples"),
+        ({"seconds": -1.0}, "and -1.0 seconds"),
+        ({"sums": [1.0, 2.0]}, "its epoch has 2 updates"),
+        ({"sums": [float("nan"), 4.0, 5.0]}, "a value of sums is nan, which is not a finite number"),
+        ({"sums": [1e999, 4.0, 5.0]}, "a value of sums is inf, which is not a finite number"),
+        ({"sums": 9.0}, "sums is 9.0, which is not a list"),
+        ({"more": 1}, "'more' of its epoch is unknown"),
+        (None, "it has arrays of an epoch that its header does not name"),
+    ],
+    ids=str,
+)
+def test_a_checkpoint_within_an_epoch_that_lies_is_named(tmp_path, change, message):
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(WITHIN_EPOCH)
+    assert read_checkpoint(path).unfinished.scores.n_samples == 16
+    header, _ = parts_of(WITHIN_EPOCH)
+    entry = json.loads(header["__metadata__"][CHECKPOINT_KEY])
+    if change is None:
+        del entry["epoch"]
+    else:
+        entry["epoch"] |= change
+    path.write_bytes(with_entry(WITHIN_EPOCH, CHECKPOINT_KEY, json.dumps(entry)))
+    read_within_bounds(read_checkpoint, path, StoreError)
+    with pytest.raises(StoreError, match=re.escape(message)):
+        read_checkpoint(path)
 
 
 @pytest.mark.parametrize(("read", "data"), [(read, data) for read, _, data in LIES], ids=[lie for _, lie, _ in LIES])
@@ -336,7 +385,7 @@ def test_a_scale_that_float32_takes_for_0_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda h: h.update(format=4), "has format 4, and this chalknet reads up to 3"),
+        (lambda h: h.update(format=5), "has format 5, and this chalknet reads up to 4"),
         (lambda h: h.pop("layers"), "its layers are None"),
         (lambda h: h["layers"].pop(), "the last layer of a network must be dense"),
         (lambda h: h["layers"].insert(0, {"type": "batch_norm"}), "needs parameters"),

@@ -129,9 +129,12 @@ def test_a_signal_finishes_the_epoch_and_prints_how_to_resume(letters, capsys, n
         error = end(process, number)
     assert process.returncode == 128 + number
     last = error.splitlines()[-1]
-    assert "stopping after this epoch; press Ctrl-C again to stop at once" in error
-    assert last.startswith("chalknet: stopped after epoch ")
-    assert last.endswith("of 100000. Resume with: chalknet train --resume run")
+    assert "stopping after a checkpoint; press Ctrl-C again to stop at once" in error
+    assert re.fullmatch(
+        r"chalknet: stopped (after|in) epoch \d+ of 100000(, after \d of 5 updates)?\. "
+        "Resume with: chalknet train --resume run",
+        last,
+    )
     assert sorted(path.name for path in (letters / "run").iterdir()) == ["checkpoint.safetensors", "config.toml"]
 
     assert main([*LINE, *SETTINGS, "--epochs", "5", "--out", "run"]) == 1
@@ -141,6 +144,40 @@ def test_a_signal_finishes_the_epoch_and_prints_how_to_resume(letters, capsys, n
     )
     assert main([*LINE, *SETTINGS, "--epochs", "5", "--out", "run", "--overwrite", "--quiet"]) == 0
     assert not (letters / "run" / "checkpoint.safetensors").exists()
+
+
+LONG = split("train --recipe writeup --data many.npz --hidden 40 --train 60000 --valid 100 --epochs 2 --momentum 0.9")
+LONG += ["--batch-size", "1", "--dropout", "0.2", "--learning-rate", "1e-3"]
+
+
+@pytest.mark.slow
+def test_a_training_killed_more_often_than_an_epoch_takes_ends(letters):
+    save_images("many.npz", n_samples=60200)
+    assert main([*LONG, "--out", "whole", "--quiet"]) == 0
+    arguments, kills, run = [*LONG, "--out", "run"], 0, letters / "run"
+    while not is_finished(run):
+        with started(*arguments, cwd=letters) as process:
+            wait_for_checkpoints(process, run / "checkpoint.safetensors", 2)
+            process.kill()
+            told = process.stderr.read()
+        assert process.returncode in (0, -signal.SIGKILL), told
+        arguments, kills = ["train", "--resume", "run"], kills + 1
+    assert kills > 3
+    assert "resuming in epoch 2 of 2, after " in told
+    assert contents(run) == contents(letters / "whole")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_within_a_long_epoch_writes_a_checkpoint(letters, number):
+    save_images("many.npz", n_samples=60200)
+    with started(*LONG, "--out", "run", "--checkpoint-seconds", "0", cwd=letters) as process:
+        wait_for_checkpoints(process, letters / "run" / "checkpoint.safetensors", 1)
+        process.send_signal(number)
+        error = process.stderr.read()
+    assert process.returncode == 128 + number
+    found = re.search(r"chalknet: stopped in epoch 1 of 2, after (\d+) of 60000 updates\. Resume with: ", error)
+    kept = read_checkpoint(letters / "run" / "checkpoint.safetensors")
+    assert (len(kept.history), kept.unfinished.scores.n_updates) == (0, int(found[1]))
 
 
 @pytest.mark.slow

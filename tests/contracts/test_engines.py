@@ -9,6 +9,7 @@ import pytest
 from conftest import made_images, needs
 from hypothesis import given
 from hypothesis import strategies as st
+from interruptions import assert_same_end, interrupted, pause_after_every_update, through_a_file
 from oracles import loop_cross_entropy, loop_forward, loop_gradients
 from specs import make_engine
 from strategies import named, networks, updates
@@ -514,6 +515,27 @@ def test_a_resumed_run_has_the_same_bits(name, engine, batch_size):
         strict=True,
     ):
         assert all((mine[key] == theirs[key]).all() for key in theirs)
+
+
+@pytest.mark.parametrize("where", [(1, 1), (2, 3)])
+@pytest.mark.parametrize(
+    ("engine", "tile_rows"),
+    [("reference", 768), ("numpy", 768), ("numpy", 12), pytest.param("torch", 768, marks=pytest.mark.extras)],
+)
+@pytest.mark.parametrize("name", RESUMED)
+def test_a_run_resumed_within_an_epoch_has_the_same_bits(name, engine, tile_rows, where, monkeypatch, tmp_path):
+    """With tiles of 12 rows, the first three batches of an epoch are cut, and the last is not."""
+    if engine == "torch":
+        needs("torch")
+    pause_after_every_update(monkeypatch)
+    recipe = recipe_of(engine=engine, batch_size=16, tile_rows=tile_rows, **FEATURES[name])
+    whole = Trainer(DATA, SPLITS, recipe)
+    list(whole.epochs())
+    checkpoint = through_a_file(interrupted(Trainer(DATA, SPLITS, recipe), *where), tmp_path)
+    resumed = Trainer(DATA, SPLITS, recipe)
+    resumed.load_checkpoint(checkpoint)
+    list(resumed.epochs())
+    assert_same_end(resumed, whole)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from functools import partial
 import numpy as np
 import pytest
 from conftest import made_images, needs
+from interruptions import pause_after_every_update
 from studies.small_studies import RECIPE, Pool, runs_of, spec_of
 
-from chalknet.artifacts.checkpoint import CheckpointSchedule
+from chalknet.artifacts.checkpoint import CheckpointSchedule, read_checkpoint
 from chalknet.errors import OutputError, StoppedError
 from chalknet.studies import run_checkpoints, study_training
 from chalknet.studies.run_checkpoints import StopRequest, checkpoint_folder, checkpoint_path, run_lock
@@ -21,7 +22,7 @@ from chalknet.studies.runner.protocol import job_message
 from chalknet.studies.runner.scheduler import Scheduler, WorkQueue
 from chalknet.studies.runner.worker import train_job
 from chalknet.studies.store import Store
-from chalknet.studies.study_training import train_run, train_stack
+from chalknet.studies.study_training import RunCheckpoint, train_run, train_stack
 
 DATA = made_images(240, seed=0)
 HOW = {"threads": 1, "concurrency": "one at a time"}
@@ -139,6 +140,45 @@ def test_worker_continues_while_two_more_epochs_fit(folder, run, monkeypatch):
     assert epochs_of(folder, run) == []
 
 
+def test_a_stop_within_an_epoch_resumes_with_the_same_bits(folder, run, monkeypatch):
+    pause_after_every_update(monkeypatch)
+    monkeypatch.setattr(study_training, "CheckpointSchedule", partial(CheckpointSchedule, 1e9))
+    whole = train_run(DATA, run, **HOW)
+    with pytest.raises(StoppedError):
+        train_run(DATA, run, **HOW, checkpoints=folder, must_stop=After(3))
+    (path,) = folder.glob("*.safetensors")
+    kept = read_checkpoint(path)
+    assert (len(kept.history), kept.unfinished.scores.n_updates) == (0, 3)
+    again = train_run(DATA, run, **HOW, checkpoints=folder)
+    assert history(again) == history(whole)
+    for name, value in whole.arrays.items():
+        np.testing.assert_array_equal(again.arrays[name], value)
+
+
+def test_a_run_killed_more_often_than_an_epoch_takes_ends(folder, run, monkeypatch):
+    pause_after_every_update(monkeypatch)
+    whole, n_kills = train_run(DATA, run, **HOW), 0
+
+    class KilledAfterTwo(RunCheckpoint):
+        n_calls = 0
+
+        def between_updates(self):
+            super().between_updates()
+            self.n_calls += 1
+            if self.n_calls == 2:
+                raise KeyboardInterrupt  # as a kill, it comes without a stop request
+
+    monkeypatch.setattr(study_training, "RunCheckpoint", KilledAfterTwo)
+    while True:
+        try:
+            again = train_run(DATA, run, **HOW, checkpoints=folder)
+            break
+        except KeyboardInterrupt:
+            n_kills += 1
+    assert n_kills > len(whole.record["history"])
+    assert history(again) == history(whole)
+
+
 def test_run_lock_waits_for_another_worker(folder, run):
     path, began, order = checkpoint_path(folder, run), threading.Event(), []
 
@@ -157,9 +197,13 @@ def test_run_lock_waits_for_another_worker(folder, run):
 
 
 @pytest.mark.extras
-def test_stopped_stack_resumes_every_run_with_the_same_numbers(folder):
+@pytest.mark.parametrize("within_epoch", [False, True])
+def test_stopped_stack_resumes_every_run_with_the_same_numbers(folder, within_epoch, monkeypatch):
     needs("torch")
     recipe = RECIPE.with_settings(epochs=8, engine="torch", device="cpu", dtype="float64", stop_early=True, patience=5)
+    if within_epoch:
+        pause_after_every_update(monkeypatch)
+        recipe = recipe.with_settings(batch_size=32)
     runs = runs_of(spec_of("hidden=4,7", recipe=recipe, seeds=2))
 
     def train(on_epoch=None, **how):
@@ -173,9 +217,13 @@ def test_stopped_stack_resumes_every_run_with_the_same_numbers(folder):
 
     whole, seen = train(), []
     assert train(checkpoints=folder, must_stop=After(11)) is None
-    assert len(list(folder.glob("*.safetensors"))) == 4
+    found = [read_checkpoint(path) for path in folder.glob("*.safetensors")]
+    made = [None if one.unfinished is None else one.unfinished.scores.n_updates for one in found]
+    # The request is called after each epoch of each run, and four times between the five updates of an epoch. The
+    # eleventh call is within epoch 2, or after epoch 3 of the third run; all runs finish that epoch.
+    assert made == [3 if within_epoch else None] * 4
     again = train(lambda number, record: seen.append((number, record.epoch)), checkpoints=folder)
-    assert min(epoch for _, epoch in seen) == 4  # the request came during epoch 3, which all runs finish
+    assert min(epoch for _, epoch in seen) == (2 if within_epoch else 4)
     np.testing.assert_allclose(again, whole, rtol=1e-6)
 
 

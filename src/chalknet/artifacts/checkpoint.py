@@ -9,8 +9,8 @@ A checkpoint is written atomically (`atomic`), so a folder holds the previous or
 killed `chalknet train` leaves in its run folder:
 
 - before the first checkpoint: config.toml only. The training starts again from its seed.
-- between two checkpoints: the last one. The epochs after it are computed again, with the same
-  result, because the random draws of an epoch depend on its number only.
+- between two checkpoints: the last one. The updates after it are computed again, with the same
+  result, because the random draws of an update depend on its number only.
 - while the final files are written: the last checkpoint and some final files. summary.json is
   renamed last, and a run counts as finished only when it exists.
 - after summary.json: a finished run. The next resume deletes a checkpoint that is still there.
@@ -19,13 +19,14 @@ killed `chalknet train` leaves in its run folder:
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import tomli_w
@@ -46,20 +47,26 @@ from chalknet.artifacts.tensor_file import read_tensors, tensor_bytes
 from chalknet.checked import checked, plain, short, strict_json
 from chalknet.config import DataConfig, Recipe, config_tables, read_config
 from chalknet.engines.engine import SampleScores
+from chalknet.engines.scores import EpochScores, SoftmaxTerms
 from chalknet.errors import OutputError, StoppedError, StoreError
 from chalknet.formatting import listed
 from chalknet.network.architecture import Architecture, check_parameters
 from chalknet.network.layer import Parameters
 from chalknet.records import EpochRecord, checked_history
 from chalknet.training.callbacks import Callback, RunContext
-from chalknet.training.trainer import Checkpoint, Trainer
+from chalknet.training.trainer import Checkpoint, Trainer, UnfinishedEpoch
 
 FIRST_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 0.5, 60.0  # the first interval, and the longest one
 MAX_COST = 0.03  # fraction of the time that checkpoints may take
+# The arrays of a file have names such as "parameters/output.bias", which begin with their kind.
+EPOCH_KINDS = ("epoch-parameters", "epoch-state", "epoch-terms")
+KINDS = ("parameters", "state", "best", "valid", *EPOCH_KINDS)
+FINITE_KINDS = ("parameters/", "best/", "epoch-parameters/", "epoch-terms/")
+TERMS = ("true", "total", "correct")  # the arrays of `SoftmaxTerms`
 
 
 class CheckpointSchedule:
-    """The times at which checkpoints are written: at the end of the first epoch after an interval.
+    """The times at which checkpoints are written: after the first update or epoch after an interval.
 
     The first interval is short, so that a training that is killed every few seconds still makes
     progress. Without `seconds`, the interval starts at `FIRST_INTERVAL_SECONDS` and doubles up to
@@ -67,7 +74,8 @@ class CheckpointSchedule:
     interval, the next interval is lengthened until it takes that fraction.
 
     Args:
-        seconds: a fixed interval instead; 0 for a checkpoint after every epoch.
+        seconds: a fixed interval instead; 0 for a checkpoint after every epoch, and about every
+            `PAUSE_SECONDS` within an epoch.
         epochs: the largest number of epochs between two checkpoints, or None.
         n_networks: number of networks that are trained at once. Each has its own schedule.
     """
@@ -81,8 +89,11 @@ class CheckpointSchedule:
     def is_due(self) -> bool:
         """Count a finished epoch, and return whether a checkpoint is due after it."""
         self._since += 1
-        late = time.monotonic() - self._last >= self.seconds
-        return late or (self._epochs is not None and self._since >= self._epochs)
+        return self.is_due_within_epoch() or (self._epochs is not None and self._since >= self._epochs)
+
+    def is_due_within_epoch(self) -> bool:
+        """Return whether a checkpoint is due between two updates."""
+        return time.monotonic() - self._last >= self.seconds
 
     @contextmanager
     def measure(self) -> Iterator[None]:
@@ -104,8 +115,8 @@ class CheckpointCallback(Callback):
         context: the training and its run folder.
         seconds: see `CheckpointSchedule`.
         epochs: see `CheckpointSchedule`.
-        must_stop: called after each epoch. If it returns True, a checkpoint is written and
-            `StoppedError` is raised.
+        must_stop: called after each epoch and between updates. If it returns True, a checkpoint is
+            written and `StoppedError` is raised.
     """
 
     def __init__(
@@ -133,13 +144,29 @@ class CheckpointCallback(Callback):
         """
         due, stop = self._schedule.is_due(), self._must_stop()
         if due or stop:
-            with self._schedule.measure():
-                self.write({CHECKPOINT_FILE: checkpoint_bytes(self._trainer.checkpoint())})
+            self._write(self._trainer.checkpoint())
         if stop:
-            raise StoppedError(
-                f"stopped after epoch {record.epoch} of {self._context.recipe.training.epochs}. "
-                f"Resume with: {_resume_command(self._whole_folder)}"
-            )
+            self._stop(f"after epoch {record.epoch} of {self._context.recipe.training.epochs}")
+
+    def between_updates(self) -> None:
+        """Write a checkpoint if one is due; raises as `on_epoch_end`."""
+        stop = self._must_stop()
+        if not (stop or self._schedule.is_due_within_epoch()):
+            return
+        checkpoint = self._trainer.checkpoint(within_epoch=True)
+        if checkpoint.has_progress:
+            self._write(checkpoint)
+        if stop:
+            epoch, n_epochs = len(checkpoint.history) + 1, self._context.recipe.training.epochs
+            made = 0 if checkpoint.unfinished is None else checkpoint.unfinished.scores.n_updates
+            self._stop(f"in epoch {epoch} of {n_epochs}, after {made} of {self._trainer.updates_per_epoch} updates")
+
+    def _write(self, checkpoint: Checkpoint) -> None:
+        with self._schedule.measure():
+            self.write({CHECKPOINT_FILE: checkpoint_bytes(checkpoint)})
+
+    def _stop(self, where: str) -> NoReturn:
+        raise StoppedError(f"stopped {where}. Resume with: {_resume_command(self._whole_folder)}")
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Write files into the run folder.
@@ -176,7 +203,7 @@ class CheckpointCallback(Callback):
         write_files(self._folder, {CONFIG_FILE: self._config})
 
     def on_train_end(self, error: BaseException | None) -> None:
-        """Remove config.toml if nothing can be resumed: after an error, or before epoch 1 ended."""
+        """Remove config.toml if nothing can be resumed: after an error, or before the first checkpoint."""
         is_over = isinstance(error, Exception) or (error is not None and not self._trainer.history)
         if is_over and not any((self._folder / name).exists() for name in (CHECKPOINT_FILE, MODEL_FILE)):
             (self._folder / CONFIG_FILE).unlink(missing_ok=True)
@@ -221,10 +248,29 @@ def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
         tensors["valid/loss"] = np.stack([each.loss for each in checkpoint.valid_sample_scores])
         tensors["valid/right"] = np.stack([each.correct for each in checkpoint.valid_sample_scores])
     header: dict[str, Any] = {"format": FORMAT, "history": [asdict(record) for record in checkpoint.history]}
+    if checkpoint.unfinished is not None:
+        header["epoch"], of_epoch = _unfinished_table(checkpoint.unfinished)
+        tensors |= of_epoch
     header["digests"] = dict(checkpoint.digests)
     assert checkpoint.architecture is not None, "a trainer knows its architecture"
     header |= architecture_table(checkpoint.architecture)
     return tensor_bytes(tensors, HEADER_KEY, json.dumps(header), MAX_HEADER)
+
+
+def _unfinished_table(unfinished: UnfinishedEpoch) -> tuple[dict[str, Any], Parameters]:
+    """Return the entry of the header and the tensors for the state within an epoch."""
+    scores = unfinished.scores
+    entry = {
+        "updates": scores.n_updates,
+        "samples": scores.n,
+        "sums": [float(one) for one in scores.sums],
+        "seconds": unfinished.seconds,
+    }
+    tensors = {f"epoch-parameters/{name}": value for name, value in unfinished.parameters.items()}
+    tensors |= {f"epoch-state/{name}": value for name, value in unfinished.state.items()}
+    if scores.terms is not None:
+        tensors |= {f"epoch-terms/{name}": getattr(scores.terms, name) for name in TERMS}
+    return entry, tensors
 
 
 def read_unfinished(folder: Path) -> tuple[Recipe, DataConfig]:
@@ -287,14 +333,15 @@ def _checkpoint_from(header: Any, tensors: Parameters) -> Checkpoint:
         raise StoreError(
             f"has format {short(header['format'])}, and this chalknet reads up to {FORMAT}. Install a newer chalknet."
         )
-    history = checked_history(checked(list[EpochRecord], header["history"], "its history"))
+    has_epoch = "epoch" in header
+    history = checked_history(checked(list[EpochRecord], header["history"], "its history"), may_be_empty=has_epoch)
     _check_tensors(tensors, len(history))
     if header["format"] < 3:
         tensors = {current_parameter_name(name): value for name, value in tensors.items()}
-    parts = {kind: _select_kind(tensors, kind) for kind in ("parameters", "state", "best", "valid")}
+    parts = {kind: _select_kind(tensors, kind) for kind in KINDS}
     valid = parts["valid"]
     samples = [SampleScores(*pair) for pair in zip(valid["loss"], valid["right"], strict=True)] if valid else []
-    if not history or not parts["parameters"] or sum(map(len, parts.values())) != len(tensors):
+    if not parts["parameters"] or sum(map(len, parts.values())) != len(tensors):
         raise ValueError("tensors are missing or unknown")
     is_old = header["format"] < 3
     architecture = _architecture_from_shapes(parts["parameters"]) if is_old else architecture_from_table(header)
@@ -302,9 +349,49 @@ def _checkpoint_from(header: Any, tensors: Parameters) -> Checkpoint:
     state = _upgrade_state(parts["state"], parameters) if header["format"] == 1 else parts["state"]
     _check_state(architecture, state)
     digests = checked(dict[str, str], header.get("digests", {}), "its digests")
-    return Checkpoint(
-        history, parameters, state, best or None, tuple(samples), None if is_old else architecture, digests
-    )
+    unfinished = _unfinished_from(header["epoch"], parts, architecture) if has_epoch else None
+    if not has_epoch and any(parts[kind] for kind in EPOCH_KINDS):
+        raise ValueError("it has arrays of an epoch that its header does not name")
+    known = None if is_old else architecture
+    return Checkpoint(history, parameters, state, best or None, tuple(samples), known, digests, unfinished)
+
+
+@dataclass(frozen=True)
+class _EpochEntry:
+    """The entry "epoch" of a header; `EpochScores` and `UnfinishedEpoch` say what the values are."""
+
+    updates: int
+    samples: int
+    sums: list[float]
+    seconds: float
+
+
+def _unfinished_from(entry: Any, parts: Mapping[str, Parameters], architecture: Architecture) -> UnfinishedEpoch:
+    """Return the state within an epoch; raises as `_checkpoint_from`."""
+    found = checked(_EpochEntry, entry, "its epoch")
+    parameters, state, terms = (parts[kind] for kind in EPOCH_KINDS)
+    if found.updates < 1 or found.samples < 0 or not 0 <= found.seconds < math.inf or len(found.sums) != 3:
+        raise ValueError(f"its epoch has {found.updates} updates, {found.samples} samples and {found.seconds} seconds")
+    if not parameters:
+        raise ValueError("its epoch has no parameters")
+    _check_state(architecture, state)
+    scores = EpochScores(found.updates, found.samples, (found.sums[0], found.sums[1], found.sums[2]), _terms_of(terms))
+    if not scores.n_samples or not scores.is_finite:
+        raise ValueError("the scores of its epoch are not finite")
+    return UnfinishedEpoch(scores, _in_layer_order(architecture, parameters), state, found.seconds)
+
+
+def _terms_of(arrays: Parameters) -> SoftmaxTerms | None:
+    """Return the arrays of the kind "epoch-terms" as softmax terms, or None if there are none."""
+    if not arrays:
+        return None
+    n = len(arrays["true"])
+    if arrays.keys() != set(TERMS) or any(value.shape != (n,) for value in arrays.values()):
+        raise ValueError("the scores of its epoch have different lengths")
+    terms = SoftmaxTerms(n, arrays["true"].dtype)
+    for name in TERMS:
+        getattr(terms, name)[:] = arrays[name]
+    return terms
 
 
 def _upgrade_state(velocities: Parameters, parameters: Parameters) -> Parameters:
@@ -321,12 +408,12 @@ def _upgrade_state(velocities: Parameters, parameters: Parameters) -> Parameters
 def _check_tensors(tensors: Parameters, n_epochs: int) -> None:
     """Raise ValueError unless arrays have the dtypes that training writes, and weights are finite."""
     for name, value in tensors.items():
-        kinds = "b" if name == "valid/right" else "f"
+        kinds = "b" if name in ("valid/right", "epoch-terms/correct") else "f"
         if value.dtype.kind not in kinds or (name.startswith("valid/") and value.shape[:1] != (n_epochs,)):
             raise ValueError(f"{short(name)} is {value.shape} {value.dtype}, which training does not keep")
-        if name.startswith(("parameters/", "best/")) and value.dtype.itemsize < 4:
+        if name.startswith(FINITE_KINDS) and kinds == "f" and value.dtype.itemsize < 4:
             raise ValueError(f"{short(name)} is {value.dtype}, and weights are float32 or float64")
-        if name.startswith(("parameters/", "best/")) and not np.isfinite(value).all():
+        if name.startswith(FINITE_KINDS) and not np.isfinite(value).all():
             raise ValueError(f"{short(name)} holds values that are not finite")
 
 

@@ -51,14 +51,20 @@ class EpochProgress(Callback):
         """Print notes, and start the bar on a terminal."""
         self._n_epochs, self._n_train = context.recipe.training.epochs, len(context.splits.train)
         # Epochs that an earlier process trained do not count for the speed of this one.
-        self._done = len(context.history)
+        self._done, self._n_earlier = len(context.history), context.n_samples
         if not self._quiet:
             if self._notes is not None:
                 print_notes((*self._notes, *context.data.notes, *context.notes), quiet=False)
                 self._notes = None
             if context.n_networks > 1:
                 echo(f"network {context.number} of {context.n_networks}", err=True)
-            if self._done:
+            if context.n_samples:
+                echo(
+                    f"resuming in epoch {self._done + 1} of {self._n_epochs}, after {context.n_samples:,} of "
+                    f"{self._n_train:,} samples",
+                    err=True,
+                )
+            elif self._done:
                 echo(f"resuming after epoch {self._done} of {self._n_epochs}", err=True)
             if sys.stderr.isatty():
                 self._bar = progress_bar("epoch {task.fields[count]}")
@@ -87,7 +93,8 @@ class EpochProgress(Callback):
         if self._bar is None:
             return
         seconds = time.perf_counter() - self._epoch_started
-        speed, left = n_samples / seconds, seconds * (self._n_train / n_samples - 1)
+        speed = (n_samples - self._n_earlier) / seconds
+        left = (self._n_train - n_samples) / speed
         facts = (
             f"{n_samples:,} of {self._n_train:,} samples  {short_number(speed)}/s  {format_clock(left)} left of epoch"
         )
@@ -97,7 +104,7 @@ class EpochProgress(Callback):
 
     def on_epoch_end(self, record: EpochRecord) -> None:
         """Show the epoch."""
-        self._epoch, self._epoch_started = record.epoch + 1, time.perf_counter()
+        self._epoch, self._epoch_started, self._n_earlier = record.epoch + 1, time.perf_counter(), 0
         with suppress(OSError):  # Training continues if the terminal has closed.
             self._show(record)
 

@@ -1,6 +1,6 @@
 """Handling of Ctrl-C, SIGTERM and SIGHUP during training.
 
-The first signal finishes the current epoch, so that a checkpoint can be written. The second one
+The first signal finishes the current update, so that a checkpoint can be written. The second one
 stops at once.
 """
 
@@ -23,10 +23,10 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 
 
 @contextmanager
-def stop_after_epoch(progress: EpochProgress) -> Iterator[Callable[[], bool]]:
+def stop_with_checkpoint(progress: EpochProgress) -> Iterator[Callable[[], bool]]:
     """Yield a function that returns whether a signal has asked to stop.
 
-    Before the first epoch, a signal stops at once. Signals are not handled in threads other than
+    Before the training has begun, a signal stops at once. Signals are not handled in threads other than
     the main one, nor are signals that the process was started to ignore, as `nohup` does with
     SIGHUP.
 
@@ -50,7 +50,7 @@ def stop_after_epoch(progress: EpochProgress) -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         received = number
         with suppress(OSError):
-            progress.print_line("stopping after this epoch; press Ctrl-C again to stop at once")
+            progress.print_line("stopping after a checkpoint; press Ctrl-C again to stop at once")
 
     is_main = threading.current_thread() is threading.main_thread()
     handled = [number for number in SIGNALS if is_main and signal.getsignal(number) != signal.SIG_IGN]

@@ -32,7 +32,7 @@ from chalknet.cli.options import (
 )
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import COUNT, FILE, FOLDER, Words
-from chalknet.cli.stop import stop_after_epoch
+from chalknet.cli.stop import stop_with_checkpoint
 from chalknet.cli.watch_page import page_of, watch_option
 from chalknet.config import READING_FIELDS, near_match
 from chalknet.errors import ConfigError
@@ -146,7 +146,7 @@ def train(quiet: bool, logs: tuple[str, ...], watch: str | None, **flags: Any) -
     these flags or --layers, it becomes strong-rows, one network. Notes say what was adapted to the
     data.
 
-    Ctrl-C finishes the current epoch and writes a checkpoint. --resume continues from the
+    Ctrl-C finishes the current update and writes a checkpoint. --resume continues from the
     checkpoint, also after a crash. The result is bit-identical to that of an uninterrupted run. A
     finished run cannot be trained further.
 
@@ -172,7 +172,7 @@ def train(quiet: bool, logs: tuple[str, ...], watch: str | None, **flags: Any) -
     progress = EpochProgress(kernels, quiet=quiet)
     told = slow_reading(source.source or "the data", quiet=quiet, is_over=lambda: progress.has_begun)
     page = _page(watch)
-    with stop_after_epoch(progress) as must_stop, told, page_of(page, watch):
+    with stop_with_checkpoint(progress) as must_stop, told, page_of(page, watch):
         shown = [] if page is None else [page]
         run = run_training(replace(options, must_stop=must_stop), [progress, *shown, *writers])
         if page is not None:

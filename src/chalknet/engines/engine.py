@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from chalknet.data.preprocess import Scaling
 from chalknet.engines.random_transforms import RandomTransforms
+from chalknet.engines.scores import EpochScores
 from chalknet.network.architecture import Architecture
 from chalknet.network.layer import Parameters
 from chalknet.network.objective import Objective
@@ -113,13 +114,22 @@ class Engine(Protocol):
     def device(self) -> str:
         """The device that computes: "cpu" or "cuda"."""
 
-    def train_epoch(self, updates: Iterable[Update]) -> Scores:
+    def train_epoch(self, updates: Iterable[Update], start: EpochScores | None = None) -> Scores:
         """Make all updates and return the mean scores of their batches.
 
         The scores of a batch are computed before its own update, after random transforms and with
         dropout. The label of a sample with mixup is that of its larger part. An engine may stop as
         soon as the loss is not finite.
+
+        Args:
+            updates: the updates. Whenever the next one is asked for, parameters, state and
+                `epoch_scores` are those after `epoch_scores().n_updates` updates.
+            start: the scores of the epoch's earlier updates, if these are the rest of an epoch; None
+                for a whole epoch.
         """
+
+    def epoch_scores(self) -> EpochScores:
+        """Return the scores of the current epoch so far; only for the iterator of updates."""
 
     def evaluate(self, split: str) -> Scores | None:
         """Return the scores of "train", "valid" or "test"; None if the split is empty."""
@@ -127,8 +137,8 @@ class Engine(Protocol):
     def evaluate_samples(self, split: str) -> SampleScores | None:
         """Return the scores of each sample of a split; None if the split is empty."""
 
-    def parameters(self) -> Parameters:
-        """Return copies of the current parameters by name, in the engine's dtype."""
+    def parameters(self, of: Snapshot | None = None) -> Parameters:
+        """Return copies of the parameters by name, in the engine's dtype; the current ones or those of a snapshot."""
 
     def evaluation_parameters(self, of: Snapshot | None = None) -> Parameters:
         """Return copies of the parameters that `evaluate` uses.
@@ -139,8 +149,8 @@ class Engine(Protocol):
             of: a snapshot of this engine, to return its parameters instead of the current ones.
         """
 
-    def state(self) -> Parameters:
-        """Return copies of the optimizer state by names such as "velocity/output.bias"."""
+    def state(self, of: Snapshot | None = None) -> Parameters:
+        """Return copies of the optimizer state, now or in a snapshot, by names such as "velocity/output.bias"."""
 
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
         """Replace parameters and optimizer state by copies of these.

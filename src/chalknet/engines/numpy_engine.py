@@ -35,7 +35,7 @@ from chalknet.engines.parameter_layout import (
     arrays_to_evaluate,
     initial_state,
 )
-from chalknet.engines.scores import ScoreAccumulator, ScoreSums, SoftmaxTerms
+from chalknet.engines.scores import EpochScores, ScoreAccumulator, ScoreSums, SoftmaxTerms, TermsAccumulator
 from chalknet.engines.thread_pool import ThreadPool
 from chalknet.machine.blas import one_blas_thread
 from chalknet.machine.kernels import warn_of_slow_kernels
@@ -116,6 +116,7 @@ class NumpyEngine:
         self._scratch: list[NetworkArrays] = []
         self._floats = resident_floats(self._splits, spec.scaling, self._dtype)
         self._builder = BatchBuilder(spec, self._floats.get("train"))
+        self._epoch = ScoreAccumulator()  # the scores of the current epoch so far
 
     def _make_bands(self) -> list[tuple[int, slice, int, float]]:
         """Return the bands: what the tasks of an update share out.
@@ -149,35 +150,35 @@ class NumpyEngine:
         return found
 
     @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
-    def train_epoch(self, updates: Iterable[Update]) -> Scores:
+    def train_epoch(self, updates: Iterable[Update], start: EpochScores | None = None) -> Scores:
         """Make all updates and return the mean scores of their batches.
 
         Training stops at a loss that is not finite.
         """
-        total = ScoreAccumulator()
         whole = len(self._splits["train"].labels) if self._whole_batches else 0
-        # Scores of small batches are collected and summed in one call, which costs less than a call
-        # per update. They are summed early if the room is full or a large batch comes, so that the
-        # order of the sums stays that of the updates.
-        small = SoftmaxTerms(max(self._tile_rows, SMALL_BATCH_TERMS, whole), self._dtype)
-        filled = 0
+        total = TermsAccumulator(max(self._tile_rows, SMALL_BATCH_TERMS, whole), self._dtype, start)
+        self._epoch = total
         with one_blas_thread():
             for update in updates:
                 batch = self._builder.build(update)
                 n = len(batch.labels)
                 is_large = n > self._tile_rows and not self._whole_batches
-                if filled + n > len(small.true) or is_large:
-                    total.add(filled, [small.sums(slice(0, filled))])
-                    filled = 0
+                if is_large or not total.has_room(n):
+                    total.sum_terms()
                     if not total.is_finite:
                         return total.scores()
                 if is_large:
                     total.add(n, self._large_step(batch))
                 else:
-                    self._small_step(batch, small, filled)
-                    filled += n
-        total.add(filled, [small.sums(slice(0, filled))])
+                    self._small_step(batch, total.terms, total.n_terms)
+                    total.n_terms += n
+                total.n_updates += 1
+        total.sum_terms()
         return total.scores()
+
+    def epoch_scores(self) -> EpochScores:
+        """Return the scores of the current epoch so far."""
+        return self._epoch.so_far()
 
     @np.errstate(over="ignore", invalid="ignore")  # scores say what is not finite
     def evaluate(self, split: str) -> Scores | None:
@@ -196,9 +197,9 @@ class NumpyEngine:
         terms = self._softmax_terms(split)
         return SampleScores(terms.losses(ALL), terms.correct)
 
-    def parameters(self) -> Parameters:
-        """Return copies of the current parameters by name."""
-        return self._layout.unpack(self.arrays)
+    def parameters(self, of: Snapshot | None = None) -> Parameters:
+        """Return copies of the parameters by name, now or in a snapshot."""
+        return self._layout.unpack((self._state if of is None else of)[PARAMETERS])
 
     def evaluation_parameters(self, of: Snapshot | None = None) -> Parameters:
         """Return copies of the parameters that `evaluate` uses, now or in a snapshot."""
@@ -213,9 +214,9 @@ class NumpyEngine:
         for key, values in snapshot.items():
             self._state[key].copy_from(values)
 
-    def state(self) -> Parameters:
-        """Return copies of the optimizer state by "state/parameter"."""
-        return self._layout.unpack_state(self._state)
+    def state(self, of: Snapshot | None = None) -> Parameters:
+        """Return copies of the optimizer state by "state/parameter", now or in a snapshot."""
+        return self._layout.unpack_state(self._state if of is None else of)
 
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
         """Replace parameters and optimizer state by copies of these."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from chalknet.engines.engine import EngineSpec, SampleScores, Snapshot, Update
 from chalknet.engines.parameter_layout import initial_state
+from chalknet.engines.scores import EpochScores, ScoreAccumulator
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.architecture import forward
 from chalknet.network.arrays import FloatArray
@@ -22,9 +23,10 @@ from chalknet.network.clipping import clip_factor, squared_norm
 from chalknet.network.dropout import Dropout
 from chalknet.network.layer import Parameters
 from chalknet.network.losses import mixup
-from chalknet.network.metrics import mean_scores, sample_losses, score
+from chalknet.network.metrics import sample_losses, score
 from chalknet.network.objective import LabeledBatch, loss_and_gradients
 from chalknet.network.optimizers import AVERAGE, Step
+from chalknet.network.softmax import softmax
 from chalknet.records import Scores
 
 
@@ -47,22 +49,30 @@ class ReferenceEngine:
         self._inputs = {name: spec.scaling(split.inputs[:], self._dtype) for name, split in self._splits.items()}
         self._parameters: Parameters = {name: value.astype(self._dtype) for name, value in spec.parameters.items()}
         self._state = initial_state(self._optimizer, spec.architecture, self._parameters)
+        self._epoch = ScoreAccumulator()  # the scores of the current epoch so far
 
     @np.errstate(over="ignore", invalid="ignore")  # a loss that is not finite is reported in the scores
-    def train_epoch(self, updates: Iterable[Update]) -> Scores:
+    def train_epoch(self, updates: Iterable[Update], start: EpochScores | None = None) -> Scores:
         """Make all updates and return the mean scores of their batches."""
-        scores, sizes = [], []
+        total = self._epoch = ScoreAccumulator(start)
         with one_blas_thread():
             for update in updates:
                 samples, masks = self.training_batch(update)
                 architecture, objective = self._spec.architecture, self._spec.objective
                 found = loss_and_gradients(architecture, self._parameters, samples, objective, masks)
                 self._update_parameters(self._clipped(found.gradients), found.statistics, update.step)
-                scores.append(score(found.logits, samples.labels))
-                sizes.append(len(samples.labels))
-                if not math.isfinite(scores[-1].loss):
+                scores, n = score(found.logits, samples.labels), len(samples.labels)
+                true_class = softmax(found.logits)[0][np.arange(n), samples.labels]
+                sums = n * scores.loss, n * scores.accuracy, float(true_class.sum(dtype=np.float64))
+                total.add(n, [sums])
+                total.n_updates += 1
+                if not total.is_finite:
                     break
-        return mean_scores(scores, sizes)
+        return total.scores()
+
+    def epoch_scores(self) -> EpochScores:
+        """Return the scores of the current epoch so far."""
+        return self._epoch.so_far()
 
     def training_batch(self, update: Update) -> tuple[LabeledBatch, dict[int, FloatArray]]:
         """Return the samples of an update after random transforms, and its dropout masks.
@@ -97,9 +107,9 @@ class ReferenceEngine:
         logits, labels = self._logits(split), self._splits[split].labels
         return SampleScores(sample_losses(logits, labels), logits.argmax(axis=1) == labels)
 
-    def parameters(self) -> Parameters:
-        """Return copies of the current parameters by name."""
-        return {name: value.copy() for name, value in self._parameters.items()}
+    def parameters(self, of: Snapshot | None = None) -> Parameters:
+        """Return copies of the parameters by name, now or in a snapshot."""
+        return {name: value.copy() for name, value in (self.snapshot() if of is None else of)[0].items()}
 
     def evaluation_parameters(self, of: Snapshot | None = None) -> Parameters:
         """Return copies of the parameters that `evaluate` uses, now or in a snapshot."""
@@ -107,9 +117,9 @@ class ReferenceEngine:
         averages = {name: state.get(f"{AVERAGE}/{name}", value) for name, value in parameters.items()}
         return {name: value.copy() for name, value in averages.items()}
 
-    def state(self) -> Parameters:
-        """Return copies of the optimizer state by "state/parameter"."""
-        return {name: value.copy() for name, value in self._state.items()}
+    def state(self, of: Snapshot | None = None) -> Parameters:
+        """Return copies of the optimizer state by "state/parameter", now or in a snapshot."""
+        return {name: value.copy() for name, value in (self.snapshot() if of is None else of)[1].items()}
 
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
         """Replace parameters and optimizer state by copies of these."""

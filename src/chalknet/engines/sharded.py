@@ -22,7 +22,7 @@ from chalknet.engines.batches import batch_size
 from chalknet.engines.engine import Batch, EngineSpec, SampleScores, SplitData, Update
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.parameter_layout import NetworkArrays
-from chalknet.engines.scores import ScoreAccumulator, ScoreSums
+from chalknet.engines.scores import EpochScores, ScoreAccumulator, ScoreSums
 from chalknet.errors import ConfigError
 from chalknet.formatting import listed
 from chalknet.network.architecture import Architecture
@@ -242,12 +242,12 @@ class ShardedEngine(NumpyEngine):
 
         shards.start(spec_of)
 
-    def train_epoch(self, updates: Iterable[Update]) -> Scores:
+    def train_epoch(self, updates: Iterable[Update], start: EpochScores | None = None) -> Scores:
         """Make all updates and return the mean scores of their batches.
 
         Training stops at a loss that is not finite.
         """
-        total = ScoreAccumulator()
+        total = self._epoch = ScoreAccumulator(start)
         for update in updates:
             # Parameters change only after every worker has answered. A worker that is lost can
             # therefore be asked again, and gives the same answer.
@@ -256,6 +256,7 @@ class ShardedEngine(NumpyEngine):
             self.apply_gradients([one.gradient for one in found], batch_size(update.batch), update.step)
             for one in found:
                 total.add(one.n, one.sums)
+            total.n_updates += 1
             if not total.is_finite:
                 break
         return total.scores()

@@ -21,7 +21,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from copy import copy
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from typing import Any
 from weakref import ref
 
@@ -40,7 +40,7 @@ from chalknet.engines.parameter_layout import (
     arrays_to_evaluate,
     initial_state,
 )
-from chalknet.engines.scores import ScoreAccumulator, Targets
+from chalknet.engines.scores import EpochScores, ScoreAccumulator, Targets
 from chalknet.engines.thread_pool import ThreadPool
 from chalknet.engines.torch_device import (
     CapturedSteps,
@@ -87,6 +87,8 @@ SAMPLES_PER_VALUE = 4
 BAND_VALUES = 2**18
 # Samples whose masks or transformed inputs are one task of a thread.
 ROWS_DRAWN_AT_ONCE = 32
+# Updates that are replayed before the next ones are planned. Training can be interrupted in between.
+CAPTURED_AT_ONCE = 256
 # Types of device on which updates and evaluations are captured as CUDA graphs.
 CAPTURE_ON = ("cuda",)
 # The attributes that `_lay_out` sets. They hold the parameters of all networks or buffers for them.
@@ -148,9 +150,13 @@ class StackedEngine:
         """The device that computes: "cpu" or "cuda"."""
         return self.stack.device
 
-    def train_epoch(self, updates: Iterable[Update]) -> Scores:
+    def train_epoch(self, updates: Iterable[Update], start: EpochScores | None = None) -> Scores:
         """Make all updates of a network that is alone in its stack; return the mean scores."""
-        return self.stack.train_epoch([updates])[0]
+        return self.stack.train_epoch([updates], None if start is None else [start])[0]
+
+    def epoch_scores(self) -> EpochScores:
+        """Return the scores of the current epoch so far."""
+        return self.stack.epoch_scores(self.member)
 
     def evaluate(self, split: str) -> Scores | None:
         """Return the scores of a split; None if it is empty."""
@@ -160,17 +166,18 @@ class StackedEngine:
         """Return the scores of each sample of a split; None if it is empty."""
         return self.stack.sample_scores(self.member, split)
 
-    def parameters(self) -> Parameters:
-        """Return copies of the current parameters by name."""
-        return self.member.layout.unpack(_to_numpy(self.member.state[PARAMETERS]))
+    def parameters(self, of: Snapshot | None = None) -> Parameters:
+        """Return copies of the parameters by name, now or in a snapshot."""
+        return self.member.layout.unpack(_to_numpy((self.member.state if of is None else of.state)[PARAMETERS]))
 
     def evaluation_parameters(self, of: Snapshot | None = None) -> Parameters:
         """Return copies of the parameters that `evaluate` uses, now or in a snapshot."""
         return self.member.layout.unpack(_to_numpy(arrays_to_evaluate(self.member.state if of is None else of.state)))
 
-    def state(self) -> Parameters:
-        """Return copies of the optimizer state by "state/parameter"."""
-        return self.member.layout.unpack_state({key: _to_numpy(one) for key, one in self.member.state.items()})
+    def state(self, of: Snapshot | None = None) -> Parameters:
+        """Return copies of the optimizer state by "state/parameter", now or in a snapshot."""
+        found = self.member.state if of is None else of.state
+        return self.member.layout.unpack_state({key: _to_numpy(one) for key, one in found.items()})
 
     def restore(self, parameters: Mapping[str, NDArray[Any]], state: Mapping[str, NDArray[Any]]) -> None:
         """Replace parameters and optimizer state by copies of these."""
@@ -255,6 +262,8 @@ class TorchStack:
         """Create a stack without networks."""
         self._members: list[StackMember] = []
         self._is_laid_out = self._captures = False
+        # Updates of the current epoch that were made, and their samples.
+        self._n_updates = self._n_trained = 0
         self._samples: dict[str, DeviceSamples] = {}
         self._rows = 0
         # Scores of all networks by split, until parameters change.
@@ -336,7 +345,9 @@ class TorchStack:
         packed = layout.pack(spec.optimizer, parameters, state, self._dtype)
         return {key: one.map(partial(torch.tensor, device=self._device)) for key, one in packed.items()}
 
-    def train_epoch(self, updates: Sequence[Iterable[Update]]) -> list[Scores]:
+    def train_epoch(
+        self, updates: Sequence[Iterable[Update]], starts: Sequence[EpochScores] | None = None
+    ) -> list[Scores]:
         """Make all updates of an epoch.
 
         A network whose loss is not finite does not stop the others.
@@ -344,6 +355,8 @@ class TorchStack:
         Args:
             updates: for each network, in the order of `add`, its updates. All networks must have the
                 same number of updates, with batches of the same sizes.
+            starts: for each network, the scores of the epoch's earlier updates, if these are the rest
+                of an epoch. All networks must have made the same number. None for a whole epoch.
 
         Returns:
             The mean scores of each network, as `Engine.train_epoch` returns them.
@@ -351,9 +364,12 @@ class TorchStack:
         self._lay_out()
         self._scores, self._sample_scores, self._latest_copies = {}, {}, {}
         with running(self._threads, self._first.precision == "tf32"):
-            self._sums[0].zero_()
+            self._begin_epoch(starts)
             steps = zip(*updates, strict=True)
-            n = self._train_captured(steps) if self._captures else self._train(steps)
+            if self._captures:
+                self._train_captured(steps)
+            else:
+                self._train(steps)
             asked = sorted(self._requested)
             # The splits that were evaluated after the last epoch are likely to be evaluated again.
             # They are evaluated here, so that all scores are read from the device at once.
@@ -362,7 +378,21 @@ class TorchStack:
             sums = self._sums.tolist()
         self._requested.clear()
         self._scores = {split: self._scores_of(split, sums) for split in asked}
-        return [_scores_of(own, n) for own in sums[0]]
+        return [_scores_of(own, self._n_trained) for own in sums[0]]
+
+    def _begin_epoch(self, starts: Sequence[EpochScores] | None) -> None:
+        """Set the scores of the epoch to those of its earlier updates."""
+        self._sums[0].zero_()
+        self._n_updates = self._n_trained = 0
+        if starts is not None:
+            found = [ScoreAccumulator(start).so_far() for start in starts]
+            self._sums[0].copy_(torch.tensor([one.sums for one in found], dtype=torch.float64))
+            self._n_updates, self._n_trained = found[0].n_updates, found[0].n
+
+    def epoch_scores(self, member: StackMember) -> EpochScores:
+        """Return the scores of a network in the current epoch so far."""
+        loss, correct, true_class = self._sums[0, self._members.index(member)].tolist()
+        return EpochScores(self._n_updates, self._n_trained, (loss, correct, true_class))
 
     def scores(self, member: StackMember, split: str) -> Scores | None:
         """Return the scores of a network; the first request evaluates all networks of the stack."""
@@ -607,9 +637,8 @@ class TorchStack:
 
     # Training.
 
-    def _train(self, steps: Iterable[Sequence[Update]]) -> int:
-        """Make all updates one by one, and return the number of samples of each network."""
-        total = 0
+    def _train(self, steps: Iterable[Sequence[Update]]) -> None:
+        """Make all updates one by one."""
         for updates in steps:
             where: Positions = updates[0].batch
             n = batch_size(where)
@@ -621,12 +650,12 @@ class TorchStack:
                 built = [member.builder.build(one) for member, one in zip(self._members, updates, strict=True)]
             scalars = [member.step_scalars(one) for member, one in zip(self._members, updates, strict=True)]
             self._step(where, n, self._as_tensors(scalars), built)
-            total += n
+            self._n_trained += n
+            self._n_updates += 1
             if len(self._members) == 1 and self.device == "cpu" and not math.isfinite(self._sums[0, 0, 0].item()):
                 # The loss is not finite. With a GPU or several networks all updates are made: to
                 # look would mean to wait for the device, and other networks may be fine.
                 break
-        return total
 
     def _as_tensors(self, scalars: Sequence[Sequence[float]]) -> Sequence[Any]:
         """Return the scalars of an update: numbers for one network, or tensors (M,)."""
@@ -634,26 +663,29 @@ class TorchStack:
             return scalars[0]
         return list(torch.tensor(scalars, dtype=self._types.values, device=self._device).unbind(1))
 
-    def _train_captured(self, steps: Iterable[Sequence[Update]]) -> int:
-        """Make all updates as replays, and return the number of samples of each network.
+    def _train_captured(self, steps: Iterable[Sequence[Update]]) -> None:
+        """Make all updates as replays, at most `CAPTURED_AT_ONCE` at a time.
 
         There is a graph for each batch size and number of updates, because the tensors of positions
-        and scalars have fixed shapes. An epoch needs one or two: its batches are of equal size, except
-        perhaps the last.
+        and scalars have fixed shapes. An epoch needs up to three: its batches are of equal size, except
+        perhaps the last, and the last replays may be fewer.
         """
-        total = 0
         for kind, group in groupby(steps, key=lambda updates: capture_key(updates[0].batch)):
-            chosen = list(group)
-            batch = chosen[0][0].batch
-            of_networks = [[m.step_scalars(one) for m, one in zip(self._members, step, strict=True)] for step in chosen]
-            scalars = torch.tensor(of_networks, dtype=torch.float64)
-            positions = stack_positions([[updates[leader].batch for leader in self._leaders] for updates in chosen])
-            key = kind, len(chosen)
-            if key not in self._steps:
-                self._steps[key] = CapturedSteps(self._device)
-            self._steps[key].run(self._step_of(batch), scalars, positions)
-            total += batch_size(batch) * len(chosen)
-        return total
+            while chosen := list(islice(group, CAPTURED_AT_ONCE)):
+                self._replay(kind, chosen)
+
+    def _replay(self, kind: Hashable, chosen: Sequence[Sequence[Update]]) -> None:
+        """Make updates with batches of one kind as replays."""
+        batch = chosen[0][0].batch
+        of_networks = [[m.step_scalars(one) for m, one in zip(self._members, step, strict=True)] for step in chosen]
+        scalars = torch.tensor(of_networks, dtype=torch.float64)
+        positions = stack_positions([[updates[leader].batch for leader in self._leaders] for updates in chosen])
+        key = kind, len(chosen)
+        if key not in self._steps:
+            self._steps[key] = CapturedSteps(self._device)
+        self._steps[key].run(self._step_of(batch), scalars, positions)
+        self._n_trained += batch_size(batch) * len(chosen)
+        self._n_updates += len(chosen)
 
     def _step_of(self, batch: Batch) -> StepFunction:
         """Return a function that makes an update from positions and scalars on the device."""

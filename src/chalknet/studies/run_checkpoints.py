@@ -53,7 +53,7 @@ def checkpoint_path(folder: Path, run: RunKey) -> Path:
 
 
 class StopRequest:
-    """A request to a worker to stop. The worker calls it after each epoch.
+    """A request to a worker to stop. The worker calls it after each epoch and between updates.
 
     Attributes:
         end: the time of `time.monotonic` until which the worker may continue; infinite until it is
@@ -66,9 +66,9 @@ class StopRequest:
         self._last = self._longest = 0.0
 
     def __call__(self) -> bool:
-        """Return whether the worker must stop: two more epochs could last until after `end`.
+        """Return whether the worker must stop, because two calls from now `end` could have passed.
 
-        Each is assumed to be as long as the longest so far.
+        The time between two calls is assumed to be the longest so far.
         """
         now = time.monotonic()
         self._longest = max(self._longest, now - self._last) if self._last else 0.0

@@ -45,8 +45,8 @@ class RunCheckpoint(Callback):
         folder: the folder for checkpoints. If it does not exist, none are written.
         run_key: the run.
         trainer: trains the run.
-        must_stop: called after each epoch. If it returns True, a checkpoint is written and
-            StoppedError is raised.
+        must_stop: called after each epoch and between updates. If it returns True, a checkpoint is
+            written and StoppedError is raised.
         n_networks: how many networks are trained at the same time.
     """
 
@@ -81,16 +81,33 @@ class RunCheckpoint(Callback):
         if must_stop:
             raise StoppedError(f"stopped after epoch {record.epoch}")
 
+    def between_updates(self) -> None:
+        """Write a checkpoint if one is due; raises as `on_epoch_end`."""
+        must_stop = self._must_stop()
+        if must_stop or self.is_due_within_epoch():
+            self.write(within_epoch=True)
+        if must_stop:
+            raise StoppedError("stopped between two updates")
+
+    def is_due_within_epoch(self) -> bool:
+        """Return whether a checkpoint is due between two updates."""
+        return self._is_kept and self._schedule.is_due_within_epoch()
+
     def keep(self, *, at_once: bool = False) -> None:
         """Count an epoch, and write a checkpoint if one is due or must be written now.
 
         If a stop was requested, a checkpoint is also written after the last epoch, because there may
         be no scheduler left to receive the output.
         """
-        is_due = self._schedule.is_due()
-        if self._is_kept and (at_once or is_due or (self._must_stop.is_made and self._trainer.is_finished)):
+        if self._schedule.is_due() or at_once or (self._must_stop.is_made and self._trainer.is_finished):
+            self.write()
+
+    def write(self, *, within_epoch: bool = False) -> None:
+        """Write a checkpoint; within_epoch as for `Trainer.checkpoint`."""
+        checkpoint = self._trainer.checkpoint(within_epoch=within_epoch) if self._is_kept else None
+        if checkpoint is not None and checkpoint.has_progress:
             with self._schedule.measure(), suppress(OutputError):
-                write_bytes(self._path, checkpoint_bytes(self._trainer.checkpoint()))
+                write_bytes(self._path, checkpoint_bytes(checkpoint))
 
 
 def train_run(
@@ -144,13 +161,15 @@ class _StackCheckpoints:
 
     In each epoch, the callbacks of the runs are called one after another. After a stop request, each
     run writes one more checkpoint. Training stops when the callback of the first saved run is called
-    again, because all runs are then saved.
+    again, because all runs are then saved. Between two updates, all runs write their checkpoints at
+    once, because a stack resumes within an epoch only if all its runs have made the same updates.
     """
 
     def __init__(self, folder: Path, run_keys: Sequence[RunKey], must_stop: StopRequest) -> None:
         """Create the checkpoints of some runs in a folder."""
         self._folder, self._run_keys, self._must_stop = folder, run_keys, must_stop
         self._saved: set[int] = set()  # positions of runs that were saved after the stop request
+        self._active: dict[Trainer, RunCheckpoint] = {}
 
     def resume(self, number: int, trainer: Trainer) -> list[EpochCallback]:
         """Load the checkpoint of a run, if there is one, and return the callback that writes the next."""
@@ -159,6 +178,7 @@ class _StackCheckpoints:
         )
         if (start := checkpoint.read()) is not None:
             trainer.load_checkpoint(start)
+        self._active[trainer] = checkpoint
 
         def keep(record: EpochRecord) -> None:
             if not self._must_stop():
@@ -170,6 +190,20 @@ class _StackCheckpoints:
                 checkpoint.keep(at_once=True)
 
         return [keep]
+
+    def between_updates(self) -> None:
+        """Write the checkpoints of all runs that are not finished, if they are due or training must stop.
+
+        Raises:
+            StoppedError: training must stop.
+        """
+        self._active = {trainer: one for trainer, one in self._active.items() if not trainer.is_finished}
+        must_stop = self._must_stop()
+        if must_stop or any(one.is_due_within_epoch() for one in self._active.values()):
+            for checkpoint in self._active.values():
+                checkpoint.write(within_epoch=True)
+        if must_stop:
+            raise StoppedError("stopped between two updates")
 
 
 def _common_splits(data: Dataset, run_keys: Sequence[RunKey]) -> Splits:
@@ -260,6 +294,7 @@ def train_stack(
                 lambda number, end: pending.append(pool.submit(hand_over, number, end)),
                 on_epoch=observe_epoch,
                 on_start=None if checkpoint is None else checkpoint.resume,
+                on_pause=None if checkpoint is None else checkpoint.between_updates,
                 threads=threads,
                 keep_sample_scores=True,
             )

@@ -37,6 +37,7 @@ class RunContext:
         number: the number of this network in its ensemble, starting at 1; 1 for a single network.
         n_networks: the number of networks in the ensemble; 1 for a single network.
         history: the epochs that were finished before this start of a resumed training.
+        n_samples: number of samples of the next epoch that were trained on before this start.
         is_resumed: whether this continues an interrupted training.
         scaling: the input scaling; None to fit it to the training samples.
     """
@@ -50,6 +51,7 @@ class RunContext:
     number: int = 1
     n_networks: int = 1
     history: tuple[EpochRecord, ...] = ()
+    n_samples: int = 0
     is_resumed: bool = False
     scaling: Scaling | None = None
 
@@ -78,6 +80,12 @@ class Callback:
 
     def on_update(self, n_samples: int) -> None:
         """Receive how many samples of the current epoch have been trained on; called about every second.
+
+        Networks that train in one stack do not call it.
+        """
+
+    def between_updates(self) -> None:
+        """Do something between two updates of an epoch; called about ten times a second.
 
         Networks that train in one stack do not call it.
         """
@@ -137,6 +145,11 @@ class AllCallbacks(Callback):
         """Pass the number on."""
         for callback in self._callbacks:
             callback.on_update(n_samples)
+
+    def between_updates(self) -> None:
+        """Pass the call on."""
+        for callback in self._callbacks:
+            callback.between_updates()
 
     def on_epoch_end(self, record: EpochRecord) -> None:
         """Pass the record on."""

@@ -80,6 +80,7 @@ def train_jointly(
     *,
     on_epoch: StackEpochCallback | None = None,
     on_start: Callable[[int, Trainer], Sequence[EpochCallback]] | None = None,
+    on_pause: Callable[[], None] | None = None,
     threads: int = 1,
     keep_sample_scores: bool = False,
 ) -> None:
@@ -96,6 +97,7 @@ def train_jointly(
         on_epoch: called with the position and the `EpochRecord` of each finished epoch.
         on_start: called before the first epoch with each position and its trainer. It may load a
             checkpoint into the trainer, and returns more callbacks for this network.
+        on_pause: as in `train_epochs`.
         threads: number of threads for torch on a CPU.
         keep_sample_scores: as for `Trainer`.
 
@@ -132,4 +134,4 @@ def train_jointly(
     if on_epoch is not None:
         for trainer, number in numbers.items():
             callbacks[trainer].insert(0, partial(on_epoch, number))
-    run_trainers(callbacks, lambda trainer, end: on_end(numbers[trainer], end), stack)
+    run_trainers(callbacks, lambda trainer, end: on_end(numbers[trainer], end), stack, on_pause)

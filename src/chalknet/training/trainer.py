@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -37,6 +38,7 @@ from chalknet.engines.engine import (
 from chalknet.engines.numpy_engine import NumpyEngine
 from chalknet.engines.random_transforms import RandomTransforms
 from chalknet.engines.reference import ReferenceEngine
+from chalknet.engines.scores import EpochScores
 from chalknet.engines.sharded import ShardedEngine, Shards, check_shards
 from chalknet.errors import ConfigError, DivergenceError, MissingExtraError
 from chalknet.formatting import count_of, duration, quoted
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     from chalknet.engines.torch_engine import StackedEngine, TorchStack
 
 REPORT_SECONDS = 1.0  # between two reports of the progress within an epoch
+PAUSE_SECONDS = 0.1  # between two calls of `Callback.between_updates`
 MAX_FITTED_VALUES = 2**24  # of the samples from which layers compute parameters, such as edges of bins
 
 ENGINES: dict[str, EngineFactory] = {"numpy": NumpyEngine, "reference": ReferenceEngine}
@@ -201,13 +204,30 @@ class Run:
 
 
 @dataclass(frozen=True, eq=False)
+class UnfinishedEpoch:
+    """The state of a training within the epoch after the last finished one.
+
+    Attributes:
+        scores: of the epoch's updates so far, with their number.
+        parameters: arrays by name after these updates.
+        state: optimizer state by "state name/parameter name" after these updates.
+        seconds: wall time of these updates.
+    """
+
+    scores: EpochScores
+    parameters: Parameters
+    state: Parameters
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
 class Checkpoint:
     """The state of a training, from which it resumes with bit-identical results.
 
     The order of batches follows from seed and epoch, so there is no state of a random generator.
 
     Attributes:
-        history: the finished epochs, at least one.
+        history: the finished epochs. There is at least one, or an unfinished epoch.
         parameters: arrays by name after the last epoch.
         state: optimizer state by "state name/parameter name" after the last epoch.
         best: parameters after the best epoch, or None if the best epoch is the last one or there
@@ -215,6 +235,7 @@ class Checkpoint:
         valid_sample_scores: the validation scores per sample after each epoch, if they are kept.
         architecture: the layers, or None if an old file does not have them.
         digests: as `Trainer.digests`; empty if an old file does not have them.
+        unfinished: the state within the next epoch, or None at its beginning.
     """
 
     history: tuple[EpochRecord, ...]
@@ -224,6 +245,12 @@ class Checkpoint:
     valid_sample_scores: tuple[SampleScores, ...]
     architecture: Architecture | None
     digests: Mapping[str, str] = field(default_factory=dict)
+    unfinished: UnfinishedEpoch | None = None
+
+    @property
+    def has_progress(self) -> bool:
+        """Whether there is something to resume: a finished epoch or an update."""
+        return bool(self.history) or self.unfinished is not None
 
 
 class Trainer:
@@ -252,6 +279,8 @@ class Trainer:
         earlier_epochs: number of epochs of a training that this one continues with other samples.
             Batch orders continue from there; learning rate schedules start anew.
         earlier_updates: number of updates of that training. Update numbers continue from there.
+        unfinished: where to continue within the next epoch, as `load_checkpoint` found it; or None.
+        clock: the time of the current epoch; None before the first one.
     """
 
     def __init__(
@@ -326,6 +355,8 @@ class Trainer:
         self.on_update: Callable[[int], None] | None = None
         self.score_network: Callable[[], float] | None = None
         self.earlier_epochs = self.earlier_updates = 0
+        self.unfinished: UnfinishedEpoch | None = None
+        self.clock: EpochClock | None = None
 
     def epochs(self) -> Iterator[EpochRecord]:
         """Train epoch by epoch, up to the recipe's number, and yield the record of each.
@@ -392,19 +423,38 @@ class Trainer:
                 multipliers = decay, dropout
             yield Update(batch, Step(self.earlier_updates + number + 1, rate * factor, *multipliers))
 
-    def reported_updates(self, epoch: int) -> Iterator[Update]:
-        """Yield the updates of an epoch, and report how many samples they had to `on_update`."""
+    def observed_updates(
+        self, epoch: int, start: EpochScores | None = None, on_pause: Callable[[], None] | None = None
+    ) -> Iterator[Update]:
+        """Yield the updates of an epoch, and call functions between two of them.
+
+        `on_update` is called about every `REPORT_SECONDS`.
+
+        Args:
+            epoch: number of the epoch.
+            start: the scores of the epoch's earlier updates, which are left out; None for a whole epoch.
+            on_pause: called about every `PAUSE_SECONDS`, or None.
+        """
+        updates, n_samples = self.updates(epoch), 0
+        if start is not None:
+            updates, n_samples = islice(updates, start.n_updates, None), start.n_samples
         report = self.on_update
-        if report is None:
-            yield from self.updates(epoch)
+        if report is None and on_pause is None:
+            yield from updates
             return
-        n_samples, next_report = 0, time.perf_counter() + REPORT_SECONDS
-        for update in self.updates(epoch):
-            yield update
-            n_samples += batch_size(update.batch)
-            if time.perf_counter() >= next_report:
+        now, is_first = time.perf_counter(), True
+        next_report, next_pause = now + REPORT_SECONDS, now + PAUSE_SECONDS
+        for update in updates:
+            now = time.perf_counter()
+            if report is not None and now >= next_report and not is_first:
                 report(n_samples)
                 next_report = time.perf_counter() + REPORT_SECONDS
+            if on_pause is not None and now >= next_pause and not is_first:
+                on_pause()
+                next_pause = time.perf_counter() + PAUSE_SECONDS
+            is_first = False
+            yield update
+            n_samples += batch_size(update.batch)
 
     @property
     def next_epoch(self) -> int:
@@ -487,20 +537,35 @@ class Trainer:
     def _image_facts(self) -> ImageFacts | None:
         return image_facts(self.data.inputs, self.splits.train) if self.data.is_images else None
 
-    def checkpoint(self) -> Checkpoint:
-        """Return the state after the last finished epoch, for `load_checkpoint`."""
+    def checkpoint(self, *, within_epoch: bool = False) -> Checkpoint:
+        """Return the state after the last finished epoch, for `load_checkpoint`.
+
+        Args:
+            within_epoch: whether to add the state after the updates of the current epoch, which is
+                known in `Callback.between_updates` only. It is left out if it is not finite.
+        """
         engine, best = self.engine, None
         if self.best is not None and self.best[0] != len(self.history):
             best = engine.evaluation_parameters(self.best[1])
         return Checkpoint(
             tuple(self.history),
-            engine.parameters(),
-            engine.state(),
+            engine.parameters(self.last),
+            engine.state(self.last),
             best,
             tuple(self.valid_sample_scores),
             self.architecture,
             self.digests,
+            self._unfinished_epoch() if within_epoch else None,
         )
+
+    def _unfinished_epoch(self) -> UnfinishedEpoch | None:
+        """Return the state within the current epoch; None if it is not finite or the epoch has no update yet."""
+        scores, parameters = self.engine.epoch_scores(), self.engine.parameters()
+        arrays_are_finite = all(np.isfinite(value).all() for value in parameters.values())
+        if not (scores.n_updates and scores.is_finite and arrays_are_finite):
+            return None
+        assert self.clock is not None, "an epoch with updates has begun"
+        return UnfinishedEpoch(scores, parameters, self.engine.state(), self.clock.seconds(self))
 
     @cached_property
     def digests(self) -> dict[str, str]:
@@ -544,6 +609,17 @@ class Trainer:
                 f"optimizer state {quoted(sorted({name.partition('/')[0] for name in checkpoint.state}))}. "
                 "Resume with the recipe and the data that it was trained with."
             )
+        unfinished = checkpoint.unfinished
+        if unfinished is not None and not (
+            unfinished.scores.n_updates < self.updates_per_epoch
+            and unfinished.scores.n_samples < len(self.splits.train)
+            and unfinished.state.keys() == checkpoint.state.keys()
+        ):
+            raise ConfigError(
+                f"the checkpoint is from another training: {count_of(unfinished.scores.n_updates, 'update')} of "
+                f"{self.updates_per_epoch} are made in its epoch. Resume with the recipe and the data that it was "
+                "trained with."
+            )
         best, before = None, self.engine.snapshot()
         try:
             if checkpoint.best is not None:
@@ -556,6 +632,7 @@ class Trainer:
             raise
         self.best = best
         self.last = self.engine.snapshot()
+        self.unfinished = unfinished
         self.history = list(checkpoint.history)
         self.valid_sample_scores = list(checkpoint.valid_sample_scores)
         self._keep_samples = self._keep_samples and len(self.valid_sample_scores) == len(self.history)
@@ -642,8 +719,32 @@ class Trainer:
         return engine
 
 
+class EpochClock:
+    """The wall time of an epoch without its pauses, divided by the number of networks.
+
+    Args:
+        starts: each network with the epoch's earlier updates, or None for a whole epoch.
+    """
+
+    def __init__(self, starts: Mapping[Trainer, UnfinishedEpoch | None]) -> None:
+        """Start the clock."""
+        self._starts, self._started = starts, time.perf_counter()
+
+    def pause(self, work: Callable[[], None]) -> None:
+        """Call a function, whose time does not count."""
+        begun = time.perf_counter()
+        work()
+        self._started += time.perf_counter() - begun
+
+    def seconds(self, trainer: Trainer) -> float:
+        """Return the time of a network's epoch so far, with its time before an interruption."""
+        start = self._starts[trainer]
+        now = (time.perf_counter() - self._started) / len(self._starts)
+        return now if start is None else start.seconds + now
+
+
 def train_epochs(
-    trainers: Sequence[Trainer], stack: TorchStack | None = None
+    trainers: Sequence[Trainer], stack: TorchStack | None = None, on_pause: Callable[[], None] | None = None
 ) -> Iterator[tuple[Trainer, EpochRecord | DivergenceError]]:
     """Train one network, or several in a stack, epoch by epoch, and yield each finished epoch.
 
@@ -654,25 +755,25 @@ def train_epochs(
     Args:
         trainers: one trainer, or with a stack those whose engines are in it.
         stack: the stack of the engines, or None for a single network.
+        on_pause: called between two updates, about every `PAUSE_SECONDS`. All networks have then made
+            the same updates of their epochs.
     """
     for trainer in trainers:
         trainer.last = trainer.engine.snapshot()
     active = [trainer for trainer in trainers if not trainer.is_finished]
     while active:
-        started = time.perf_counter()
-        updates = [trainer.reported_updates(trainer.next_epoch) for trainer in active]
         try:
             with np.errstate(over="ignore", invalid="ignore"):  # Trainer.finish_epoch reports a loss that overflows
-                trained = [active[0].engine.train_epoch(updates[0])] if stack is None else stack.train_epoch(updates)
+                trained = _train_epoch(active, stack, on_pause)
                 scores = [trainer.scores() for trainer in active]
         except BaseException:  # Ctrl-C too
             for trainer in active:
                 trainer.engine.restore_snapshot(trainer.last)
             raise
-        seconds = (time.perf_counter() - started) / len(active)
+        seconds = [0.0 if one.clock is None else one.clock.seconds(one) for one in active]
         records = [
-            EpochRecord(one.next_epoch, train, *rest, seconds)
-            for one, train, rest in zip(active, trained, scores, strict=True)
+            EpochRecord(one.next_epoch, train, *rest, of_one)
+            for one, train, rest, of_one in zip(active, trained, scores, seconds, strict=True)
         ]
         lost = [one for one, record in zip(active, records, strict=True) if non_finite_loss(record) is not None]
         # `finish_epoch` repeats the updates of a diverged network to explain the divergence. The
@@ -690,6 +791,45 @@ def train_epochs(
         active = [trainer for trainer in active if not trainer.is_finished]
 
 
+def _train_epoch(
+    active: Sequence[Trainer], stack: TorchStack | None, on_pause: Callable[[], None] | None
+) -> list[Scores]:
+    """Make all updates of the next epoch of each network, or those that a checkpoint left, and return the scores."""
+    starts = _take_unfinished(active)
+    clock = EpochClock(starts)
+    for trainer in active:
+        trainer.clock = clock
+    first = active[0]
+    found = [None if start is None else start.scores for start in starts.values()]
+    # The first network's iterator is asked first for the next update, when no network has made it yet.
+    pauses = [None if on_pause is None else partial(clock.pause, on_pause), *[None] * (len(active) - 1)]
+    updates = [
+        one.observed_updates(one.next_epoch, start, pause)
+        for one, start, pause in zip(active, found, pauses, strict=True)
+    ]
+    if stack is None:
+        return [first.engine.train_epoch(updates[0], found[0])]
+    before = [start for start in found if start is not None]
+    return stack.train_epoch(updates, before or None)
+
+
+def _take_unfinished(active: Sequence[Trainer]) -> dict[Trainer, UnfinishedEpoch | None]:
+    """Restore the state within the epoch that checkpoints have, and return it for each network.
+
+    The networks of a stack make the same updates. If their checkpoints are from different updates,
+    because the process was killed while it wrote them, all networks begin their epochs anew.
+    """
+    starts = {trainer: trainer.unfinished for trainer in active}
+    for trainer in active:
+        trainer.unfinished = None
+    if len({0 if start is None else start.scores.n_updates for start in starts.values()}) > 1:
+        return dict.fromkeys(active)
+    for trainer, start in starts.items():
+        if start is not None:
+            trainer.engine.restore(start.parameters, start.state)
+    return starts
+
+
 def _remove_from_stack(stack: TorchStack | None, trainers: Sequence[Trainer]) -> None:
     if stack is not None:
         stack.remove([cast("StackedEngine", trainer.engine) for trainer in trainers])
@@ -699,6 +839,7 @@ def run_trainers(
     trainings: Mapping[Trainer, Sequence[EpochCallback]],
     on_end: Callable[[Trainer, Run | DivergenceError], None],
     stack: TorchStack | None = None,
+    on_pause: Callable[[], None] | None = None,
 ) -> None:
     """Train until every network is finished.
 
@@ -707,6 +848,8 @@ def run_trainers(
         on_end: called with a trainer and its run as soon as it is finished. A `DivergenceError` has
             the run with the best weights before it, or without validation samples the last ones.
         stack: the stack of the trainers' engines, or None for a single network.
+        on_pause: as in `train_epochs`. Without a stack, `Callback.between_updates` of the callbacks is
+            called instead.
 
     Raises:
         ConfigError: early stopping is on, and there are no validation samples.
@@ -716,9 +859,10 @@ def run_trainers(
         receivers = [one for one in callbacks if isinstance(one, Callback)]
         if stack is None and receivers:
             trainer.on_update = AllCallbacks(receivers).on_update
+            on_pause = AllCallbacks(receivers).between_updates
         if trainer.is_finished:
             on_end(trainer, best[trainer].run())
-    for trainer, record in train_epochs(list(trainings), stack):
+    for trainer, record in train_epochs(list(trainings), stack, on_pause):
         if isinstance(record, DivergenceError):
             record.run = best[trainer].best_run() if trainer.history else None
             on_end(trainer, record)

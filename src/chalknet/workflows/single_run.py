@@ -70,7 +70,8 @@ def train_network(
     start = None
     if context.is_resumed and (folder / CHECKPOINT_FILE).exists():
         start = read_checkpoint(folder / CHECKPOINT_FILE, trainer.digests)
-        context = replace(context, history=start.history)
+        n_samples = 0 if start.unfinished is None else start.unfinished.scores.n_samples
+        context = replace(context, history=start.history, n_samples=n_samples)
     checkpoint = CheckpointCallback(
         trainer,
         context,

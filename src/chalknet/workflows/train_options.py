@@ -54,7 +54,8 @@ class TrainOptions:
             run's.
         checkpoint_seconds: see `CheckpointSchedule`.
         checkpoint_epochs: see `CheckpointSchedule`.
-        must_stop: called after each epoch. True takes a checkpoint and raises `StoppedError`.
+        must_stop: called after each epoch and between updates. True takes a checkpoint and raises
+            `StoppedError`.
         workers: number of threads, by default one per core.
         shards: number of Ray actors over which samples are distributed, or None.
         on: their cluster, by default one on this machine.

@@ -27,7 +27,7 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
-EXIT_SECONDS = 5  # time that a worker has to finish its epoch, write a checkpoint and exit
+EXIT_SECONDS = 5  # time that a worker has to finish its update, write a checkpoint and exit
 
 
 @dataclass(eq=False)

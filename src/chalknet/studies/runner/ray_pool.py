@@ -44,7 +44,7 @@ class RayWorker:
         self._jobs.put(message)
 
     def end(self) -> None:
-        """Ask the actor to finish its epoch, to write a checkpoint and to train no more."""
+        """Ask the actor to finish its update, to write a checkpoint and to train no more."""
         self._stop.end = time.monotonic()
         self._jobs.put(None)
 

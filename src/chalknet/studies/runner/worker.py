@@ -45,7 +45,7 @@ def train_job(message: Message, data: Dataset, send: Send, must_stop: StopReques
         message: the job.
         data: the study's samples.
         send: called with the messages of `protocol` and their content; it must not raise.
-        must_stop: called after each epoch; True stops the training.
+        must_stop: called after each epoch and between updates; True stops the training.
 
     Raises:
         StoppedError: must_stop returned True; unfinished runs have a checkpoint.
@@ -104,9 +104,9 @@ def _in_a_line(error: Exception) -> str:
 def main() -> None:
     """Train jobs until the scheduler ends or a signal asks this process to end.
 
-    After a signal, the current epoch is finished and written to a checkpoint. If the scheduler has
+    After a signal, the current update is finished and a checkpoint is written. If the scheduler has
     ended, training first continues for a few seconds. After `EXIT_SECONDS`, SIGALRM kills the
-    process. If the current epoch takes longer, no checkpoint is written, and training later resumes
+    process. If the current update takes longer, no checkpoint is written, and training later resumes
     from the last one.
     """
     connection = Connection(int(sys.argv[1]))
