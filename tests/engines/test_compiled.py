@@ -118,12 +118,11 @@ def passes_of(passes, dtype, channels):
     passes.normalize(x, second, third, found[0])
     passes.normalize_gradient(x, grad, first, second, third)
     passes.relu(found[0], found[2], np.empty(x.shape, bool))
-    windows = [pixels[row::2, column::2] for row in range(2) for column in range(2)]
-    largest, grad = np.empty_like(windows[0]), rng.normal(size=windows[0].shape).astype(dtype)
-    passes.largest(windows, largest)
-    passes.route(windows, np.empty_like(largest), grad)
-    passes.largest(windows[:3], out[:3, :2])
-    return [*found[:1], *found[2:], largest, sums, sums_of_slopes, rectified, slopes]
+    largest, overlapping = np.empty((3, 2, 3, channels), dtype), np.empty((5, 3, 3, channels), dtype)
+    passes.largest(pixels, 2, 2, largest)
+    passes.largest(pixels, 2, 1, overlapping)
+    passes.route(pixels, 2, 2, rng.normal(size=largest.shape).astype(dtype), np.empty_like(largest))
+    return [*found[:1], *found[2:], largest, overlapping, sums, sums_of_slopes, rectified, slopes]
 
 
 @pytest.mark.extras

@@ -160,25 +160,25 @@ class CompiledPasses(Passes):
         del scratch
         self._loops.relu_loop(*_flat(x, slope))
 
-    def largest(self, windows: Sequence[Matrix], out: Matrix) -> None:
+    def largest(self, pixels: Matrix, size: int, stride: int, out: Matrix) -> None:
         """See `Passes.largest`; windows of other sizes than 2 x 2 are left to NumPy."""
-        if len(windows) == 4:
-            self._loops.largest_loop(*(_long_rows(one) for one in windows), _long_rows(out))
+        if size == 2:
+            self._loops.largest_loop(_long_rows(pixels), stride, _long_rows(out))
         else:
-            super().largest(windows, out)
+            super().largest(pixels, size, stride, out)
 
-    def route(self, windows: Sequence[Matrix], largest: Matrix, grad: Matrix) -> None:
+    def route(self, pixels: Matrix, size: int, stride: int, grad: Matrix, scratch: Matrix) -> None:
         """See `Passes.route`; windows of other sizes than 2 x 2 are left to NumPy."""
-        if len(windows) == 4:
-            self._loops.route_loop(*(_long_rows(one) for one in windows), _long_rows(grad))
+        if size == 2:
+            self._loops.route_loop(_long_rows(pixels), stride, _long_rows(grad))
         else:
-            super().route(windows, largest, grad)
+            super().route(pixels, size, stride, grad, scratch)
 
 
 def _long_rows(values: Matrix) -> Matrix:
-    """Return a view (..., n C) of an array (..., n, C) whose last two axes are contiguous."""
-    assert values.strides[-2] == values.shape[-1] * values.strides[-1]  # otherwise reshape would copy
-    return values.reshape(*values.shape[:-2], -1)
+    """Return a contiguous map (H, W, n, C) as an array (H, W, n C)."""
+    assert values.flags.c_contiguous  # otherwise reshape would copy, and Numba make no vector instructions
+    return values.reshape(*values.shape[:2], -1)
 
 
 def _flat(*matrices: Matrix) -> list[Matrix]:

@@ -156,11 +156,12 @@ def relu_loop(x: Any, slope: Any) -> None:
 
 
 @compiled
-def largest_loop(a: Any, b: Any, c: Any, d: Any, out: Any) -> None:
-    """Write the largest of four arrays (H, W, K) for each element (Q1); NaN is the largest."""
+def largest_loop(pixels: Any, stride: int, out: Any) -> None:
+    """Write the largest of the pixels (H, W, K) of each window of 2 x 2 (Q1); NaN is the largest."""
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
-            first, second, third, fourth, to = a[i, j], b[i, j], c[i, j], d[i, j], out[i, j]
+            y, x, to = stride * i, stride * j, out[i, j]
+            first, second, third, fourth = pixels[y, x], pixels[y, x + 1], pixels[y + 1, x], pixels[y + 1, x + 1]
             for k in range(to.size):
                 one = second[k] if second[k] > first[k] or second[k] != second[k] else first[k]
                 other = fourth[k] if fourth[k] > third[k] or fourth[k] != fourth[k] else third[k]
@@ -168,13 +169,14 @@ def largest_loop(a: Any, b: Any, c: Any, d: Any, out: Any) -> None:
 
 
 @compiled
-def route_loop(a: Any, b: Any, c: Any, d: Any, grad: Any) -> None:
-    """Replace the first largest of four arrays (H, W, K) by the gradient, and the others by 0 (Q2)."""
-    is_largest, is_not = a.dtype.type(1), a.dtype.type(0)
-    most = np.empty(a.shape[2], a.dtype)
-    for i in range(a.shape[0]):
-        for j in range(a.shape[1]):
-            first, second, third, fourth, left = a[i, j], b[i, j], c[i, j], d[i, j], grad[i, j]
+def route_loop(pixels: Any, stride: int, grad: Any) -> None:
+    """Replace the first largest of the pixels of each window of 2 x 2 by the gradient, and the others by 0 (Q2)."""
+    is_largest, is_not = pixels.dtype.type(1), pixels.dtype.type(0)
+    most = np.empty(pixels.shape[2], pixels.dtype)
+    for i in range(grad.shape[0]):
+        for j in range(grad.shape[1]):
+            y, x, left = stride * i, stride * j, grad[i, j]
+            first, second, third, fourth = pixels[y, x], pixels[y, x + 1], pixels[y + 1, x], pixels[y + 1, x + 1]
             for k in range(most.size):
                 one = second[k] if second[k] > first[k] or second[k] != second[k] else first[k]
                 other = fourth[k] if fourth[k] > third[k] or fourth[k] != fourth[k] else third[k]

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from chalknet.engines.batches import even_slices
 from chalknet.engines.numpy_kernels import sum_rows
-from chalknet.engines.numpy_maps import FeatureMap, MapKernel, TilePass, output_map, window
+from chalknet.engines.numpy_maps import FeatureMap, MapKernel, TilePass, output_map
+from chalknet.engines.numpy_passes import window
 from chalknet.engines.parameter_layout import LayerArrays, Matrix, NetworkArrays
 from chalknet.network.architecture import NamedLayer
 from chalknet.network.layer import Shape

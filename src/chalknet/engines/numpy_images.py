@@ -31,9 +31,8 @@ from chalknet.engines.numpy_maps import (
     TilePass,
     kernel_of,
     output_map,
-    window,
 )
-from chalknet.engines.numpy_passes import Passes, Scratch, empty_array
+from chalknet.engines.numpy_passes import Passes, Scratch, empty_array, window, windows
 from chalknet.engines.parameter_layout import LayerArrays, Matrix, NetworkArrays, ParameterLayout
 from chalknet.network.activation import Activation
 from chalknet.network.architecture import Architecture, NamedLayer
@@ -85,41 +84,35 @@ class MaxPool2dKernel(MapKernel):
         self.values: FeatureMap = output_map(named, x, n)
         self._stride = self.layer.stride or self.layer.size
 
-    def _windows(self, pixels: Matrix) -> list[Matrix]:
-        """Return the pixels at each position of a window, from the top left."""
-        rows, columns, _ = self.values.shape
-        return [
-            window(pixels, row, column, rows, columns, self._stride)
-            for row, column in np.ndindex(self.layer.size, self.layer.size)
-        ]
-
     def forward(self, tile: TilePass) -> None:
         """Compute Q1."""
-        tile.passes.largest(self._windows(self.x.of(tile.n)), self.values.of(tile.n))
+        tile.passes.largest(self.x.of(tile.n), self.layer.size, self._stride, self.values.of(tile.n))
 
     def backward(self, tile: TilePass) -> None:
         """Compute Q2."""
         if not self.needs_gradient:
             return
+        size, stride = self.layer.size, self._stride
         pixels, grad = self.x.of(tile.n), self.values.of(tile.n)
-        largest, windows = tile.scratch.take("largest", *grad.shape), self._windows(pixels)
-        if self._stride < self.layer.size:
-            self._route_overlapping(tile, windows, largest)
+        largest = tile.scratch.take("largest", *grad.shape)
+        if stride < size:
+            self._route_overlapping(tile, pixels, largest)
             return
-        tile.passes.route(windows, largest, grad)
+        tile.passes.route(pixels, size, stride, grad, largest)
         rows, columns, _ = self.values.shape
-        for row, column in np.ndindex(self._stride, self._stride):
-            if max(row, column) >= self.layer.size:  # pixels between windows
-                window(pixels, row, column, rows, columns, self._stride)[...] = 0
-        pixels[rows * self._stride :], pixels[:, columns * self._stride :] = 0, 0
+        for row, column in np.ndindex(stride, stride):
+            if max(row, column) >= size:  # pixels between windows
+                window(pixels, row, column, rows, columns, stride)[...] = 0
+        pixels[rows * stride :], pixels[:, columns * stride :] = 0, 0
 
-    def _route_overlapping(self, tile: TilePass, windows: list[Matrix], largest: Matrix) -> None:
+    def _route_overlapping(self, tile: TilePass, pixels: Matrix, largest: Matrix) -> None:
         """Compute Q2 for windows that share pixels."""
-        pixels, grad = self.x.of(tile.n), self.values.of(tile.n)
+        grad, size, stride = self.values.of(tile.n), self.layer.size, self._stride
         routed, grad_pixels = tile.scratch.take("routed", *grad.shape), tile.scratch.take("pixels", *pixels.shape)
         grad_pixels.fill(0)
-        tile.passes.largest(windows, largest)
-        for one, grad_one in zip(windows, self._windows(grad_pixels), strict=True):
+        tile.passes.largest(pixels, size, stride, largest)
+        of_pixels, of_gradient = windows(pixels, size, stride, grad), windows(grad_pixels, size, stride, grad)
+        for one, grad_one in zip(of_pixels, of_gradient, strict=True):
             np.multiply(grad, one == largest, out=routed)
             np.add(grad_one, routed, out=grad_one)
             np.subtract(grad, routed, out=grad)
@@ -132,8 +125,8 @@ class AveragePool2dKernel(MaxPool2dKernel):
 
     def forward(self, tile: TilePass) -> None:
         """Compute Q3."""
-        first, *others = self._windows(self.x.of(tile.n))
         out = self.values.of(tile.n)
+        first, *others = windows(self.x.of(tile.n), self.layer.size, self._stride, out)
         np.copyto(out, first)
         for one in others:
             np.add(out, one, out=out)
@@ -146,7 +139,7 @@ class AveragePool2dKernel(MaxPool2dKernel):
         pixels, grad = self.x.of(tile.n), self.values.of(tile.n)
         np.multiply(grad, grad.dtype.type(1 / self.layer.size**2), out=grad)
         pixels.fill(0)
-        for one in self._windows(pixels):
+        for one in windows(pixels, self.layer.size, self._stride, grad):
             np.add(one, grad, out=one)
 
 

@@ -134,8 +134,3 @@ def kernel_of(layer: type[Layer]) -> Callable[[T], T]:
 def output_map(named: NamedLayer, x: FeatureMap, n: int) -> FeatureMap:
     """Return a map for the outputs of a layer that reads x."""
     return FeatureMap(named.layer.output_shape(x.shape), n, x.matrix.dtype)
-
-
-def window(pixels: Matrix, row: int, column: int, rows: int, columns: int, stride: int) -> Matrix:
-    """Return the pixels at one position of every window, (rows, columns, n, C)."""
-    return pixels[row : row + stride * (rows - 1) + 1 : stride, column : column + stride * (columns - 1) + 1 : stride]

@@ -7,7 +7,6 @@ of all images of a tile, and vectors have as many values.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +54,17 @@ class Scratch:
         return self._arrays[name][:size].reshape(shape)
 
 
+def window(pixels: Matrix, row: int, column: int, rows: int, columns: int, stride: int) -> Matrix:
+    """Return the pixels at one position of every window, (rows, columns, n, C)."""
+    return pixels[row : row + stride * (rows - 1) + 1 : stride, column : column + stride * (columns - 1) + 1 : stride]
+
+
+def windows(pixels: Matrix, size: int, stride: int, out: Matrix) -> list[Matrix]:
+    """Return the pixels at each position of a window, from the top left; out has the rows and columns of windows."""
+    rows, columns = out.shape[:2]
+    return [window(pixels, row, column, rows, columns, stride) for row, column in np.ndindex(size, size)]
+
+
 class Passes:
     """Passes by NumPy."""
 
@@ -97,21 +107,24 @@ class Passes:
         np.copyto(slope, scratch)
         np.multiply(x, slope, out=x)
 
-    def largest(self, windows: Sequence[Matrix], out: Matrix) -> None:
-        """Write the largest of some arrays for each element (Q1)."""
-        np.copyto(out, windows[0])
-        for one in windows[1:]:
+    def largest(self, pixels: Matrix, size: int, stride: int, out: Matrix) -> None:
+        """Write the largest of the pixels (H, W, n, C) of each window (Q1)."""
+        first, *others = windows(pixels, size, stride, out)
+        np.copyto(out, first)
+        for one in others:
             np.maximum(out, one, out=out)
 
-    def route(self, windows: Sequence[Matrix], largest: Matrix, grad: Matrix) -> None:
-        """Replace the first largest of some arrays by the gradient, and the others by 0 (Q2).
+    def route(self, pixels: Matrix, size: int, stride: int, grad: Matrix, scratch: Matrix) -> None:
+        """Replace the first largest of the pixels of each window by the gradient, and the others by 0 (Q2).
 
         Args:
-            windows: arrays that share no memory.
-            largest: room for an array.
-            grad: the gradient; it is overwritten.
+            pixels: (H, W, n, C).
+            size: of a window.
+            stride: of windows that share no pixels.
+            grad: (H', W', n, C), the gradient; it is overwritten.
+            scratch: as large as grad.
         """
-        self.largest(windows, largest)
-        for one in windows:
-            np.multiply(grad, one == largest, out=one)
+        self.largest(pixels, size, stride, scratch)
+        for one in windows(pixels, size, stride, grad):
+            np.multiply(grad, one == scratch, out=one)
             np.subtract(grad, one, out=grad)  # what a position takes is gone for those after it
