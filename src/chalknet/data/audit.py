@@ -76,6 +76,7 @@ from chalknet.data.dataset import Dataset, IntArray
 from chalknet.data.near_duplicates import BoolArray, Duplicates, Progress, find_duplicates, full_scale
 from chalknet.data.row_numbers import row_numbers
 from chalknet.data.splits import Splits
+from chalknet.data.tables.rows import TableRows
 from chalknet.errors import ConfigError
 
 NEAR = 0.03  # RMS over full scale; two 28 x 28 letters at this distance look the same
@@ -212,7 +213,8 @@ def audit(
     The table at the top of this module states the formulas.
 
     Args:
-        data: the samples; they are loaded into memory.
+        data: the samples. Those on disk are loaded into memory; the inputs of large tables are computed
+            in blocks.
         splits: the splits of data, or None to check the samples as a whole.
         near: the largest RMS difference of near duplicates, relative to full scale, in [0, 1). 0
             looks for copies only. None uses `NEAR`, or 0 for rows of few columns.
@@ -226,7 +228,7 @@ def audit(
     """
     if near is not None and not 0 <= near < 1:
         raise ConfigError(f"near must be a number in [0, 1), the RMS difference over full scale, got {near}.")
-    data = data.in_memory().without_missing()
+    data = (data if isinstance(data.inputs, TableRows) else data.in_memory()).without_missing()
     scale = full_scale(data)
     if near is None:
         near = NEAR if data.is_images or scale.n_compared >= MIN_NEAR_COLUMNS else 0.0

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.data.dataset import Dataset, IntArray, sample_digests
+from chalknet.data.tables.rows import column_bounds
 
 BoolArray = NDArray[np.bool_]
 Progress = Callable[[int, int], None]
@@ -161,8 +162,7 @@ def full_scale(data: Dataset) -> Scale:
     """Return the scale on which samples of a data set are compared."""
     if data.inputs.dtype == np.uint8:
         return Scale(np.full(data.n_inputs, 127.5), np.full(data.n_inputs, 255.0), "0 to 255")
-    rows = data.inputs.reshape(len(data), -1)
-    low, high = rows.min(axis=0).astype(np.float64), rows.max(axis=0).astype(np.float64)
+    low, high = (one.astype(np.float64) for one in column_bounds(data.inputs))
     if data.is_images:
         low, high = np.full_like(low, low.min()), np.full_like(high, high.max())
         name = f"{low[0]:g} to {high[0]:g}"

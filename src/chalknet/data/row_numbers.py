@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chalknet.data.tables.rows import column_bounds
+
 MIN_ROWS = 10  # fewer rows can hold consecutive numbers by chance
 
 
@@ -23,7 +25,7 @@ def row_numbers(rows: NDArray[Any], names: Sequence[str] = ()) -> list[int]:
     """
     if len(rows) < MIN_ROWS:
         return []
-    low, high = rows.min(axis=0), rows.max(axis=0)
+    low, high = column_bounds(rows)
     is_nameless = np.array([not name or name.startswith("Unnamed: ") for name in names or ["x"] * rows.shape[1]])
     with np.errstate(over="ignore"):
         possible = np.flatnonzero((high - low == len(rows) - 1) | (is_nameless & (high - low >= len(rows))))

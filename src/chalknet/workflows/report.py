@@ -145,7 +145,7 @@ def _samples(spec: StudySpec, config: DataConfig, source: str | None, recipe: Re
         else:
             more = {"whole": split_by_recipe(recipe, data)}
             splits = member_splits(data, more["whole"], recipe)[0]
-        found = audit(data.in_memory(), splits)
+        found = audit(data, splits)
         columns = column_summaries(data)
     except (ChalknetError, OSError) as error:
         gone = f"The samples could not be read again: {escape(str(error))}"

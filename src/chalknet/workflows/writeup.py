@@ -128,7 +128,7 @@ def writeup(
     notify: ProgressCallback = on_progress or (lambda _: None)
     notify(WriteupProgress("data"))
     splits = study_splits(data, make_configuration(spec, {}), spec.first_seed)
-    found = audit(data.in_memory(), splits)
+    found = audit(data, splits)
     results = study(
         data,
         spec,

@@ -1,10 +1,13 @@
 """The rows of large tables, which are computed when they are read."""
 
+import tracemalloc
+
 import numpy as np
 import polars as pl
 import pytest
 
 import chalknet
+from chalknet.data.audit import audit
 from chalknet.data.dataset import arrays_sha256, sample_digests
 from chalknet.data.preprocess import fit_scaling
 from chalknet.data.readers import table
@@ -81,6 +84,25 @@ def test_the_scaling_of_rows_is_that_of_the_array(both):
     assert np.array_equal(a.shift, b.shift)
     n = both[1].inputs.n_numbers
     assert np.array_equal(a.fill[:n], b.fill[:n])
+
+
+def test_the_audit_of_rows_is_that_of_the_array(both):
+    dense, compact = both
+    assert audit(compact, near=0.1) == audit(dense, near=0.1)
+
+
+def test_the_audit_of_rows_takes_little_memory(monkeypatch):
+    monkeypatch.setattr(table, "MAX_DENSE_BYTES", 0)
+    n = 16_384
+    kinds = pl.DataFrame({"kind": [f"k{at % 250}" for at in range(n)], "label": ["a", "b"] * (n // 2)})
+    data = chalknet.load_data(kinds)
+    tracemalloc.start()
+    try:
+        found = audit(data, near=0)
+        assert tracemalloc.get_traced_memory()[1] < data.inputs.nbytes / 3
+    finally:
+        tracemalloc.stop()
+    assert found.check("copies").count == n
 
 
 def test_rows_train_the_same_network(both):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -129,13 +130,19 @@ class TableRows:
         for start in range(0, len(self), ROWS_AT_ONCE):
             yield start, self[start : start + ROWS_AT_ONCE]
 
+    @cached_property
+    def bounds(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The smallest and the largest value of each input, NaN where one is missing."""
+        lows, highs = zip(*((block.min(axis=0), block.max(axis=0)) for _, block in self.blocks()), strict=True)
+        return np.min(lows, axis=0), np.max(highs, axis=0)
+
     def min(self) -> float:
         """Return the smallest of all inputs."""
-        return min(float(block.min()) for _, block in self.blocks())
+        return float(self.bounds[0].min())
 
     def max(self) -> float:
         """Return the largest of all inputs."""
-        return max(float(block.max()) for _, block in self.blocks())
+        return float(self.bounds[1].max())
 
     def _select(self, key: Any) -> tuple[NDArray[np.float64], NDArray[np.int16]]:
         """Return (n, A) numbers and (n, C) codes of some rows."""
@@ -265,3 +272,11 @@ def _fill_one_hot(codes: NDArray[Any], out: NDArray[np.float64]) -> None:
     out[:] = 0.0
     known = np.flatnonzero(codes >= 0)
     out[known, codes[known]] = 1.0
+
+
+def column_bounds(inputs: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the smallest and the largest value of each input, of an array of samples or of `TableRows`."""
+    if isinstance(inputs, TableRows):
+        return inputs.bounds
+    rows = inputs.reshape(len(inputs), -1)
+    return rows.min(axis=0), rows.max(axis=0)
