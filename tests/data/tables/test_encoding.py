@@ -559,6 +559,14 @@ def test_codes_that_begin_with_0_are_categories(tmp_path):
     assert numbers.inputs[:2, 0].tolist() == [1234.0, 98765.0]
 
 
+@pytest.mark.parametrize("mark", ["", "NA", "?"])
+def test_codes_are_categories_although_some_are_missing(tmp_path, mark):
+    lines = "\n".join(f"{code},{'ab'[at % 2]}" for at, code in enumerate(["01234", mark, "98765"] * 5))
+    (tmp_path / "t.csv").write_text(f"zip,label\n{lines}\n")
+    column = load_data(tmp_path / "t.csv").encoding.columns[0]
+    assert (column.categories, column.has_missing) == (("01234", "98765"), True)
+
+
 @pytest.mark.parametrize("codes", [["12345", "98765"], ["012", "98765"], ["1.50", "0.25"], ["0", "1"]])
 def test_other_numbers_are_no_codes(tmp_path, codes):
     lines = "\n".join(f"{codes[at % 2]},{at % 5},{'ab'[at % 2]}" for at in range(12))

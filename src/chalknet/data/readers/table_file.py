@@ -90,7 +90,11 @@ def read_text_table(
     first = _first_rows(content, start, delimiter)
     if first is None or first.width != n_columns:
         return None
-    as_texts = {name for at, name in enumerate(first.columns) if at in texts or may_be_codes(first[name])}
+    as_texts = {
+        name
+        for at, name in enumerate(first.columns)
+        if at in texts or may_be_codes(first[name].filter(~first[name].is_in(NULL_TEXTS)))
+    }
     marks = any(_has_marks(first[name]) for name in first.columns if name not in as_texts)
     frame = None
     # Marks of missing values take time, so they are looked for if the first rows have some, or a column of numbers
