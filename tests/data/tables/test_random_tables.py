@@ -192,7 +192,7 @@ def test_a_slow_reader_finds_the_same_columns_and_inputs(seed):
 
 
 @given(seeds)
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_slow_reader_finds_the_same_in_large_tables(monkeypatch, seed):
     monkeypatch.setattr(texts, "MIN_SHARED", 0)
     monkeypatch.setattr(encoding, "MIN_SHARED", 0)
