@@ -704,7 +704,7 @@ def _numbers_of(frame: pl.DataFrame, rows: _Rows, columns: _Columns, *, may_be_c
     if len(distinct) > MAX_CLASSES:
         raise _too_many_labels(rows, columns, len(distinct))
     codes = texts.replace_strict(distinct, list(range(len(distinct))), return_dtype=pl.Int64)
-    indices = each.of_rows(codes).to_numpy()
+    indices = each.of_rows(codes)
 
     def place(label: int) -> str:
         return f"line {rows.line_of(int(np.argmax(indices == label)) + columns.has_header)}"

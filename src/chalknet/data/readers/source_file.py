@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import threading
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -17,6 +19,7 @@ from chalknet.files import Budget, open_regular, reading
 
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK_BYTES = 2**24
+MIN_SHARED_BYTES = 2**26  # of a file that two threads read
 # Processor time of polars for a decompressed byte. Its threads cannot be interrupted, so it is counted before.
 SECONDS_PER_BYTE = 2e-8
 
@@ -90,10 +93,30 @@ class SourceFile:
         size = self.file.seek(0, io.SEEK_END)
         self.budget.spend(SECONDS_PER_BYTE * size)
         self.budget.take(size)
-        self.file.seek(0)
-        content = self.file.read(size)  # what is appended meanwhile is neither read nor in the digest
+        content = self._read(size)  # what is appended meanwhile is neither read nor in the digest
         self._digest = _Digest(content)
         return content
+
+    def _read(self, size: int) -> bytes:
+        """Return this many bytes from the beginning, or fewer if the file has become shorter.
+
+        Two threads read a large file of the system, which takes half the time of one: most of it goes into pages of
+        memory that are new to the process.
+        """
+        self.file.seek(0)
+        if size < MIN_SHARED_BYTES or not isinstance(self.file, io.BufferedReader) or not hasattr(os, "preadv"):
+            return self.file.read(size)
+        room = io.BytesIO(bytes(size))  # which is neither filled nor copied
+        with room.getbuffer() as view, ThreadPoolExecutor(2) as pool:
+            number = self.file.fileno()
+
+            def read(start: int) -> int:
+                with view[start : start + CHUNK_BYTES] as part:
+                    return os.preadv(number, [part], start)
+
+            n_read = list(pool.map(read, range(0, size, CHUNK_BYTES)))
+        whole = [CHUNK_BYTES] * (len(n_read) - 1) + [(size - 1) % CHUNK_BYTES + 1]
+        return room.getvalue() if n_read == whole else self.file.read(size)  # a call may read less than it could
 
     def digest(self) -> bytes:
         """Return the SHA-256 of the file as it is on disk."""

@@ -264,7 +264,7 @@ def _label_texts(series: Any, source: str, place: Callable[[int], str]) -> Label
             f"another column the label? {GIVE_LABEL}."
         )
     codes = texts.replace_strict(distinct.to_list(), list(range(len(distinct))), return_dtype=pl.Int64)
-    index = each.of_rows(codes).to_numpy()
+    index = each.of_rows(codes)
     return LabelTexts(index, tuple(distinct.to_list()), lambda at: place(int(np.argmax(index == at))))
 
 

@@ -12,6 +12,7 @@ import threading
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy as np
 from chalknet.checked import is_number, plain, short, strict_json
 from chalknet.data.readers.source_file import SourceFile
 from chalknet.data.tables.columns import check_unique
-from chalknet.data.tables.texts import NULL_TEXTS, may_be_codes
+from chalknet.data.tables.texts import NULL_TEXTS, may_be_codes, on_threads
 from chalknet.errors import DataError, MissingExtraError
 from chalknet.files import Budget
 from chalknet.version import install_command
@@ -78,7 +79,7 @@ def read_text_table(
     import polars as pl
 
     content = file.content()
-    n_delimiters, n_lines = _count(content, delimiter), _count(content, "\n")
+    n_delimiters, n_lines = on_threads(partial(_count, content), (delimiter, "\n"), file.budget)
     file.budget.take((n_delimiters + n_lines) * MEMORY_PER_VALUE)
     if content.find(b"\0") >= 0:
         return None
@@ -90,12 +91,9 @@ def read_text_table(
     first = _first_rows(content, start, delimiter)
     if first is None or first.width != n_columns:
         return None
-    as_texts = {
-        name
-        for at, name in enumerate(first.columns)
-        if at in texts or may_be_codes(first[name].filter(~first[name].is_in(NULL_TEXTS)))
-    }
-    marks = any(_has_marks(first[name]) for name in first.columns if name not in as_texts)
+    known = [one.filter(~one.is_in(NULL_TEXTS)) for one in first]  # without marks of missing values
+    as_texts = {one.name for at, one in enumerate(known) if at in texts or may_be_codes(one)}
+    marks = any(_has_marks(first[one.name], one) for one in known if one.name not in as_texts)
     frame = None
     # Marks of missing values take time, so they are looked for if the first rows have some, or a column of numbers
     # turns out to hold a text after the rows from which its type is inferred.
@@ -143,12 +141,17 @@ def _first_rows(content: bytes, start: int, delimiter: str) -> pl.DataFrame | No
     return None
 
 
-def _has_marks(first: pl.Series) -> bool:
-    """Return whether some of the first texts of a column mean a missing value, and the others may be numbers."""
+def _has_marks(first: pl.Series, known: pl.Series) -> bool:
+    """Return whether some of the first texts of a column are marks of missing values, and the others may be numbers.
+
+    Args:
+        first: the first texts.
+        known: those that are no marks.
+    """
     import polars as pl
 
-    is_mark = first.is_in(NULL_TEXTS)
-    return bool(is_mark.any()) and first.filter(~is_mark).head(1).cast(pl.Float64, strict=False).is_not_null().any()
+    has_marks = len(known) + first.null_count() < len(first)
+    return has_marks and known.head(1).cast(pl.Float64, strict=False).is_not_null().any()
 
 
 def _n_within_texts(frame: pl.DataFrame, delimiter: str) -> int:

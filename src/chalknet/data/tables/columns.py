@@ -8,8 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from chalknet.config import USUAL_TABLE, TableOptions
 from chalknet.data.tables.texts import (
+    DAY,
     ColumnTexts,
     Floats,
     PreparedColumns,
@@ -17,6 +20,7 @@ from chalknet.data.tables.texts import (
     as_numbers,
     as_seconds,
     column_texts,
+    floats_of,
     means_missing,
     parsed_numbers,
     plain_numbers,
@@ -34,7 +38,6 @@ KINDS = (NUMBER, CATEGORY, DATE)
 MAX_EXACT = 2**53  # float64 rounds larger integers
 MAX_CATEGORIES = 256  # rarer ones are encoded as unknown
 MAX_CATEGORY_LENGTH = 1_000  # characters of a category, which model files store
-DAY = 86_400.0
 FIRST_DAY, LAST_DAY = -719_162, 2_932_896  # 0001-01-01 and 9999-12-31, in days since 1970
 MAX_COUNTED = 2**16  # rows of which different numbers are counted at once, because it takes long
 MIN_NUMERIC = 0.9  # with this fraction of numbers, the other texts of a column are errors and not categories
@@ -177,11 +180,12 @@ class ColumnFinder:
             self._summarize(replace(about, n_distinct=0), "constant", "every value is missing", "left out")
             return None
         if floats is None and not is_category and (numbers := as_numbers(values)) is not None:
-            floats = Floats(values, numbers, numbers.min(), numbers.max())
+            floats = floats_of(values, numbers)
         if floats is not None and not is_category:
             return self._number(about, floats)
         if values.dtype.is_temporal() and not is_category:
-            return self._date(replace(about, n_distinct=n_different(values)), ColumnTexts(values, None), values, "")
+            self.prepared.numbers[name] = (as_seconds(values) / DAY).to_numpy()
+            return self._date(replace(about, n_distinct=n_different(values)), values, "")
         return self._of_texts(column_texts(category_texts(values), USUAL_TABLE), is_category)
 
     def _of_texts(self, texts: ColumnTexts, is_category: bool) -> Column | None:
@@ -202,7 +206,8 @@ class ColumnFinder:
                     f"Column {name!r}: dates such as {present[0]} are read as month/day/year. If they are "
                     "day/month/year, write them as year-month-day."
                 )
-            return self._date(about, texts, texts.dates(formats[0]), formats[0])
+            self.prepared.numbers[name] = texts.days(formats[0])
+            return self._date(about, texts.dates(formats[0]), formats[0])
         if not is_numeric and are_codes(present):
             self.notes.append(
                 f"Column {name!r} holds codes such as {present[0]}, of which some begin with 0, so it is read as "
@@ -212,9 +217,9 @@ class ColumnFinder:
         self._check_decimal_mark(texts)
         if texts.numbers.null_count() < len(texts.numbers) and self._are_numbers(texts):
             self._note_marks(texts)
-            numbers = texts.of_rows(texts.numbers)
-            floats = Floats(texts.texts, numbers, texts.numbers.min(), texts.numbers.max())
-            return self._number(_About(name, numbers.null_count(), None), floats)
+            numbers = texts.numbers
+            floats = Floats(texts.texts, texts.of_rows(numbers), numbers.min(), numbers.max())
+            return self._number(_About(name, texts.n_rows(numbers.is_null()), None), floats)
         if is_numeric:
             raise DataError(
                 f"{self.source}: column {name!r} holds no numbers, but values such as {str(present[0])[:40]!r}. Take "
@@ -301,7 +306,7 @@ class ColumnFinder:
         """Return a column of numbers, or None if it numbers the rows; its values can be the different ones alone."""
         numbers, low, high = floats.numbers, float(floats.low), float(floats.high)
         if math.isinf(low) or math.isinf(high):
-            at = int((numbers.is_not_null() & ~numbers.is_finite()).arg_max() or 0)
+            at = int(np.argmax(np.isinf(numbers)))
             raise DataError(
                 f"{self.source}: {self.place(at)}, column {about.name!r}: {numbers[at]} is not a finite number. "
                 "Correct it, or leave the row out."
@@ -323,21 +328,20 @@ class ColumnFinder:
             self._summarize(replace(about, n_distinct=1), "constant", values, "ignored: it has one value")
             return Column(about.name, NUMBER)
         text = "as it is" if not about.n_missing else "median where missing, and a column of whether it is missing"
-        self._summarize(replace(about, n_distinct=n_different(numbers)), NUMBER, values, text)
+        known = numbers[~np.isnan(numbers)] if len(numbers) <= MAX_COUNTED else None
+        n_distinct = None if known is None else len(np.unique(known))
+        self._summarize(replace(about, n_distinct=n_distinct), NUMBER, values, text)
         return Column(about.name, NUMBER, has_missing=about.n_missing > 0)
 
-    def _date(self, about: _About, column: ColumnTexts, dates: pl.Series, date_format: str) -> Column:
+    def _date(self, about: _About, dates: pl.Series, date_format: str) -> Column:
         """Return a column of dates.
 
         Args:
             about: name and number of missing values.
-            column: which value each row has.
             dates: the different values, or all, as dates.
             date_format: how they are written, or "".
         """
-        seconds = as_seconds(dates)
-        self.prepared.numbers[about.name] = column.of_rows(seconds / DAY)
-        of_day = seconds % DAY
+        of_day = as_seconds(dates) % DAY
         has_time = of_day.min() != of_day.max()
         self._summarize(
             about,
@@ -351,7 +355,8 @@ class ColumnFinder:
         """Return a column of categories, or None if it holds identities or free text."""
         import polars as pl
 
-        each = pl.DataFrame({"name": category_texts(texts.texts), "times": texts.counts}).drop_nulls()
+        # A list, because polars imports a module of NumPy for arrays.
+        each = pl.DataFrame({"name": category_texts(texts.texts), "times": texts.counts.tolist()}).drop_nulls()
         counts = each.group_by("name").agg(pl.col("times").sum()).filter(pl.col("times") > 0)
         # Ties in the counts are ordered by name, so that equal tables give equal columns.
         counts = counts.sort(["times", "name"], descending=[True, False])
@@ -490,7 +495,7 @@ def _numbers_rows(floats: Floats, about: _About) -> bool:
     if about.n_missing or not (counts or ID_NAME.fullmatch(about.name)):
         return False
     # Numbers beyond 2^53 can be equal as float64 and different before.
-    return bool((numbers == numbers.floor()).all() and floats.values.n_unique() == n)
+    return bool((numbers == np.floor(numbers)).all() and floats.values.n_unique() == n)
 
 
 def check_unique(names: Sequence[Any], source: str) -> None:

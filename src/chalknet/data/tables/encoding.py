@@ -15,7 +15,6 @@ from chalknet.config import USUAL_TABLE, TableOptions
 from chalknet.data.tables.columns import (
     CATEGORY,
     DATE,
-    DAY,
     KINDS,
     MAX_CATEGORIES,
     NUMBER,
@@ -32,6 +31,7 @@ from chalknet.data.tables.frames import as_frame, is_frame
 from chalknet.data.tables.rows import CODE_TYPE, UNKNOWN, InputGroup, TableRows, input_groups
 from chalknet.data.tables.texts import (
     DATE_FORMATS,
+    DAY,
     MIN_SHARED,
     ColumnTexts,
     PreparedColumns,
@@ -199,7 +199,7 @@ class TableEncoding:
         def values_of(column: Column) -> tuple[NDArray[Any], list[str]]:
             known_numbers = prepared.numbers.get(column.name)
             if known_numbers is not None and column.kind != CATEGORY:
-                return known_numbers.to_numpy(), []  # a missing value is NaN
+                return known_numbers, []
             return _values(frame[column.name], column, prepared, source)
 
         numbers, codes = list[NDArray[np.float64]](), list[NDArray[np.int16]]()
@@ -286,8 +286,7 @@ def _values(given: pl.Series, column: Column, table: PreparedColumns, source: st
     if is_bad.any():
         at = int(is_bad.arg_max() or 0) if texts is None else texts.first_row(is_bad)
         raise _wrong_kind(values.filter(is_bad)[0], at, column)
-    numbers = found if texts is None else texts.of_rows(found)
-    floats = numbers.to_numpy()  # a missing value is NaN
+    floats = found.to_numpy() if texts is None else texts.of_rows(found)  # a missing value is NaN
     if np.isinf(floats).any():
         at = int(np.argmax(np.isinf(floats)))
         raise _BadValueError(at, f"column {column.name!r}: {floats[at]} is not a finite number.")
@@ -342,7 +341,7 @@ def _codes(texts: ColumnTexts, column: Column) -> tuple[NDArray[np.int16], int]:
     n_unknown = texts.n_rows((codes == UNKNOWN) & named.is_not_null())
     codes = codes.set(named.is_null(), missing)
     of_texts = codes.to_numpy()
-    return of_texts if texts.index is None else of_texts[texts.index], n_unknown
+    return of_texts if texts.index is None else of_texts.take(texts.index), n_unknown
 
 
 class _BadValueError(Exception):

@@ -55,10 +55,12 @@ DATE_FORMATS = (
     "%m/%d/%Y %H:%M",
     "%d/%m/%Y %H:%M",
 )
-DATE_START = re.compile(r"(?=.{0,40}[0-9]).{1,10}[-/. ]")  # how all of DATE_FORMATS begin
+DATE_START = re.compile(r"(?=.{0,40}[0-9]).{1,10}[-/.]")  # how all of DATE_FORMATS begin
+DATE_FIELD = re.compile(r"%\.?[A-Za-z]| ")  # of a format; a blank in it stands for any number of blanks
 FIRST_TEXTS = 100  # that a format of dates must fit before it is tried on all
 SAMPLED_ROWS = 10_000  # in which different texts are counted first
 MIN_SHARED = 2**16  # rows from which threads share the columns
+DAY = 86_400.0
 MAX_DIFFERENT = 2**16  # different texts up to which each is held once
 
 
@@ -77,6 +79,7 @@ class ColumnTexts:
     index: NDArray[np.uint32] | None
     decimal: str = "."
     _dates: dict[str, pl.Series] = field(default_factory=dict)
+    _days: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of rows, N."""
@@ -103,9 +106,9 @@ class ColumnTexts:
             return int(selected.arg_max() or 0)
         return int(np.argmax(selected.to_numpy()[self.index]))
 
-    def of_rows(self, values: pl.Series) -> pl.Series:
-        """Return the value of each row, from the value of each text."""
-        return values if self.index is None else values.gather(self.index)
+    def of_rows(self, values: pl.Series) -> NDArray[Any]:
+        """Return (N,) the value of each row, NaN where it is null, from the (M,) values of the texts."""
+        return values.to_numpy() if self.index is None else values.to_numpy().take(self.index)
 
     def changed(self, texts: pl.Series) -> ColumnTexts:
         """Return the column with (M,) other texts."""
@@ -121,6 +124,12 @@ class ColumnTexts:
         if date_format not in self._dates:
             self._dates[date_format] = as_dates(self.texts, date_format)
         return self._dates[date_format]
+
+    def days(self, date_format: str) -> NDArray[np.float64]:
+        """Return (N,) the dates in days since 1970, NaN where a value is missing."""
+        if date_format not in self._days:
+            self._days[date_format] = self.of_rows(as_seconds(self.dates(date_format)) / DAY)
+        return self._days[date_format]
 
     @cached_property
     def date_formats(self) -> list[str]:
@@ -139,13 +148,13 @@ class Floats:
 
     Attributes:
         values: (N,) the values as they are given, null where one is missing.
-        numbers: (N,) the same as float64.
+        numbers: (N,) the same as float64, NaN where one is missing.
         low: the smallest number, or None if all are missing.
         high: the largest number, likewise.
     """
 
     values: pl.Series
-    numbers: pl.Series
+    numbers: NDArray[np.float64]
     low: Any
     high: Any
 
@@ -157,13 +166,13 @@ class PreparedColumns:
     Attributes:
         frame: the table.
         options: the texts for missing values, and the decimal mark.
-        numbers: (N,) finite float64 by name, null where one is missing: columns that were found to be
+        numbers: (N,) finite float64 by name, NaN where one is missing: columns that were found to be
             numbers, and dates in days.
     """
 
     frame: pl.DataFrame
     options: TableOptions
-    numbers: dict[str, pl.Series] = field(default_factory=dict)
+    numbers: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     _texts: dict[str, ColumnTexts] = field(default_factory=dict)
     _floats: dict[str, Floats] = field(default_factory=dict)
 
@@ -174,8 +183,11 @@ class PreparedColumns:
         def look_at(name: str) -> None:
             dtype = self.frame.schema[name]
             if dtype in (pl.String, pl.Boolean):
-                texts = self.texts(name, may_be_dates=name not in self.options.categorical)
-                _ = texts.counts, texts.date_formats
+                is_category = name in self.options.categorical
+                texts = self.texts(name, may_be_dates=not is_category)
+                _ = texts.counts
+                if not is_category:
+                    _ = texts.days(texts.date_formats[0]) if texts.date_formats else texts.numbers
             elif dtype.is_numeric():
                 self.floats(name)
 
@@ -194,8 +206,13 @@ class PreparedColumns:
             values = with_nulls(self.frame[name], self.options)
             numbers = as_numbers(values)
             assert numbers is not None, "its type is that of numbers"
-            self._floats[name] = Floats(values, numbers, numbers.min(), numbers.max())
+            self._floats[name] = floats_of(values, numbers)
         return self._floats[name]
+
+
+def floats_of(values: pl.Series, numbers: pl.Series) -> Floats:
+    """Return a column of numbers from its values and the same as float64, null where one is missing."""
+    return Floats(values, numbers.to_numpy(), numbers.min(), numbers.max())
 
 
 def on_threads(function: Callable[[T], R], items: Iterable[T], budget: Budget | None) -> list[R]:
@@ -252,15 +269,22 @@ def different_texts(texts: pl.Series) -> ColumnTexts:
     import polars as pl
 
     sample = texts.head(SAMPLED_ROWS)
-    if sample.n_unique() > len(sample) // 2:
+    known = sample.unique(maintain_order=True)
+    if len(known) > len(sample) // 2:
         return ColumnTexts(texts, None)
-    different = texts.unique(maintain_order=True)
-    if len(different) > MAX_DIFFERENT:
-        return ColumnTexts(texts, None)
-    known = different.drop_nulls()
-    index = texts.cast(pl.Enum(known)).to_physical().cast(pl.UInt32).fill_null(len(known)).to_numpy()
-    every = known if len(known) == len(different) else known.extend(pl.Series([None], dtype=pl.String))
-    return ColumnTexts(every.alias(texts.name), index)
+    known = known.drop_nulls()
+    codes = texts.cast(pl.Enum(known), strict=False)
+    if codes.null_count() > texts.null_count():  # the sample does not have all texts
+        others = texts.filter(codes.is_null()).unique(maintain_order=True).drop_nulls()
+        if len(known) + len(others) > MAX_DIFFERENT:
+            return ColumnTexts(texts, None)
+        known = known.append(others)
+        codes = texts.cast(pl.Enum(known))
+    index = codes.to_physical().cast(pl.UInt32)
+    if index.null_count():
+        index = index.fill_null(len(known))
+        known = known.append(pl.Series([None], dtype=pl.String))
+    return ColumnTexts(known.alias(texts.name), index.to_numpy())
 
 
 def without_marks(texts: pl.Series, options: TableOptions) -> pl.Series:
@@ -293,7 +317,7 @@ def parsed_numbers(texts: pl.Series, decimal: str) -> pl.Series:
     left = texts.filter(others)
     found = _marked_numbers(left, decimal)
     found = found.zip_with(found.is_not_null(), _seconds_of_day(left))
-    return plain.scatter(others.arg_true(), found)
+    return plain.scatter(others.arg_true(), found) if found.null_count() < len(found) else plain
 
 
 def plain_numbers(texts: pl.Series, decimal: str) -> pl.Series:
@@ -318,6 +342,8 @@ def _marked_numbers(texts: pl.Series, decimal: str) -> pl.Series:
     import polars as pl
 
     is_number = texts.str.contains(marked_number_pattern(decimal))
+    if not is_number.any():
+        return texts.clear(len(texts)).cast(pl.Float64)
     if decimal == ".":
         is_number &= ~texts.str.contains(AMBIGUOUS_NUMBER)
     signs = r"[^0-9+.-]" if decimal == "." else r"[^0-9+,-]"
@@ -329,6 +355,8 @@ def _seconds_of_day(texts: pl.Series) -> pl.Series:
     """Return times of day such as 14:30, 14:30:05 or 2:30 pm as seconds since midnight, null for other texts."""
     import polars as pl
 
+    if not texts.str.contains(TIME_OF_DAY).any():
+        return texts.clear(len(texts)).cast(pl.Float64)
     hours, minutes, seconds, half = (texts.str.extract(TIME_OF_DAY, group) for group in (1, 2, 3, 4))
     hour = hours.cast(pl.Float64)
     is_pm = half.str.to_lowercase() == "p"
@@ -344,22 +372,37 @@ def as_dates(values: pl.Series, date_format: str) -> pl.Series:
     # Without a cache, which costs more than it saves: equal texts are held once.
     dates = values.str.strptime(pl.Datetime("us"), date_format, strict=False, exact=True, cache=False)
     numbers = dates.to_physical()
-    is_outside = (numbers < FIRST_MICROSECOND) | (numbers > LAST_MICROSECOND)
-    return dates.set(is_outside.fill_null(False), None) if is_outside.any() else dates  # 1.3.7 is a version
+    low, high = numbers.min(), numbers.max()
+    if low is None or (low >= FIRST_MICROSECOND and high <= LAST_MICROSECOND):  # type: ignore[operator]
+        return dates
+    is_outside = (numbers < FIRST_MICROSECOND) | (numbers > LAST_MICROSECOND)  # 1.3.7 is a version
+    return dates.set(is_outside.fill_null(False), None)
 
 
 def possible_formats(texts: pl.Series) -> list[str]:
     """Return the formats of dates that the first texts have."""
     first = texts.drop_nulls().head(FIRST_TEXTS)
-    if not len(first) or DATE_START.match(first[0]) is None:  # spares most columns a dozen calls of polars
+    if not len(first) or DATE_START.match(first[0]) is None:
         return []
-    return [one for one in DATE_FORMATS if not as_dates(first, one).null_count()]
+    # A look at one text spares most columns a dozen calls of polars, of which each takes a millisecond.
+    likely = (one for one in DATE_FORMATS if _has_marks_of(first[0], one))
+    return [one for one in likely if not as_dates(first, one).null_count()]
+
+
+def _has_marks_of(text: str, date_format: str) -> bool:
+    """Return whether the marks between the fields of a format stand in a text, in this order."""
+    at = 0
+    for mark in DATE_FIELD.sub("", date_format):
+        at = text.find(mark, at) + 1
+        if not at:
+            return False
+    return True
 
 
 def may_be_codes(texts: pl.Series) -> bool:
     """Return whether texts can be codes of digits, such as 01234: all have the same number of two or more digits."""
     present = texts.drop_nulls()
-    if not len(present) or len(present[0]) < 2:
+    if not len(present) or re.fullmatch(DIGITS, present[0]) is None or len(present[0]) < 2:
         return False
     return bool((present.str.len_bytes() == len(present[0])).all() and present.str.contains(DIGITS).all())
 
@@ -398,7 +441,7 @@ def as_seconds(dates: pl.Series) -> pl.Series:
     import polars as pl
 
     if dates.dtype == pl.Date:
-        return dates.cast(pl.Int64).cast(pl.Float64) * 86_400.0
+        return dates.cast(pl.Int64).cast(pl.Float64) * DAY
     if dates.dtype == pl.Time:
         return dates.cast(pl.Int64).cast(pl.Float64) / 1e9
     if dates.dtype == pl.Duration:
