@@ -22,7 +22,10 @@ STORED = ROOT / "src" / "chalknet" / "reporting" / "templates" / "formulas.json"
 # Symbols in running text that are more than a letter with a subscript.
 DERIVATIVES = ("o", "g", "h", "x", "W", "b", "W_h", "b_h", "W_o", "b_o")
 SYMBOLS = {f"dL/d{name}": rf"\partial L / \partial {name}" for name in DERIVATIVES}
-SYMBOLS |= {"1/B": "1 / B", "epsilon": r"\epsilon"}
+SYMBOLS |= {"1/B": "1 / B", "beta_1": r"\beta_1", "beta_2": r"\beta_2", "delta_jk": r"\delta_{jk}"}
+SYMBOLS |= {name: f"\\{name}" for name in ("epsilon", "gamma", "lambda", "mu")}
+# Combining accents, which browsers draw left of the letter, -> the same accents as characters of their own.
+ACCENTS = {"\u0302": "\u02c6", "\u0303": "\u02dc", "\u0304": "\u00af"}
 
 
 def converted_formulas() -> dict[str, Any]:
@@ -69,11 +72,14 @@ def mathml_of(typst_sources: list[str]) -> list[str]:
     """Convert Typst math to MathML with Typst.
 
     Letters that are not bold are made plain, because MathML slants a single letter by itself in whatever font there is,
-    and brackets around a single line are kept from growing.
+    and brackets around a single line are kept from growing. The style sheet of the documents draws a line over
+    elements of class "overline".
     """
     import typst
 
-    source = "\n".join(f"#math.equation(block: true, $ {one} $)" for one in typst_sources)
+    # Typst's MathML leaves overlines out, so they are written as accents and made lines again below.
+    lines = (one.replace("overline(", "macron(") for one in typst_sources)
+    source = "\n".join(f"#math.equation(block: true, $ {one} $)" for one in lines)
     compiler = typst.Compiler(source.encode(), ignore_system_fonts=True)
     page, _ = compiler.compile_with_warnings(format="html")  # warns that its HTML is incomplete; its formulas are not
     found = re.findall(r"<math display=\"block\">(.*?)</math>", page.decode(), re.DOTALL)
@@ -86,8 +92,14 @@ def _plain_mathml(inner: str) -> str:
         name = unicodedata.name(element.text, "") if element.text and len(element.text) == 1 else ""
         if element.text and name and "SCRIPT" not in name and " BOLD " not in name:
             element.text = unicodedata.normalize("NFKC", element.text)
+    for element in root.iter("mover"):
+        base, mark = element
+        if mark.text == "\u0304" and base.tag != "mi":
+            element.remove(mark)
+            element.tag, element.attrib = "mrow", {"class": "overline"}
+        mark.text = ACCENTS.get(mark.text or "", mark.text)
     for element in root.iter("mrow"):
-        is_tall = element.find(".//mfrac") is not None or element.find(".//mtable") is not None
+        is_tall = any(element.find(f".//{tag}") is not None for tag in ("mfrac", "mtable", "munder"))
         for bracket in element.findall("mo"):
             if bracket.text in ("(", ")", "{", "}", "|") and not is_tall:
                 bracket.set("stretchy", "false")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import unicodedata
 import xml.etree.ElementTree as ET
 from importlib import resources
 from importlib.metadata import version
@@ -33,6 +34,15 @@ def test_words_and_brackets_survive_the_conversion():
     assert not re.search(r"#scale|upright\(\w \w", everything)
     assert '"softmax"(o_n)' in FORMULAS["L5"].typst
     assert "quad &" in FORMULAS["R3"].typst
+
+
+def test_accents_and_overlines_survive_the_conversion():
+    """Typst's MathML has no overlines, and browsers draw combining accents beside their letter."""
+    for formula in FORMULAS.values():
+        assert formula.mathml.count('<mrow class="overline">') == formula.latex.count(r"\overline{")
+        assert not any(map(unicodedata.combining, formula.mathml))
+    for file in ("reporting/templates/document.css", "serving/page/assets/page.css"):
+        assert "math .overline {" in (resources.files("chalknet") / file).read_text(encoding="utf-8")
 
 
 def test_every_formula_and_symbol_is_well_formed_mathml():
