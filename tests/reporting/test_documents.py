@@ -303,6 +303,27 @@ def test_a_training_loss_with_dropout_is_not_said_to_be_unstable_or_unsettled():
     assert "the gap is too small and can miss overfitting" in noisy
 
 
+def test_sentences_count_unstable_seeds_and_name_networks_once():
+    report_data = make_report_data("hidden=5,9,20")
+    n_epochs, n_seeds = report_data.recipe.training.epochs, report_data.n_seeds
+    high, low = Interval(0.05, 0.04, 0.06, 0.95), Interval(0.0, -0.01, 0.01, 0.95)
+    found = [
+        (runs, replace(runs.curves, gap=gap, loss=replace(runs.curves.loss, rise=low), jumps=jumps))
+        for runs, gap, jumps in zip(
+            report_data.complete,
+            (high, low, high),
+            (((n_epochs,), *((),) * (n_seeds - 1)), ((),) * n_seeds, ((),) * n_seeds),
+            strict=True,
+        )
+    ]
+    said = curve_sentences(found)
+    assert said[0] == (
+        "2 of 3 configurations overfit: 5 and 20 hidden units. At the end, their training accuracy exceeds their "
+        "validation accuracy by 5.0 percentage points."
+    )
+    assert any(f"with 5 hidden units: the training loss of 1 of {n_seeds} seeds still jumps" in one for one in said)
+
+
 def test_longer_training_is_proposed_only_where_the_rate_does_not_fall():
     falling = np.linspace(2, 1, 30)
     constant = words_of(with_train_losses(make_report_data(seeds=1), falling))
@@ -476,7 +497,7 @@ def test_pairs_have_both_p_values_and_say_why_corrected_ones_are_equal():
     for row, pair in zip(table.rows, report_data.comparison.pairs, strict=True):
         assert row[3:5] == (p_value(pair.difference.p_value), p_value(pair.holm_p))
     words = words_of(report_data)
-    assert "it can give several pairs the same one" in words
+    assert "It can give several pairs the same corrected p-value." in words
     assert "docs/statistics.md" not in words[: words.index("Every table of this document")]
     one = words_of(make_report_data("hidden=5,9"))
     assert "The difference is significant if p < 0.05" in one

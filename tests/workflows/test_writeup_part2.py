@@ -14,14 +14,26 @@ from reporting.study_factory import MACHINE, make_results, texts
 from chalknet.artifacts.dataset_files import npz_files
 from chalknet.artifacts.model_file import load_model
 from chalknet.errors import ConfigError
+from chalknet.formatting import DASH
 from chalknet.network.architecture import architecture_for
 from chalknet.network.metrics import double_softmax_floor
 from chalknet.reporting.document import Code, TableBlock
 from chalknet.reporting.documents import part2_document
 from chalknet.reporting.report_data import DoubleSoftmaxScores, collect_report_data
+from chalknet.reporting.sections.conv_network import IN_CODE, layers_table
 from chalknet.reporting.sections.data import data_section
+from chalknet.reporting.sections.functions import CODE_CAPTION
 from chalknet.reporting.sections.public_solution import REPORTED, reported_table, softmax_twice_table
-from chalknet.reporting.sections.regularization import effect_sentences, effects_of, effects_table
+from chalknet.reporting.sections.regularization import (
+    effect_sentences,
+    effects_of,
+    effects_table,
+    gaps_after_training,
+)
+from chalknet.reporting.sections.setup import seeds_text
+from chalknet.reporting.sections.stopping import stopping_sentences
+from chalknet.reporting.study_tables import stopping_table
+from chalknet.studies.intervals import Interval
 from chalknet.studies.search_space import grid_configurations, study_splits
 from chalknet.training.recipes import recipe
 from chalknet.workflows.part2_checks import check_part2_formulas
@@ -184,7 +196,61 @@ def test_sentences_about_effects_follow_the_tests(data):
     assert "significantly lower" not in text
     assert "accuracy minus validation accuracy is" in effect_sentences(base, effects)[1]
     plain = [replace(one, pair=replace(one.pair, significantly_different=False)) for one in effects]
-    assert "does not differ significantly with L2" in effect_sentences(base, plain)[0]
+    assert "does not differ significantly with the other configurations" in effect_sentences(base, plain)[0]
+    clear = [replace(one, pair=replace(one.pair, significantly_different=True)) for one in effects]
+    assert "does not differ significantly with L2 0.01 (" in effect_sentences(base, [plain[0], *clear[1:]])[0]
+
+
+def with_gap(runs, value):
+    """Return runs whose training accuracy exceeds the validation accuracy by a value, almost without uncertainty."""
+    return replace(runs, curves=replace(runs.curves, gap=Interval(value, value - 0.001, value + 0.001, 0.95)))
+
+
+def test_a_gap_measured_with_dropout_is_not_called_smaller(data):
+    base = with_gap(next(runs for runs in data.complete if runs.name == NO_REGULARIZATION), 0.05)
+    effects = [replace(one, runs=with_gap(one.runs, 0.02)) for one in effects_of(data, NO_REGULARIZATION)]
+    gaps = {NO_REGULARIZATION: 0.051} | {one.runs.name: 0.043 for one in effects}
+    text = effect_sentences(base, effects, gaps)[1]
+    assert "The gap is smaller with L2 0.01, 0.1 and 0.5 (2.0 points)." in text
+    assert "With keep probability 0.9, 0.75 and 0.5 it is 2.0 points, which cannot be compared" in text
+    assert "without dropout" in text
+    assert "is 5.1 points with no regularization and 4.3 points with keep probability" in text
+    assert "without dropout" not in effect_sentences(base, effects)[1]
+
+
+def test_gaps_after_training_are_those_of_the_stored_networks(data):
+    scores = {"train": DoubleSoftmaxScores(0.1, 0.8, 0.99), "valid": DoubleSoftmaxScores(0.2, 0.9, 0.95)}
+    known = replace(data, double_softmax={"a": scores, "b": {"valid": scores["valid"]}})
+    assert gaps_after_training(known) == {"a": pytest.approx(0.04)}
+
+
+def test_the_appendix_shows_the_code_that_the_table_of_formulas_promises(data):
+    document = part2_document(data, NO_REGULARIZATION)
+    code = "\n".join(block.text for block in document.blocks() if isinstance(block, Code))
+    assert "the layers, the loss, the network and the update" in CODE_CAPTION
+    left_out = ("initial weights", "accuracy", "softmax twice")
+    for what, _, _, function in IN_CODE:
+        name = function.rpartition(".")[2]
+        assert (f"def {name}(" in code or f"class {name}(" in code) == (what not in left_out), what
+
+
+def test_a_best_epoch_that_is_the_last_has_no_change_after_it(data):
+    runs = data.complete[0]
+    point = replace(runs.stopping, epoch=Interval(30.0, 20.0, 30.0, 0.95), n_epochs=30)
+    before = replace(point, epoch=Interval(29.0, 20.0, 30.0, 0.95))
+    rows = stopping_table([("a", point), ("b", before)], ("valid",), with_change=True).rows
+    assert rows[0][-1] == DASH != rows[1][-1]
+    assert "lowest after epoch 29 or 30 of 30" in stopping_sentences([(runs, point), (runs, before)])[0]
+
+
+def test_the_seeds_differ_in_the_draws_of_dropout(data):
+    assert "the order of mini-batches and the random draws of training" in seeds_text(data)
+
+
+def test_sizes_in_tables_are_written_as_in_the_text(data):
+    rows = {row[0]: row[1] for row in layers_table(data).rows}
+    assert rows["convolution with 32 filters of 3 × 3 pixels"] == "6 × 5 × 32"
+    assert not [name for name in rows if " x " in name]
 
 
 def test_the_quick_form_says_what_it_leaves_out():

@@ -82,8 +82,8 @@ def part2_document(report_data: ReportData, base: str) -> Document:
         conclusion = replace(conclusion, blocks=(Paragraph(answer), *conclusion.blocks))
     return Document(
         title=f"{_subject(report_data)} from a convolutional network",
-        subtitle=f"The second part of the course write-up, with the data set {report_data.results.data.source} "
-        f"by chalknet {__version__}",
+        subtitle=f"The second part of the course write-up with the data set {report_data.results.data.source}, "
+        f"made by chalknet {__version__}",
         notes=_notes(report_data, _part2_quick_text),
         banner=_banner(report_data),
         sections=(

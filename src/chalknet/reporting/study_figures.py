@@ -82,14 +82,19 @@ def epoch_marks(runs: ConfigurationRuns, seed: int | None = None) -> tuple[Mark,
     return tuple(marks)
 
 
-def marks_text(figure: Figure) -> str:
-    """Return sentences of a caption that explain the marks of a figure; "" without marks."""
+def marks_text(figure: Figure, monitor: str = "") -> str:
+    """Return sentences of a caption that explain the marks of a figure; "" without marks.
+
+    Args:
+        figure: the figure.
+        monitor: what the best epoch is best by, such as "validation loss"; "" if the text says it.
+    """
     marks = [mark for panel in figure.panels if isinstance(panel, Panel) for mark in panel.marks]
     labels = {mark.label for mark in marks}
     said = []
     if BEST_EPOCH in labels:
         shade = ", and the shaded area its 95 % interval" if any(mark.low is not None for mark in marks) else ""
-        said.append(f" The vertical line is the best epoch{shade}.")
+        said.append(f" The vertical line is the best epoch{f' by {monitor}' if monitor else ''}{shade}.")
     if KEPT_EPOCH in labels:
         said.append(" The weights of the kept epoch are the result of the run.")
     return "".join(said)

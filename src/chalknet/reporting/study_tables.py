@@ -47,7 +47,7 @@ def data_facts_table(report_data: ReportData) -> Table:
     """Return source, digest, size, classes and splits of the data."""
     facts = report_data.results.data
     kind = "images" if report_data.has_images else "rows"
-    shape = " x ".join(map(str, facts.sample_shape))
+    shape = " × ".join(map(str, facts.sample_shape))
     rows = [
         ("source", facts.source),
         ("sha256", facts.sha256 or "unknown"),
@@ -216,7 +216,12 @@ def stopping_table(
 
 
 def _change(point: StoppingPoint) -> str:
-    """Return the change of the validation accuracy after the best epoch in points, with its interval."""
+    """Return the change of the validation accuracy after the best epoch in points, with its interval.
+
+    A dash if the best epoch is the last one, after which nothing changes.
+    """
+    if point.epoch.value == point.n_epochs:
+        return DASH
     gain = point.valid_gain
     limits = f" ({points_interval(gain.low, gain.high)})" if np.isfinite(gain.low) else ""
     return f"{points(gain.value)}{limits}"

@@ -26,10 +26,11 @@ from chalknet.reporting.study_tables import (
     configurations_table,
     grid_table,
     pairs_table,
+    seeds_head,
     seeds_table,
     shown_pairs,
 )
-from chalknet.reporting.tables import SPLIT_NAMES
+from chalknet.reporting.tables import MONITOR_NAMES, SPLIT_NAMES
 from chalknet.studies.compare import Comparison
 
 MAX_TABLES = 12  # one table per configuration for at most so many configurations
@@ -123,13 +124,20 @@ def _configurations(report_data: ReportData) -> TableBlock:
     chosen = [i for i, runs in enumerate(report_data.complete) if runs is report_data.chosen]
     if len(report_data.complete) == 1 or report_data.comparison_split != "valid":
         chosen = []  # nothing was chosen
-    mean = ", mean over the seeds" if report_data.n_seeds > 1 else ""
-    split = capitalized(comparison_split_name(report_data))
-    caption = f"{split} accuracy and loss of each configuration{mean}, and the time of one run"
+    mean = ", means over the seeds" if report_data.n_seeds > 1 else ""
+    split = comparison_split_name(report_data)
+    measured = (
+        "Accuracy and loss on the training samples"
+        if split == "training"
+        else (f"{capitalized(split)} accuracy, {split} loss and training accuracy")
+    )
+    caption = f"{measured} of each configuration{mean}, and the time of one run"
     if any(runs.configuration.recipe.stopping.stop_early for runs in report_data.complete):
         caption += ", all at the epoch that each run kept"
     if chosen:
-        caption += ". The highest mean accuracy is in bold"
+        caption += f". The highest mean {split} accuracy is in bold"
+    if report_data.n_seeds > 1:
+        caption += f". *{capitalized(seeds_head(report_data.n_seeds))}*: {split} accuracy in percent"
     return TableBlock("configurations", configurations_table(report_data), f"{caption}.", tuple(chosen))
 
 
@@ -201,9 +209,9 @@ def significance_text(comparison: Comparison, noun: str, n_single: int) -> str:
         )
     return (
         f"*Which differences are significant?* [table:pairs] lists the differences{which}, with p-values from "
-        f"{test}. Among {pairs} pairs, some would look different by chance. Holm's rule therefore corrects the "
-        "p-values, and it can give several pairs the same one. A difference is significant if its corrected "
-        "p-value is below 0.05. Each interval is that of its own pair, without correction."
+        f"{test}. Among {pairs} pairs, some could look different by chance. Holm's rule therefore makes the "
+        "p-values larger. It can give several pairs the same corrected p-value. A difference is significant if its "
+        "corrected p-value is below 0.05. Each interval is that of its own pair, without correction."
     )
 
 
@@ -223,6 +231,8 @@ def _curves(report_data: ReportData) -> list[Block]:
         if len(shown) == len(report_data.complete)
         else f" The {len(shown)} configurations with the highest accuracy are shown."
     )
+    monitors = dict.fromkeys(MONITOR_NAMES[runs.stopping.monitor] for runs in shown if runs.stopping is not None)
+    best_by = listed(list(monitors), "or")
     figures = {measure: configuration_curves(report_data, measure, splits) for measure in ("loss", "accuracy")}
     blocks: list[Block] = [
         FigureBlock(
@@ -230,7 +240,7 @@ def _curves(report_data: ReportData) -> list[Block]:
             figure,
             f"{capitalized(measure)} of the {names} samples after each epoch, {seeds}{as_far}. All panels have the "
             "same "
-            f"axes.{marks_text(figure)}{cut_off(figure)}{which}",
+            f"axes.{marks_text(figure, best_by)}{cut_off(figure)}{which}",
             f"A panel for each of {count_of(len(shown), 'configuration')}: {measure} of {names} against the epoch.",
         )
         for measure, figure in figures.items()

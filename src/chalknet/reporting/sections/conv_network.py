@@ -8,6 +8,7 @@ from chalknet.formatting import DASH, count_of
 from chalknet.network.architecture import architecture_for
 from chalknet.reporting.document import Block, Paragraph, Section, TableBlock
 from chalknet.reporting.report_data import ReportData
+from chalknet.reporting.sections.functions import CODE_CAPTION
 from chalknet.reporting.sections.learning import learning_configuration
 from chalknet.reporting.sections.standard_text import standard_text
 from chalknet.reporting.tables import Table
@@ -36,7 +37,7 @@ def layers_section(report_data: ReportData, number: str, title: str = "The layer
     code = TableBlock(
         "code",
         Table("Formulas in code", ("", "formula", "derivative", "function in chalknet"), IN_CODE),
-        "Each formula, its derivative, and the function that computes both. The appendix shows their code.",
+        CODE_CAPTION,
     )
     return Section(number, title, (*_sizes(report_data), *standard_text("part2 functions"), code))
 
@@ -49,7 +50,8 @@ def layers_table(report_data: ReportData) -> Table:
     for named in architecture_for(recipe, facts.sample_shape, len(facts.class_names)).named_layers:
         shape = named.layer.output_shape(named.input_shape)
         counts = [math.prod(one.shape) for one in named.parameters.values() if one.is_learned]
-        rows.append((str(named.layer), " × ".join(map(str, shape)), f"{sum(counts):,}" if counts else DASH))
+        size = " × ".join(f"{length:,}" for length in shape)
+        rows.append((str(named.layer).replace(" x ", " × "), size, f"{sum(counts):,}" if counts else DASH))
     return Table("The layers", ("layer", "output", "learned values"), tuple(rows))
 
 
@@ -57,11 +59,13 @@ def _sizes(report_data: ReportData) -> tuple[Block, ...]:
     table, facts = layers_table(report_data), report_data.results.data
     learned = [int(row[2].replace(",", "")) for row in table.rows if row[2] != DASH]
     text = (
-        f"[table:layers] lists the layers from the input, {' × '.join(map(str, facts.sample_shape))} pixels, to the "
-        f"output. The network learns {sum(learned):,} values, {100 * max(learned) / sum(learned):.1f} % of them in "
-        f"one layer: the dense layer that reads all values after pooling."
+        f"[table:layers] lists the layers from the input, an image of {' × '.join(map(str, facts.sample_shape[:2]))} "
+        f"pixels, to the output. The network learns {sum(learned):,} values, its parameters. "
+        f"{100 * max(learned) / sum(learned):.1f} % of them are in one layer: the dense layer that reads all values "
+        "after pooling."
     )
     caption = (
-        f"The {count_of(len(table.rows), 'layer')}: shape of the output for one image, and number of learned values."
+        f"The {count_of(len(table.rows), 'layer')}: shape of the output for one image (rows × columns × channels, or "
+        "units), and number of learned values."
     )
     return (Paragraph(text), TableBlock("layers", table, caption))

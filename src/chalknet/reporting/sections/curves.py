@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from chalknet.config import is_random
 from chalknet.formatting import DASH, capitalized, fixed, listed, percent, points, points_interval
 from chalknet.reporting.document import Block, Findings, Paragraph, TableBlock
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData
@@ -56,9 +57,10 @@ def _rules(report_data: ReportData, found: Found) -> str:
     text = (
         f"*What do the learning curves show?* A network overfits if its training accuracy ends more than {GAP} above "
         f"its validation accuracy, or if its validation loss ends more than {RISE} above its lowest value while the "
-        "training loss still falls; in both cases the whole 95 % interval must lie above the limit. The lowest of many "
-        f"epochs is partly lowest by luck. The corrected rise therefore measures {halves} at the epoch that the other "
-        f"half chose, and it can differ from the rise of the {'mean ' if several else ''}curve."
+        "training loss still falls. In both cases the whole 95 % interval must lie above the limit. The lowest of many "
+        "epochs is partly lowest by luck, so the rise from it is too large on average. The corrected rise measures "
+        f"{halves} from the epoch at which the other half is lowest. It can differ from the rise of the "
+        f"{'mean ' if several else ''}curve."
     )
     settled = [one for _, one in found if one.accuracy_settled]
     if any(one.loss_settled for _, one in found):
@@ -70,18 +72,27 @@ def _rules(report_data: ReportData, found: Found) -> str:
             f"that happens{seeds} only in the last tenth of the epochs."
         )
     if len(noisy) < len(found):
-        text += " Training is unstable if its loss jumps in the second half of the epochs."
+        whose = "the training loss of a seed" if several else "its loss"
+        text += f" Training is unstable if {whose} jumps in the second half of the epochs."
     if several:
         text += " Seeds disagree if their final validation accuracies differ by more than 2 points."
     if noisy:
         which = "" if len(noisy) == len(found) else f" with {names_phrase(noisy)}"
         judged = "settles or jumps" if settled else "jumps"
         text += (
-            f" Training scores{which} are measured with random changes of the inputs or of the network. They are worse "
-            "than those of the same network without these changes, so the gap is too small and can miss overfitting. "
-            f"They also vary from epoch to epoch, so whether the training loss {judged} is not judged."
+            f" Training scores{which} are measured with {_noise(noisy)}, which makes them worse, so the gap is too "
+            "small and can miss overfitting. They also vary from epoch to epoch, so whether the training loss "
+            f"{judged} is not judged."
         )
     return text
+
+
+def _noise(noisy: Sequence[ConfigurationRuns]) -> str:
+    """Return what changes training scores at random."""
+    without_dropout = [runs.configuration.recipe.with_settings(dropout=0.0) for runs in noisy]
+    if any(map(is_random, without_dropout)):
+        return "random changes of the inputs or of the network"
+    return "dropout"
 
 
 def _caption(report_data: ReportData, found: Found) -> str:
@@ -93,7 +104,7 @@ def _caption(report_data: ReportData, found: Found) -> str:
     text = (
         "What the learning curves show. *Gap*: training minus validation accuracy at the end, in percentage points. "
         f"*Lowest loss*: epoch at which the {mean}validation loss is lowest. *Rise*: of the {mean}validation loss from "
-        "there to the end."
+        "there to the end. *Corrected rise*: the same without the luck of the lowest epoch."
     )
     if any(_is_unknown(one.loss.rise) for _, one in found):
         few = "seeds or samples" if several else "samples"
@@ -179,18 +190,22 @@ def curve_sentences(found: Found) -> tuple[str, ...]:
 def _overfitting(found: Found) -> tuple[str, ...]:
     if not any(one.overfits for _, one in found):
         return (_no_overfitting(found),)
-    text = f"{_which(found, [runs for runs, one in found if one.overfits])}."
+    overfitting = [(runs, one) for runs, one in found if one.overfits]
+    text = f"{_which(found, [runs for runs, _ in overfitting])}."
+    whose = "" if len(overfitting) == len(found) else "its " if len(overfitting) == 1 else "their "
     gaps = [(runs, one) for runs, one in found if one.has_accuracy_gap]
     if gaps:
         by = _range([100 * one.gap.value for _, one in gaps], 1)
         text += (
-            f" At the end, training accuracy exceeds validation accuracy by {by} percentage points{_with(found, gaps)}."
+            f" At the end, {whose}training accuracy exceeds {whose}validation accuracy by {by} percentage points"
+            f"{_with(overfitting, gaps)}."
         )
     rises = [(runs, one) for runs, one in found if one.has_loss_rise]
     if rises:
         by = _range([100 * one.loss.rise_of_mean for _, one in rises], 0)
         mean = "mean " if any(len(runs.seeds) > 1 for runs, _ in rises) else ""
-        text += f" The {mean}validation loss ends {by} % above its lowest value{_with(found, rises)}."
+        the = capitalized(whose) or "The "
+        text += f" {the}{mean}validation loss ends {by} % above its lowest value{_with(overfitting, rises)}."
     return (text,)
 
 
@@ -258,7 +273,9 @@ def _stability(found: Found) -> tuple[str, ...]:
         said.append(f"Training diverged: the training loss was not finite at some epoch{_with(found, diverged)}.")
     if unstable:
         half = f"after epoch {math.floor(LATE_JUMPS * unstable[0][1].n_epochs)}"
-        said.append(f"Training is unstable{_with(found, unstable)}: the training loss still jumps {half}.")
+        said.append(
+            f"Training is unstable{_with(found, unstable)}: the training loss{_jumping(unstable)} still jumps {half}."
+        )
     if early:
         last = max(row[-1] for _, one in early for row in one.jumps if row)
         said.append(f"The training loss jumps only early{_with(found, early)}: the last jump is in epoch {last}.")
@@ -267,6 +284,13 @@ def _stability(found: Found) -> tuple[str, ...]:
             f"The training loss never rises by more than {100 * MIN_JUMP:.0f} % in one epoch{_with(found, judged)}."
         )
     return (" ".join(said),) if said else ()
+
+
+def _jumping(unstable: Found) -> str:
+    """Return " of 1 of 3 seeds", how many seeds of each configuration have late jumps; "" for one seed."""
+    n_seeds = max(len(one.jumps) for _, one in unstable)
+    counts = [sum(any(epoch > LATE_JUMPS * one.n_epochs for epoch in row) for row in one.jumps) for _, one in unstable]
+    return "" if n_seeds == 1 else f" of {_span(counts)} of {n_seeds} seeds"
 
 
 def _disagreement(found: Found) -> tuple[str, ...]:

@@ -43,13 +43,14 @@ def _check(report_data: ReportData) -> tuple[Block, ...]:
     worst = max(check.relative_error for check in report_data.checks)
     text = (
         f"[table:gradient_check] checks the whole network{_hidden(report_data)} at its initial weights. For each "
-        "parameter, it compares the derivative of the loss along one direction by the formulas with a central "
-        "difference, $G1$ to $G3$. The direction $u$ has length 1; it is the sum of the gradient's direction and a "
-        "random one, scaled. The step Δ is the cube root of the float64 precision, 6.1e-6. The floor keeps rounding "
-        f"errors out of the comparison where both derivatives are nearly 0. The largest relative error is {worst:.1e}"
+        "parameter, it shows the derivative of the loss along one direction, once by the formulas, $G1$, and once as a "
+        "central difference, $G2$. The direction $u$ has length 1. It is the sum of the gradient's direction and a "
+        "random one, scaled. The step Δ is the cube root of the float64 precision, 6.1e-6. The floor in $G3$ keeps "
+        "rounding errors out of the comparison where both derivatives are nearly 0. A derivative passes if its "
+        f"relative error is at most 1e-7. The largest one is {worst:.1e}"
     )
     passed = all(check.ok for check in report_data.checks)
-    text += ", so every derivative passes." if passed else ", above 1e-7, so a derivative fails."
+    text += ", so every derivative passes." if passed else ", so a derivative fails."
     table = gradient_table(report_data.checks, DIGITS)
     formulas = tuple(FormulaBlock(label) for label in ("G1", "G2", "G3"))
     return (Paragraph(text), *formulas, TableBlock("gradient_check", table, "Gradient check of the whole network."))

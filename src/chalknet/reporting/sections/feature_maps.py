@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from chalknet.formatting import count_of
 from chalknet.network.model import Network
 from chalknet.reporting.document import Block, ImageBlock, Note, Paragraph
+from chalknet.reporting.markup import escape
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData
 from chalknet.reporting.sections.phrases import comparison_split_name, network_phrase
 
@@ -27,21 +28,19 @@ def _filters(network: Network, whose: str) -> list[Block]:
     if sheet is None:
         return []
     filters = f"{count_of(sheet.total, 'filter')} of the first layer of {whose}"
-    which = f"The figure shows the {filters}"
+    which = f"[figure:filters] shows the {filters}"
     if sheet.shown < sheet.total:
-        which = f"The figure shows {sheet.shown} of {filters}: those with the largest weights"
-    text = (
-        f"{which}. Gray is 0, white is {sheet.scale:.2g} or more, and black is -{sheet.scale:.2g} or less. "
-        "A filter responds where the image is bright at its white weights and dark at its black ones."
+        which = f"[figure:filters] shows {sheet.shown} of {filters}: those with the largest weights"
+    text = f"{which}. A filter responds where the image is bright at its white weights and dark at its black ones."
+    caption = (
+        f"Filters of the first layer, as images of their weights. Gray is 0, white is {sheet.scale:.2g} or more, and "
+        f"black is -{sheet.scale:.2g} or less. Filters with larger weights come first."
     )
-    return [
-        Paragraph(text),
-        ImageBlock("filters", sheet.picture, "Filters of the first layer, as images.", "A sheet of filters in gray."),
-    ]
+    return [Paragraph(text), ImageBlock("filters", sheet.picture, caption, "A sheet of filters in gray.")]
 
 
 def _samples(report_data: ReportData, network: Network, runs: ConfigurationRuns) -> list[Block]:
-    from chalknet.reporting.drawings.feature_maps import feature_map_sheet, pixel_sheet
+    from chalknet.reporting.drawings.feature_maps import MAX_MAPS, feature_map_sheet, pixel_sheet
 
     predictions = runs.predictions.get(report_data.comparison_split, ())
     if report_data.data is None or not predictions:
@@ -55,30 +54,36 @@ def _samples(report_data: ReportData, network: Network, runs: ConfigurationRuns)
     images, labels = np.asarray(report_data.data.inputs[chosen]), report_data.data.labels[chosen]
     sheet = pixel_sheet(network, images, [names[label] for label in labels])
     maps_text = (
-        f"The next figure follows one {split} sample of class {names[labels[0]]} through the network. Each row shows "
-        "some channels after a convolution, or after a pooling, from the smallest value of the row, black, to the "
-        "largest, white. Pooled channels are smaller, and are drawn in the size of the image."
+        f"[figure:feature_maps] follows one {split} sample of class {escape(names[labels[0]])} through the network. "
+        "The row of a convolution shows its channels after the layers that follow it, such as relu and batch "
+        "normalization. The row of a pooling shows the channels after the pooling. If there are more than "
+        f"{MAX_MAPS} channels, those with the largest variance are shown."
     )
     pixels_text = (
-        f"Which pixels decide? Below each of {count_of(len(chosen), f'{split} sample')}, which the network classifies "
-        "correctly, are the products of each pixel and the derivative of the logit of its class. White pixels raise "
-        f"this logit, with {sheet.scale:.2g} or more, and black pixels lower it. Gray pixels have little influence. "
-        "A pixel of value 0 is gray, whatever its derivative. The products describe small changes of an image, and "
-        "not what the network does with another image."
+        "Which pixels decide? [figure:pixels] shows the products of each pixel and the derivative of the logit of the "
+        f"class at this pixel, for {count_of(len(chosen), f'{split} sample')} that the network classifies correctly. A "
+        "product of 1 means that the logit rises by about 0.01 if the pixel becomes brighter by 1 %. The products do "
+        "not say what the network does with another image."
+    )
+    pixels_caption = (
+        f"Images of {split} samples, and below each of them the product of each pixel and the derivative of the logit "
+        f"of its class. White is {sheet.scale:.2g} or more: the pixel raises the logit. Black is -{sheet.scale:.2g} or "
+        "less: it lowers the logit. Gray is near 0, also for a pixel of value 0, whatever its derivative."
     )
     return [
         Paragraph(maps_text),
         ImageBlock(
             "feature_maps",
             feature_map_sheet(network, images[0]),
-            "A sample and its feature maps.",
+            "A sample and its feature maps. In each row, black is the smallest value and white the largest. Smaller "
+            "maps are drawn in the size of the image.",
             "An image, and below it rows of feature maps in gray.",
         ),
         Paragraph(pixels_text),
         ImageBlock(
             "pixels",
             sheet.picture,
-            f"Gradient times input of {split} samples, for the logit of their class.",
+            pixels_caption,
             "Images, and below each the influence of its pixels in gray.",
         ),
     ]

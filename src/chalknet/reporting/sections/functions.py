@@ -6,6 +6,10 @@ from chalknet.reporting.document import Section, TableBlock
 from chalknet.reporting.sections.standard_text import standard_text
 from chalknet.reporting.tables import Table
 
+CODE_CAPTION = (
+    "Each formula, its derivative, and the function that computes them. Appendix B shows the code of the layers, the "
+    "loss, the network and the update."
+)
 # what, formula, derivative, function
 IN_CODE = (
     ("softmax", "S2", "S5", "network.softmax.softmax"),
@@ -32,6 +36,6 @@ def functions_section(number: str) -> Section:
     code = TableBlock(
         "code",
         table,
-        "Each formula, its derivative, and the function that computes both. The appendix shows their code.",
+        CODE_CAPTION,
     )
     return Section(number, "The functions", (*standard_text("functions"), code))

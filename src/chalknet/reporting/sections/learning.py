@@ -45,6 +45,7 @@ def learning_section(
     history = runs.histories[0]
     shown = listed([SPLIT_NAMES[split] for split in splits])
     figure = history_curves(history, splits, ("loss", "accuracy"), epoch_marks(runs, 0))
+    best_by = "" if runs.stopping is None else MONITOR_NAMES[runs.stopping.monitor]
     blocks: list[Block] = [
         Paragraph(_introduction(report_data, runs, splits)),
         TableBlock(
@@ -54,7 +55,7 @@ def learning_section(
             "learning",
             figure,
             f"Loss and accuracy of the {shown} samples after each epoch, for {_run(runs)}."
-            f"{marks_text(figure)}{cut_off(figure)}",
+            f"{marks_text(figure, best_by)}{cut_off(figure)}",
             f"Two panels of curves over {count_of(len(history), 'epoch')}: cross-entropy loss and accuracy of {shown}.",
         ),
     ]
@@ -135,12 +136,18 @@ def _introduction(report_data: ReportData, runs: ConfigurationRuns, splits: tupl
     shape = architecture_for(recipe, facts.sample_shape, len(facts.class_names))
     text = (
         f"This section shows one run: {_run(runs)}. The network has {count_of(shape.n_parameters, 'parameter')}. "
-        f"{count_of(len(runs.histories[0]), 'epoch')} took {duration(runs.seconds[0])} ({escape(runs.trained[0])}), "
-        f"including the evaluation of all samples after every epoch. {training_scores_text(recipe, splits)}"
+        f"{count_of(len(runs.histories[0]), 'epoch')} took {duration(runs.seconds[0])} ({escape(runs.trained[0])})"
+        f"{_evaluation(runs)}. {training_scores_text(recipe, splits)}"
     )
     if report_data.n_seeds > 1 or len(report_data.configurations) > 1:
-        text += f" It is {_first_seed(report_data, runs)}; the seed is not chosen by its result."
+        text += f" The run is that of {_first_seed(report_data, runs)}, whatever its result."
     return text
+
+
+def _evaluation(runs: ConfigurationRuns) -> str:
+    """Return which samples are evaluated in the time of an epoch, after a comma; "" if none are."""
+    splits = [SPLIT_NAMES[split] for split in ("valid", "test") if split in runs.splits]
+    return f", including the evaluation of the {listed(splits)} samples after every epoch" if splits else ""
 
 
 def _first_seed(report_data: ReportData, runs: ConfigurationRuns) -> str:

@@ -106,13 +106,15 @@ def _differences(report_data: ReportData) -> tuple[Block, ...]:
         found.append(f"{used:,} training samples instead of 15,000")
     others = {split: facts.split_sizes[split] for split in SPLITS[1:]}
     if others != {split: SIZES[split] for split in SPLITS[1:]}:
-        sizes = listed([f"{size:,}" for size in others.values()])
-        found.append(f"{sizes} validation and test samples instead of 1,000 and 2,724")
+        sizes = listed([f"{size:,} {SPLIT_NAMES[split]}" for split, size in others.items()])
+        found.append(f"{sizes} samples instead of 1,000 and 2,724")
     if recipe.training.epochs != EPOCHS:
         found.append(f"{count_of(recipe.training.epochs, 'epoch')} instead of {EPOCHS}")
     if (recipe.optimizer.learning_rate, recipe.training.batch_size) != (1e-4, 32):
         found.append("another learning rate or batch size")
-    found.append("training minimizes the cross-entropy and not the loss with softmax twice")
+    found.append(
+        "training minimizes the cross-entropy and not a loss with softmax twice, as that solution probably did"
+    )
     text = f"**What differs from the public solution:** {'; '.join(found)}."
     if other_data:
         text += (
@@ -126,7 +128,8 @@ def _caption(report_data: ReportData) -> str:
     seeds = f"means over {count_of(report_data.n_seeds, 'seed')}" if report_data.n_seeds > 1 else "one seed"
     text = (
         f"Accuracies that the public solution reports, with their 95 % intervals (Wilson), and those of this document "
-        f"({seeds}). Training accuracies are means over the batches of the last epoch, measured with dropout."
+        f"({seeds}). Training accuracies of this document are means over the batches of the last epoch, with dropout "
+        "if the configuration has it."
     )
     names = {runs.name for runs in report_data.complete}
     if set(REPORTED) - names:
@@ -139,16 +142,16 @@ def _figures_text(report_data: ReportData, n_classes: int) -> str:
     once, twice = [scores.loss for scores in every], [scores.twice for scores in every]
     floor = double_softmax_floor(n_classes)
     return (
-        "[table:softmax_twice] shows the same quantity for networks of this document, which were trained with the "
-        f"cross-entropy. With softmax twice, their losses are between {four(min(twice))} and {four(max(twice))}, which "
-        f"is {four(min(twice) - floor)} to {four(max(twice) - floor)} above the floor of {four(floor)} for {n_classes} "
-        f"classes. Their cross-entropies are between {four(min(once))} and {four(max(once))}."
+        "[table:softmax_twice] shows the cross-entropy and this loss for networks of this document, which were trained "
+        f"with the cross-entropy. Their cross-entropies are between {four(min(once))} and {four(max(once))}. With "
+        f"softmax twice, the losses of the same networks are between {four(min(twice))} and {four(max(twice))}. The "
+        f"floor for {n_classes} classes is {four(floor)}."
     )
 
 
 def _twice_caption(report_data: ReportData, n_classes: int) -> str:
     return (
-        f"Loss of the networks with seed {report_data.results.seeds[0]} after training, without dropout and without "
-        f"the penalty: the cross-entropy, and the loss with softmax twice, $M9$, whose floor is "
-        f"{four(double_softmax_floor(n_classes))}."
+        f"Losses and accuracies of the networks with seed {report_data.results.seeds[0]} after training, without "
+        "dropout and without the penalty. *Softmax twice*: the loss $M9$. *Above the floor*: this loss minus its "
+        f"floor, {four(double_softmax_floor(n_classes))}."
     )

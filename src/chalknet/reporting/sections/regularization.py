@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chalknet.formatting import DASH, fixed, listed, p_value, points, points_interval
@@ -56,7 +56,7 @@ def effects_section(report_data: ReportData, number: str, title: str, base: str)
     blocks: list[Block] = [
         Paragraph(_rules(report_data)),
         TableBlock("effects", effects_table(without, effects), _caption(report_data, base)),
-        Findings(effect_sentences(without, effects)),
+        Findings(_sentences(report_data, without, effects)),
     ]
     return Section(number, title, tuple(blocks))
 
@@ -98,9 +98,27 @@ def effects_table(without: ConfigurationRuns, effects: Sequence[Effect]) -> Tabl
     return Table("What the penalty and dropout change", columns, tuple(rows))
 
 
-def effect_sentences(without: ConfigurationRuns, effects: Sequence[Effect]) -> tuple[str, ...]:
-    """Return what the configurations change in accuracy, in overfitting and in the loss."""
-    return tuple(filter(None, (_accuracy(without, effects), _gap(without, effects), _loss(without, effects))))
+def effect_sentences(
+    without: ConfigurationRuns, effects: Sequence[Effect], gaps: Mapping[str, float] | None = None
+) -> tuple[str, ...]:
+    """Return what the configurations change in accuracy, in overfitting and in the loss.
+
+    Args:
+        without: the runs without regularization.
+        effects: the other configurations compared with it.
+        gaps: as `gaps_after_training` returns them.
+    """
+    gap = " ".join(filter(None, (_gap(without, effects), _gap_after_training(without, effects, gaps or {}))))
+    return tuple(filter(None, (_accuracy(without, effects), gap, _loss(without, effects))))
+
+
+def gaps_after_training(report_data: ReportData) -> dict[str, float]:
+    """Return training minus validation accuracy of the first seed's network of each configuration, without dropout."""
+    return {
+        name: scores["train"].accuracy - scores["valid"].accuracy
+        for name, scores in report_data.double_softmax.items()
+        if {"train", "valid"} <= set(scores)
+    }
 
 
 def conclusion_text(report_data: ReportData, base: str) -> str:
@@ -108,7 +126,11 @@ def conclusion_text(report_data: ReportData, base: str) -> str:
     effects, without = effects_of(report_data, base), _base(report_data, base)
     if without is None or not effects:
         return ""
-    return f"**Do the penalty and dropout help?** {' '.join(effect_sentences(without, effects))}"
+    return f"**Do the penalty and dropout help?** {' '.join(_sentences(report_data, without, effects))}"
+
+
+def _sentences(report_data: ReportData, without: ConfigurationRuns, effects: Sequence[Effect]) -> tuple[str, ...]:
+    return effect_sentences(without, effects, gaps_after_training(report_data))
 
 
 def _base(report_data: ReportData, base: str) -> ConfigurationRuns | None:
@@ -137,11 +159,16 @@ def _accuracy(without: ConfigurationRuns, effects: Sequence[Effect]) -> str:
         ("does not differ significantly with", [one for one in effects if not one.is_significant]),
     )
     said = [
-        f"{verb} {names_phrase([one.runs for one in some])} ({_range([one.change.value for one in some])} points)"
+        f"{verb} {_who([one.runs for one in some], effects)} ({_range([one.change.value for one in some])} points)"
         for verb, some in groups
         if some
     ]
     return f"Compared with {names_phrase([without])}, validation accuracy {listed(said)}."
+
+
+def _who(some: Sequence[ConfigurationRuns], effects: Sequence[Effect]) -> str:
+    """Return the names of some configurations, or "the other configurations" if these are all of several."""
+    return "the other configurations" if 1 < len(some) == len(effects) else names_phrase(some)
 
 
 def _gap(without: ConfigurationRuns, effects: Sequence[Effect]) -> str:
@@ -149,17 +176,43 @@ def _gap(without: ConfigurationRuns, effects: Sequence[Effect]) -> str:
     if without.curves is None or not _has_limits(without.curves.gap):
         return ""
     own = without.curves.gap
-    known = [(one.runs, one.runs.curves.gap) for one in effects if one.runs.curves is not None]
-    smaller = [(runs, gap) for runs, gap in known if _has_limits(gap) and gap.high < own.low]
-    size = points(own.value).lstrip("+")
+    known = [(one.runs, one.runs.curves) for one in effects if one.runs.curves is not None]
+    smaller = [
+        (runs, found.gap)
+        for runs, found in known
+        if not found.has_noisy_training and _has_limits(found.gap) and found.gap.high < own.low
+    ]
+    noisy = [(runs, found.gap) for runs, found in known if found.has_noisy_training]
+    size = _sizes([own.value])
     text = (
         f"With {names_phrase([without])}, training accuracy minus validation accuracy is {size} percentage points at "
-        "the end"
+        "the end."
     )
-    if not smaller:
-        return f"{text}. No other configuration has a gap whose interval lies below the interval of this one."
-    gaps = _range([gap.value for _, gap in smaller])
-    return f"{text}. The gap is smaller with {names_phrase([runs for runs, _ in smaller])} ({gaps} points)."
+    if smaller:
+        gaps = _sizes([gap.value for _, gap in smaller])
+        text += f" The gap is smaller with {names_phrase([runs for runs, _ in smaller])} ({gaps} points)."
+    elif len(noisy) < len(known):
+        text += " No penalty has a gap whose interval lies below the interval of this one."
+    if noisy:
+        gaps = _sizes([gap.value for _, gap in noisy])
+        text += (
+            f" With {names_phrase([runs for runs, _ in noisy])} it is {gaps} points, which cannot be compared, because "
+            "training accuracy is measured with dropout."
+        )
+    return text
+
+
+def _gap_after_training(without: ConfigurationRuns, effects: Sequence[Effect], gaps: Mapping[str, float]) -> str:
+    """Compare the gaps that networks with dropout have without it; "" if there are none or they are not known."""
+    noisy = [one.runs for one in effects if one.runs.curves is not None and one.runs.curves.has_noisy_training]
+    if not noisy or not {without.name, *(runs.name for runs in noisy)} <= set(gaps):
+        return ""
+    own, others = _sizes([gaps[without.name]]), _sizes([gaps[runs.name] for runs in noisy])
+    return (
+        f"Measured after training and without dropout ([table:softmax_twice]), the gap of the network with seed "
+        f"{without.seeds[0]} is {own} points with {names_phrase([without])} and {others} points with "
+        f"{names_phrase(noisy)}. One network of each does not show how much this varies."
+    )
 
 
 def _loss(without: ConfigurationRuns, effects: Sequence[Effect]) -> str:
@@ -170,12 +223,14 @@ def _loss(without: ConfigurationRuns, effects: Sequence[Effect]) -> str:
     own = _last_loss(without.curves)
     groups = (("lower", [one for one in known if one[1] < own]), ("higher", [one for one in known if one[1] > own]))
     said = [
-        f"{word} with {names_phrase([runs for runs, _ in some])} ({_span([loss for _, loss in some])})"
+        f"{word} with {_who([runs for runs, _ in some], effects)} ({_span([loss for _, loss in some])})"
         for word, some in groups
         if some
     ]
-    text = f"The mean validation loss after the last epoch is {fixed(own, 3)} with {names_phrase([without])}"
-    return f"{', '.join([text, *said])}. These losses are compared without a test."
+    text = f"The mean validation loss after the last epoch is {fixed(own, 3)} nats with {names_phrase([without])}."
+    if said:
+        text += f" It is {listed(said)}."
+    return f"{text} These losses are compared without a test."
 
 
 def _last_loss(found: CurveFindings) -> float:
@@ -191,6 +246,11 @@ def _range(values: Sequence[float]) -> str:
     """Return differences of accuracies in points: one, or the smallest and the largest."""
     low, high = points(min(values)), points(max(values))
     return low if low == high else f"{low} to {high}"
+
+
+def _sizes(values: Sequence[float]) -> str:
+    """Return the same of gaps, without a plus sign."""
+    return _range(values).replace("+", "")
 
 
 def _span(values: Sequence[float]) -> str:
@@ -209,13 +269,13 @@ def _rules(report_data: ReportData) -> str:
     mean = ", mean over the seeds" if several else ""
     text += (
         f"The gap is training accuracy minus validation accuracy after the last epoch{mean}. "
-        "A gap is called smaller if its 95 % interval lies below that of the network without regularization."
+        "A gap is called smaller if its whole 95 % interval lies below that of the network without regularization."
     )
     noisy = [runs for runs in report_data.complete if runs.curves is not None and runs.curves.has_noisy_training]
     if noisy:
         text += (
-            f" With {names_phrase(noisy)}, training scores are measured with dropout, so the gap is smaller than that "
-            "of the same network without it."
+            f" With {names_phrase(noisy)}, training accuracy is measured with dropout, which lowers it. The gap is "
+            "then too small, and is not compared."
         )
     return text
 

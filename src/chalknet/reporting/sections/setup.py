@@ -115,7 +115,7 @@ def seeds_text(report_data: ReportData) -> str:
     is_full = report_data.recipe.training.batch_size == FULL and "batch_size" not in report_data.varied
     words = SEEDS_VARY | ({"split": "the fold that validates"} if report_data.recipe.training.folds else {})
     differs = [words[name] for name in vary if name != "order" or not is_full]
-    if "order" in vary and is_random(report_data.recipe):
+    if "order" in vary and any(is_random(config.recipe) for config in report_data.results.configurations):
         differs.append("the random draws of training")
     shown = listed([str(seed) for seed in seeds]) if len(seeds) <= MAX_SEEDS_LISTED else f"{seeds[0]} to {seeds[-1]}"
     text = f"{each} trained {count_of(len(seeds), 'time')}, with seeds {shown}. "

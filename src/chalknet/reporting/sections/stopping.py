@@ -84,22 +84,25 @@ def _where(found: Found) -> str:
             return text
         return f"{text[:-1]}, the last one. {capitalized(longer_training_text([runs]))}."
     epochs = [round(point.epoch.value) for _, point in found]
-    where = (
-        f"after epoch {min(epochs)}"
-        if min(epochs) == max(epochs)
-        else f"between epochs {min(epochs)} and {max(epochs)}"
-    )
+    where = f"between epochs {min(epochs)} and {max(epochs)}"
+    if max(epochs) - min(epochs) < 2:
+        where = f"after epoch {' or '.join(map(str, dict.fromkeys(sorted(epochs))))}"
     text = (
         f"The {monitor} is {which} {where} of {max(point.n_epochs for _, point in found)}, depending on the "
         "configuration."
     )
     if min(epochs) == max(epochs):
         text = f"The {monitor} is {which} {where} with every configuration."
-    last = [runs for runs, point in found if point.epoch.value == point.n_epochs]
+    last = [runs for runs, point in found if _ends_best(point)]
     if last:
         names = "every configuration" if len(last) == len(found) else names_phrase(last)
         text += f" With {names} that is the last epoch, so {longer_training_text(last)}."
     return text
+
+
+def _ends_best(point: StoppingPoint) -> bool:
+    """Return whether the best epoch is the last one."""
+    return point.epoch.value == point.n_epochs
 
 
 def _changes(found: Found) -> tuple[str, ...]:
@@ -117,9 +120,10 @@ def _changes(found: Found) -> tuple[str, ...]:
     if not said:
         by = _sizes(going_on)
         return (
-            f"Validation accuracy changes by {by} from there to the last epoch. Without an interval, no test is made.",
+            f"Validation accuracy changes by {by} from the best epoch to the last one. Without an interval, no test is "
+            "made.",
         )
-    return (f"Training on from that epoch to the last one {listed(said)}.",)
+    return (f"Training on from the best epoch to the last one {listed(said)}.",)
 
 
 def _is_unclear(point: StoppingPoint) -> bool:
@@ -204,6 +208,7 @@ def _caption(report_data: ReportData, found: Found) -> str:
     return (
         f"Best epoch by {monitor_names(found)}, and accuracies at that epoch and after the last one{mean}. *Change*: "
         "of the validation accuracy between the two, in percentage points, from accuracies that are not rounded."
+        f"{' A dash: the best epoch is the last one.' if any(_ends_best(point) for _, point in found) else ''}"
     )
 
 
