@@ -53,6 +53,7 @@ from chalknet.engines.torch_device import (
 )
 from chalknet.engines.torch_kernels import DropoutKernel, TorchSoftmaxTerms, grad_logits, softmax_terms
 from chalknet.engines.torch_layout import SIDE_BY_SIDE, StackedArrays, StackLayout, length
+from chalknet.engines.torch_optimizers import FusedAdam, fused
 from chalknet.engines.torch_samples import (
     DeviceSamples,
     Positions,
@@ -555,8 +556,8 @@ class TorchStack:
     def _cut_bands(self) -> Iterator[tuple[int, Any, Tensor, Tensor, list[Tensor], int, slice]]:
         """Yield the bands that the optimizer updates one after the other.
 
-        A band is a run of rows of one block, small enough for the cache of a CPU. On a GPU it is a
-        whole block, because each operation takes time to start.
+        A band is a run of rows of one block, small enough for the cache of a CPU. It is a whole block if
+        the step is one pass, and on a GPU, where each operation takes time to start.
 
         Yields:
             The run, its optimizer, views of parameters, gradient and state, the number of rows, the
@@ -569,7 +570,10 @@ class TorchStack:
         n_scalars = len(optimizers[0].step_scalars(Step(1, 0.0)))
         for index, number, run, n_weights in self._blocks():
             matrix, optimizer = self._arrays.learned[index][number], self._merge_optimizers(optimizers, run)
-            at_once = len(matrix) if self._device.type == "cuda" else max(1, BAND_VALUES // matrix[0].numel())
+            if self._device.type == "cpu" and len(optimizers) == 1:
+                optimizer = fused(optimizer)
+            is_whole = self._device.type == "cuda" or isinstance(optimizer, FusedAdam)
+            at_once = len(matrix) if is_whole else max(1, BAND_VALUES // matrix[0].numel())
             row_multipliers = self._layout.learned[index].row_multipliers[self._layout.networks(run).start]
             for rows, multiplier in _cut(row_multipliers, at_once):
                 optimizer_state = [self._state[key].learned[index][number][rows] for key in optimizers[0].state_names]

@@ -1,7 +1,8 @@
 """The layers for images of the torch engine: convolution, pooling and residual connections.
 
 Images are rows (H, W, C), channels last, in all tensors. A convolution is a product that PyTorch computes,
-with one call for each network. Everything else is written out from the formulas in `network`.
+with one call for each network, and so is max pooling for all networks. Everything else is written out from
+the formulas in `network`.
 """
 
 from __future__ import annotations
@@ -23,9 +24,6 @@ from chalknet.network.layer import Shape
 from chalknet.network.max_pool2d import MaxPool2d
 from chalknet.network.residual import Residual, shortcut_stride
 
-# Integers of as many bytes as a float.
-INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-
 
 @source_of(Copy)
 class CopyKernel(LaterSourceKernel):
@@ -36,11 +34,12 @@ class CopyKernel(LaterSourceKernel):
         del arrays
         return [self.buffer("value", x.shape[-2], block).copy_(x) for block, x in enumerate(self.inputs)]
 
-    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> None:
+    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> Sequence[Tensor]:
         """Copy the gradients to out."""
         del arrays
         for grad, one in zip(grads, out, strict=True):
             one.copy_(grad)
+        return out
 
 
 @source_of(Conv2d)
@@ -71,12 +70,13 @@ class Conv2dKernel(LaterSourceKernel):
                 pixels = grad.unflatten(-1, (-1, bias.shape[-1])).flatten(-3, -2)
                 add_or_copy(bias, column_sums(pixels, bias.dtype), first)
 
-    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> None:
-        """Write the gradients of the inputs (K5) to out."""
-        for block, (grad, one) in enumerate(zip(grads, out, strict=True)):
-            found = self._gradients(grad, arrays, block, of_weight=False)
-            for own, room in zip(found, self._networks(one, block), strict=True):
-                room.unflatten(-1, self.shapes[block]).copy_(own.movedim(1, -1))
+    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return the gradients of the inputs (K5)."""
+        made = []
+        for block, grad in enumerate(grads):
+            found = [own.movedim(1, -1).flatten(1) for own in self._gradients(grad, arrays, block, of_weight=False)]
+            made.append(torch.stack(found, out=out[block]) if self.layout.is_batch(block) else found[0])
+        return made
 
     def _gradients(self, grad: Tensor, arrays: StackedArrays, block: int, of_weight: bool) -> Iterator[Tensor]:
         """Yield the gradient of the weight (O, C / groups, R, S), or of the inputs (n, C, H, W), by network."""
@@ -112,51 +112,97 @@ class Conv2dKernel(LaterSourceKernel):
         return rows.unflatten(0, (*self._conv.kernel, -1)).permute(3, 2, 0, 1)
 
 
-class PoolKernel(LaterSourceKernel):
-    """The common part of pooling by windows.
+@source_of(MaxPool2d)
+class MaxPool2dKernel(LaterSourceKernel):
+    """Max pooling (Q1, Q2), by functions of PyTorch that keep the position of the first largest pixel of a window."""
+
+    def __init__(self, *args: Any) -> None:
+        """Create the source of a group."""
+        super().__init__(*args)
+        # For each run the positions, int64.
+        self._positions: dict[int, Tensor] = {}
+
+    def forward(self, arrays: StackedArrays) -> list[Tensor]:
+        """Return the values of each run (Q1)."""
+        del arrays
+        values = []
+        for block, x in enumerate(self.inputs):
+            out = self.buffer("value", x.shape[-2], block)
+            images, pooled = self._images(x, block), self._images(out, block, is_pooled=True)
+            positions = torch.empty_like(pooled, dtype=torch.int64)
+            torch.ops.aten.max_pool2d_with_indices.out(images, *self._windows, out=pooled, indices=positions)
+            self._positions[block] = positions
+            values.append(out)
+        return values
+
+    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Write the gradients of the inputs (Q2) to out."""
+        del arrays
+        for block, (grad, one) in enumerate(zip(grads, out, strict=True)):
+            room = one if one.is_contiguous() else torch.empty_like(one, memory_format=torch.contiguous_format)
+            torch.ops.aten.max_pool2d_with_indices_backward.grad_input(
+                self._images(grad, block, is_pooled=True), self._images(self.inputs[block], block), *self._windows,
+                [0, 0], [1, 1], False, self._positions[block], grad_input=self._images(room, block),
+            )  # fmt: skip
+            if room is not one:
+                one.copy_(room)
+        return out
+
+    @property
+    def _windows(self) -> tuple[list[int], list[int]]:
+        """The sizes and the steps of windows."""
+        assert isinstance(self._layer, MaxPool2d)
+        return [self._layer.size] * 2, [self._layer.stride or self._layer.size] * 2
+
+    def _images(self, x: Tensor, block: int, is_pooled: bool = False) -> Tensor:
+        """Return values (..., n, width) of a run before or after the layer as images (networks n, C, H, W)."""
+        shape = self.shapes[block]
+        return _channels_first(x.flatten(0, -2), self._layer.output_shape(shape) if is_pooled else shape)
+
+
+@source_of(AveragePool2d)
+class AveragePool2dKernel(LaterSourceKernel):
+    """Average pooling (Q3, Q4).
 
     Windows are read and written as one view (..., n, H', W', C) for each pixel of a window.
     """
 
     def forward(self, arrays: StackedArrays) -> list[Tensor]:
-        """Return the values of each run."""
+        """Return the values of each run (Q3)."""
         del arrays
         values = []
         for block, x in enumerate(self.inputs):
             out = self.buffer("value", x.shape[-2], block)
-            self.pool(self._pixels(x, block), out.unflatten(-1, self._pooled(block)), block)
+            first, *pixels = self._pixels(x, block)
+            total = first.to(self.buffers.types.values, copy=True)
+            for one in pixels:
+                total.add_(one)
+            torch.div(total, self._size**2, out=total)
+            out.unflatten(-1, self._pooled(block)).copy_(total)
             values.append(out)
         return values
 
-    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> None:
-        """Write the gradients of the inputs to out."""
+    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Write the gradients of the inputs (Q4) to out."""
         del arrays
         for block, (grad, one) in enumerate(zip(grads, out, strict=True)):
             (height, width, _), (rows, columns, _) = self.shapes[block], self._pooled(block)
             covers = self._step == self._size and (height, width) == (rows * self._step, columns * self._step)
             if not covers:
                 one.zero_()
-            share = grad.unflatten(-1, self._pooled(block))
-            for number, pixels in enumerate(self._pixels(one, block)):
-                own = self.share(share, number, block)
-                add_or_copy(pixels, own, covers)
-
-    def pool(self, pixels: Sequence[Tensor], out: Tensor, block: int) -> None:
-        """Write the values of windows to out, given the values of each pixel of the windows."""
-        raise NotImplementedError
-
-    def share(self, grad: Tensor, number: int, block: int) -> Tensor:
-        """Return the part of the gradients of windows that belongs to a pixel, given by its number."""
-        raise NotImplementedError
+            share = grad.unflatten(-1, self._pooled(block)) / self._size**2
+            for pixels in self._pixels(one, block):
+                add_or_copy(pixels, share, covers)
+        return out
 
     @property
     def _size(self) -> int:
-        assert isinstance(self._layer, (MaxPool2d, AveragePool2d))
+        assert isinstance(self._layer, AveragePool2d)
         return self._layer.size
 
     @property
     def _step(self) -> int:
-        assert isinstance(self._layer, (MaxPool2d, AveragePool2d))
+        assert isinstance(self._layer, AveragePool2d)
         return self._layer.stride or self._size
 
     def _pooled(self, block: int) -> Shape:
@@ -174,53 +220,6 @@ class PoolKernel(LaterSourceKernel):
         ]
 
 
-@source_of(MaxPool2d)
-class MaxPool2dKernel(PoolKernel):
-    """Max pooling (Q1, Q2)."""
-
-    def __init__(self, *args: Any) -> None:
-        """Create the source of a group."""
-        super().__init__(*args)
-        # For each run, the number of the first largest pixel of each window.
-        self._first: dict[int, Tensor] = {}
-
-    def pool(self, pixels: Sequence[Tensor], out: Tensor, block: int) -> None:
-        """Write the largest values to out (Q1)."""
-        out.copy_(pixels[0])
-        first = torch.zeros_like(out, dtype=torch.uint8 if len(pixels) <= 256 else torch.int32)
-        for number, values in enumerate(pixels[1:], start=1):
-            # Numbers grow, so the largest is the last one; a masked assignment takes a hundred times as long.
-            torch.maximum(first, (values > out).to(first.dtype).mul_(number), out=first)
-            torch.maximum(out, values, out=out)
-        self._first[block] = first
-
-    def share(self, grad: Tensor, number: int, block: int) -> Tensor:
-        """Return the gradient where this pixel is the first largest one, and 0 elsewhere (Q2)."""
-        # The bits of -1 are all set, and those of 0 are not.
-        bits = INTEGERS[grad.element_size()]
-        kept = (self._first[block] == number).to(bits).neg_()
-        return kept.bitwise_and_(grad.view(bits)).view(grad.dtype)
-
-
-@source_of(AveragePool2d)
-class AveragePool2dKernel(PoolKernel):
-    """Average pooling (Q3, Q4)."""
-
-    def pool(self, pixels: Sequence[Tensor], out: Tensor, block: int) -> None:
-        """Write the means to out (Q3)."""
-        del block
-        total = pixels[0].to(self.buffers.types.values, copy=True)
-        for values in pixels[1:]:
-            total.add_(values)
-        torch.div(total, len(pixels), out=total)
-        out.copy_(total)
-
-    def share(self, grad: Tensor, number: int, block: int) -> Tensor:
-        """Return the gradient divided by the number of pixels (Q4)."""
-        del number, block
-        return grad / self._size**2
-
-
 @source_of(GlobalAveragePool)
 class GlobalAveragePoolKernel(LaterSourceKernel):
     """Global average pooling (Q3, Q4 with one window)."""
@@ -234,12 +233,13 @@ class GlobalAveragePoolKernel(LaterSourceKernel):
             values.append(torch.mean(self._pixels(x, block), -2, out=out))
         return values
 
-    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> None:
+    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> Sequence[Tensor]:
         """Write the gradients of the inputs (Q4) to out."""
         del arrays
         for block, (grad, one) in enumerate(zip(grads, out, strict=True)):
             pixels = self._pixels(one, block)
             pixels.copy_((grad / pixels.shape[-2]).unsqueeze(-2))
+        return out
 
     def _pixels(self, x: Tensor, block: int) -> Tensor:
         """Return a view (..., n, H W, C) of rows."""

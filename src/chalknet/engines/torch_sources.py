@@ -28,6 +28,8 @@ from chalknet.network.piecewise_linear_embedding import PiecewiseLinearEmbedding
 # If so many networks on average read the same batch, each batch gets a product of its own. One
 # batched product would need a copy of the samples for each network.
 NETWORKS_PER_PRODUCT = 4
+# Values of a large product on a CPU that are computed and added at a time.
+PRODUCT_VALUES = 2**20
 
 
 class InputProduct(NamedTuple):
@@ -141,7 +143,12 @@ def add_product(total: Tensor, left: Tensor, right: Tensor, first: bool, buffers
     elif types.gpu_forms or left.dim() == 3:
         value = product(left, right, total.dtype)
     else:
-        value = buffers.product(left, right)[:n_rows]
+        # In pieces that are still in the cache when they are added. Multiples of 16 rows are fast.
+        at_once = max(16, PRODUCT_VALUES // right.shape[1] // 16 * 16)
+        for start in range(0, n_rows, at_once):
+            out, value = total[start : start + at_once], buffers.product(left[start : start + at_once], right)
+            add_or_copy(out, value[: len(out)] if factor == 1 else value[: len(out)] * factor, first)
+        return
     add_or_copy(total, value if factor == 1 else value * factor, first)
 
 
@@ -255,8 +262,8 @@ class LaterSourceKernel(SourceKernel):
         super().__init__(layer, layout, buffers)
         self.shapes: list[Shape] = layer.shapes
 
-    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> None:
-        """Write the gradients of the inputs to out, after `gradients`."""
+    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Return the gradients of the inputs, after `gradients`; they may be written to out."""
         raise NotImplementedError
 
 
@@ -334,13 +341,14 @@ class PeriodicEmbeddingKernel(NumberEmbeddingKernel):
             rows = torch.cat(parts, -1).movedim(-1, 0)  # as in storage, where parameters are rows
             add_or_copy(total.learned[self.index][block], rows, first)
 
-    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> None:
+    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> Sequence[Tensor]:
         """Write the gradients of the inputs (F6) to out."""
         for block, (grad, one) in enumerate(zip(grads, out, strict=True)):
             frequency = 2 * math.pi * self._parameters(arrays, block)[1].unsqueeze(-2)
             one.copy_(grad[..., : one.shape[-1]])
             through = torch.matmul(frequency, self._angles[block]).squeeze(-2)
             one[..., : self._n_columns[block]].add_(through.transpose(-1, -2))
+        return out
 
     def _parameters(self, arrays: StackedArrays, block: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return weight (..., C, J, K), frequency and phase (..., C, K), and bias (..., C, J)."""
@@ -386,7 +394,7 @@ class PiecewiseLinearEmbeddingKernel(NumberEmbeddingKernel):
             add_or_copy(total.learned[self.index][block], rows, first)
             self._grads.append(torch.matmul(self._parameters(arrays, block)[0].transpose(-1, -2), grad))
 
-    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> None:
+    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> Sequence[Tensor]:
         """Write the gradients of the inputs (V5) to out."""
         for block, (grad, one) in enumerate(zip(grads, out, strict=True)):
             edges, grad_encoded = self._edges(arrays, block), self._grads[block]
@@ -394,6 +402,7 @@ class PiecewiseLinearEmbeddingKernel(NumberEmbeddingKernel):
             own = (self._x[block] >= edges[..., 1:-1, :]).sum(-2, keepdim=True)  # the bin of each x
             slopes = grad_encoded / (edges[..., 1:, :] - edges[..., :-1, :])
             one[..., : self._n_columns[block]].add_(slopes.gather(-2, own).squeeze(-2).transpose(-1, -2))
+        return out
 
     def _parameters(self, arrays: StackedArrays, block: int) -> tuple[Tensor, Tensor]:
         """Return weight (..., C, J, T) and bias (..., C, J)."""
@@ -442,7 +451,7 @@ class CategoryEmbeddingKernel(LaterSourceKernel):
                 value = product(x[..., inputs].transpose(-1, -2), grad[..., outputs], self.buffers.types.values)
                 add_or_copy(room[..., weights, :], value, first)
 
-    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> None:
+    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> Sequence[Tensor]:
         """Write the gradients of the inputs (Z3) to out."""
         for block, (grad, one) in enumerate(zip(grads, out, strict=True)):
             weight = self._weight(arrays.operands, block).transpose(-1, -2)
@@ -450,6 +459,7 @@ class CategoryEmbeddingKernel(LaterSourceKernel):
                 one[..., source].copy_(grad[..., target])
             for inputs, weights, outputs in self._places[block]:
                 one[..., inputs].copy_(torch.matmul(grad[..., outputs], weight[..., weights]))
+        return out
 
     def _weight(self, arrays: StackedArrays, block: int) -> Tensor:
         """Return the weight of a run, (..., S, J)."""
@@ -470,11 +480,12 @@ class DenseKernel(LaterSourceKernel):
             values.append(_multiply(x, weights, bias, out, self.applies_relu, self._factor(block)))
         return values
 
-    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> None:
+    def propagate(self, grads: Sequence[Tensor], arrays: StackedArrays, out: Sequence[Tensor]) -> Sequence[Tensor]:
         """Write the gradients of the inputs (A2) to out."""
         for block, (grad, one) in enumerate(zip(grads, out, strict=True)):
             weights = self._parameters(arrays.operands, block)[0].transpose(-1, -2)
             _multiply(grad, weights, None, one, False, self._factor(block))
+        return out
 
     def gradients(self, grads: Sequence[Tensor], arrays: StackedArrays, total: StackedArrays, first: bool) -> None:
         """Add the gradients of weights (A3) and biases (A4) to total."""

@@ -158,8 +158,14 @@ class StackWorkspace:
                     break  # nobody needs the gradient of the samples
                 blocks = range(len(self._layout.blocks(before.group)))
                 rooms = [before.buffer("grad", n, block) for block in blocks]
-                source.propagate(grads, arrays, rooms if before.group else self._by_run(rooms[0]))
-                grads = rooms
+                if before.group:
+                    grads = list(source.propagate(grads, arrays, rooms))
+                else:
+                    views = self._by_run(rooms[0])
+                    for room, grad in zip(views, source.propagate(grads, arrays, views), strict=True):
+                        if grad is not room:
+                            room.copy_(grad)
+                    grads = rooms
 
     def _by_run(self, values: Tensor) -> list[Tensor]:
         """Return views of the values of the first group, one per run."""
