@@ -8,12 +8,13 @@ Two networks for images of 28 x 28 pixels in float32:
 - deep: 3x3 convolutions 32-32-pool-64-64-pool-128-pool, each with batch normalization and relu, dense 256, relu,
   dense 10; batches of 128.
 
-Both are trained by Adam. Measured are a training step, the forward pass of 1,000 images, and the prediction of one
-image. Each row of the result is a process of its own, and all take turns. Rows:
+Both are trained by Adam. Measured are a training step, in float32 and with bfloat16 products, the forward pass of
+1,000 images, and the prediction of one image. Each row of the result is a process of its own, and all take turns. Rows:
 
 - chalknet: the numpy engine; its forward pass is the evaluation of a split. "with Numba": after its loops are compiled.
+- chalknet, torch engine: the same step in this engine.
 - chalknet, predict_proba: a trained network, as a user has it.
-- torch: contiguous tensors, and channels_last; without torch.compile; Adam is the fused one.
+- torch: contiguous tensors, and channels_last; without torch.compile; Adam is the fused one. bfloat16 by autocast.
 - jax: one compiled function for a step. keras: train_on_batch, by default with the JAX backend.
 - floor: the products at the rate of large products, and for a step the memory traffic of Adam (28 bytes for each
   parameter) at the rate of copies. Convolutions of 3 x 3 can need fewer products than this.
@@ -49,7 +50,7 @@ FLOP = {
     "deep": 2 * (784 * 9 * 32 * 33 + 196 * 9 * 64 * (32 + 64) + 49 * 9 * 64 * 128 + 1152 * 256 + 256 * 10),
 }
 PARAMETERS = {"course": 4_926_266, "deep": 436_906}
-WORKLOADS = [f"{network}, {what}" for network in BATCH for what in ("step", "forward", "one image")]
+WORKLOADS = [f"{network}, {what}" for network in BATCH for what in ("step", "bfloat16 step", "forward", "one image")]
 SECONDS = 1.5  # duration of a turn
 VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # removed from the environment
 
@@ -80,9 +81,6 @@ def dense(units: int) -> dict[str, Any]:
 
 def chalknet_run(network: str, what: str, with_numba: bool) -> tuple[Run, int]:
     """Return a function and how many steps, forward passes or predictions it makes."""
-    from chalknet.engines.engine import Update
-    from chalknet.network.optimizers import Step
-
     if not with_numba:
         sys.modules["numba"] = None  # type: ignore[assignment]
     n_steps = N_FORWARD // BATCH[network]
@@ -91,13 +89,29 @@ def chalknet_run(network: str, what: str, with_numba: bool) -> tuple[Run, int]:
     while with_numba and not hasattr(trainer.engine._steps.passes, "_loops"):
         next(epochs)
     if what == "step":
-        batches = [slice(start, start + BATCH[network]) for start in range(0, n_steps * BATCH[network], BATCH[network])]
-        updates = [Update(batch, Step(number, RATE)) for number, batch in enumerate(batches, start=1)]
-        return lambda: trainer.engine.train_epoch(updates), n_steps
+        return epoch_run(trainer, network, n_steps), n_steps
     return lambda: trainer.engine.evaluate("valid"), 1
 
 
-def chalknet_trainer(network: str, n_steps: int) -> Any:
+def torch_engine_run(network: str, what: str) -> tuple[Run, int]:
+    """Return training steps of the torch engine."""
+    n_steps = N_FORWARD // BATCH[network]
+    precision = "bfloat16" if what == "bfloat16 step" else "float32"
+    trainer = chalknet_trainer(network, n_steps, engine="torch", device="cpu", precision=precision)
+    return epoch_run(trainer, network, n_steps), n_steps
+
+
+def epoch_run(trainer: Any, network: str, n_steps: int) -> Run:
+    """Return a function that makes the updates of an epoch."""
+    from chalknet.engines.engine import Update
+    from chalknet.network.optimizers import Step
+
+    batches = [slice(start, start + BATCH[network]) for start in range(0, n_steps * BATCH[network], BATCH[network])]
+    updates = [Update(batch, Step(number, RATE)) for number, batch in enumerate(batches, start=1)]
+    return lambda: trainer.engine.train_epoch(updates)
+
+
+def chalknet_trainer(network: str, n_steps: int, **settings: Any) -> Any:
     """Prepare a `Trainer` with this many updates in an epoch."""
     from chalknet.config import Recipe
     from chalknet.data.dataset import dataset_from_arrays
@@ -107,7 +121,7 @@ def chalknet_trainer(network: str, n_steps: int) -> Any:
     n = BATCH[network] * n_steps
     recipe = Recipe().with_settings(
         layers=chalknet_layers(network), optimizer="adam", learning_rate=RATE, reduction="mean",
-        batch_size=BATCH[network], epochs=10**6, dtype="float32",
+        batch_size=BATCH[network], epochs=10**6, dtype="float32", **settings,
     )  # fmt: skip
     empty = np.empty(0, np.int64)
     splits = Splits(np.arange(n), np.arange(n, n + N_FORWARD), empty)
@@ -141,9 +155,9 @@ def torch_run(network: str, what: str, memory_format: str) -> tuple[Run, int]:
     features, units = (6272, 784) if network == "course" else (1152, 256)
     model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(features, units), nn.ReLU(), nn.Linear(units, N_CLASSES))
     model = model.to(memory_format=form)
-    x, y = images({"step": BATCH[network], "forward": N_FORWARD, "one image": 1}[what])
+    x, y = images({"forward": N_FORWARD, "one image": 1}.get(what, BATCH[network]))
     inputs = (torch.from_numpy(x).float()[:, None] / 255).to(memory_format=form)
-    if what != "step":
+    if not what.endswith("step"):
         model.eval()
 
         def predict() -> None:
@@ -155,7 +169,9 @@ def torch_run(network: str, what: str, memory_format: str) -> tuple[Run, int]:
 
     def step() -> None:
         optimizer.zero_grad()
-        nn.functional.cross_entropy(model(inputs), labels).backward()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=what == "bfloat16 step"):
+            loss = nn.functional.cross_entropy(model(inputs), labels)
+        loss.backward()
         optimizer.step()
 
     return step, 1
@@ -285,6 +301,7 @@ def best_seconds(run: Run) -> float:
 ROWS: dict[str, Callable[[str, str], tuple[Run, int]]] = {
     "chalknet": lambda network, what: chalknet_run(network, what, False),
     "chalknet, with Numba": lambda network, what: chalknet_run(network, what, True),
+    "chalknet, torch engine": torch_engine_run,
     "chalknet, predict_proba": predict_proba_run,
     "torch, contiguous": lambda network, what: torch_run(network, what, "contiguous_format"),
     "torch, channels_last": lambda network, what: torch_run(network, what, "channels_last"),
@@ -293,14 +310,17 @@ ROWS: dict[str, Callable[[str, str], tuple[Run, int]]] = {
     "floor": floor_run,
 }
 NEEDS = {"chalknet, with Numba": "numba", "torch, contiguous": "torch", "torch, channels_last": "torch"}
-NEEDS |= {"jax": "jax", "keras": "keras"}
+NEEDS |= {"jax": "jax", "keras": "keras", "chalknet, torch engine": "torch"}
 
 
 def rows_of(workload: str) -> list[str]:
     """Return the rows of a workload whose packages are installed."""
     installed = [row for row in ROWS if row not in NEEDS or find_spec(NEEDS[row])]
+    if workload.endswith("bfloat16 step"):
+        return [row for row in installed if row == "chalknet, torch engine" or row.startswith("torch")]
     if workload.endswith("step"):
         return [row for row in installed if row != "chalknet, predict_proba"]
+    installed = [row for row in installed if row != "chalknet, torch engine"]
     if workload.endswith("one image"):
         return [row for row in installed if row not in ("chalknet", "chalknet, with Numba")]
     return installed

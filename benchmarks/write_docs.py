@@ -341,6 +341,11 @@ It counts 144 products for each 4 x 4 values of a 3 x 3 convolution; chalknet co
 below the floor.
 """
 
+BFLOAT16_TEXT = """
+Steps with bfloat16 products are those of `--engine torch --precision bfloat16` and of PyTorch's autocast. In brackets
+is the ratio to the time of this engine.
+"""
+
 
 def convolutions(result: dict[str, Any]) -> list[str]:
     """Return the section on convolutional networks."""
@@ -353,6 +358,7 @@ def convolutions(result: dict[str, Any]) -> list[str]:
         "## Convolutional networks",
         "",
         *paragraph(CONVOLUTION_TEXT),
+        *(paragraph(BFLOAT16_TEXT) if any("bfloat16" in name for name in workloads) else []),
         *paragraph(
             f"{machine['processor']}, {machine['cores']} cores, {machine['blas_kernels']} kernels; {versions}.",
             f"{result['rounds']} rounds.",
