@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -824,9 +824,28 @@ def is_random(recipe: Recipe) -> bool:
 
 def describe_field(field_name: str) -> str:
     """Return the description and constraint of a recipe field, for help texts and docs."""
-    item = next(f for f in fields(SECTIONS[SECTION_OF_FIELD[field_name]]) if f.name == field_name)
-    constraint: Constraint = item.metadata["constraint"]
-    return f"{item.metadata['meaning']}. Value: {constraint.must}"
+    return f"{_field(field_name).metadata['meaning']}. Value: {constraint_of(field_name).must}"
+
+
+def constraint_of(field_name: str) -> Constraint:
+    """Return the constraint of a recipe field."""
+    constraint: Constraint = _field(field_name).metadata["constraint"]
+    return constraint
+
+
+def _field(name: str) -> Field[Any]:
+    """Return a recipe field of its section."""
+    return next(item for item in fields(SECTIONS[SECTION_OF_FIELD[name]]) if item.name == name)
+
+
+def number_or_text(text: str) -> int | float | str:
+    """Return text as an integer or float if it is one, else unchanged."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
 
 
 def unknown_setting(name: str, known: Iterable[str]) -> ConfigError:

@@ -47,6 +47,7 @@ from chalknet.artifacts.tensor_file import read_tensors, tensor_bytes
 from chalknet.checked import checked, plain, short, strict_json
 from chalknet.config import DataConfig, Recipe, config_tables, read_config
 from chalknet.engines.engine import SampleScores
+from chalknet.engines.parameter_layout import arrays_of_kind
 from chalknet.engines.scores import EpochScores, SoftmaxTerms
 from chalknet.errors import OutputError, StoppedError, StoreError
 from chalknet.formatting import listed
@@ -338,7 +339,7 @@ def _checkpoint_from(header: Any, tensors: Parameters) -> Checkpoint:
     _check_tensors(tensors, len(history))
     if header["format"] < 3:
         tensors = {current_parameter_name(name): value for name, value in tensors.items()}
-    parts = {kind: _select_kind(tensors, kind) for kind in KINDS}
+    parts = {kind: arrays_of_kind(tensors, kind) for kind in KINDS}
     valid = parts["valid"]
     samples = [SampleScores(*pair) for pair in zip(valid["loss"], valid["right"], strict=True)] if valid else []
     if not parts["parameters"] or sum(map(len, parts.values())) != len(tensors):
@@ -447,8 +448,3 @@ def _check_state(architecture: Architecture, state: Parameters) -> None:
     for name, value in state.items():
         if value.shape != architecture.shapes[name.partition("/")[2]]:
             raise ValueError(f"{short(f'state/{name}')} is {value.shape}, which is not its parameter's shape")
-
-
-def _select_kind(tensors: Parameters, kind: str) -> Parameters:
-    """Return the arrays of one kind, such as "best", under their names without the prefix."""
-    return {name.removeprefix(f"{kind}/"): value for name, value in tensors.items() if name.startswith(f"{kind}/")}

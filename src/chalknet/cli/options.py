@@ -25,11 +25,12 @@ from chalknet.config import (
     SECTION_OF_FIELD,
     SECTIONS,
     SPLIT_METHODS,
-    Constraint,
     DataConfig,
     Recipe,
     TableOptions,
+    constraint_of,
     near_match,
+    number_or_text,
 )
 from chalknet.errors import ConfigError
 from chalknet.formatting import printable
@@ -420,7 +421,7 @@ def _take_valid_file(flags: dict[str, Any]) -> str:
     If --valid is a number or left out, the result is "".
     """
     text = flags["valid_size"]
-    if text is None or isinstance(_number_or_text(text), (int, float)):
+    if text is None or isinstance(number_or_text(text), (int, float)):
         return ""
     flags["valid_size"] = None
     return str(text)
@@ -450,15 +451,15 @@ def _parse_value(name: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if name == "hidden":
-        return [_number_or_text(width) for width in re.split("[x,]", value.strip("[] ").replace(" ", ""))]
+        return [number_or_text(width) for width in re.split("[x,]", value.strip("[] ").replace(" ", ""))]
     if name == "layers":
         return [_parse_layer(part.strip()) for part in value.split(",")]
     if isinstance(_default(name), bool):
         return {"true": True, "false": False}.get(value.lower(), value)
     parts = [part.strip().strip("\"'") for part in value.strip("[] ").split(",")]
     if len(parts) > 1:
-        return [_number_or_text(part) for part in parts]
-    return _number_or_text(parts[0])
+        return [number_or_text(part) for part in parts]
+    return number_or_text(parts[0])
 
 
 def _parse_layer(text: str) -> dict[str, Any]:
@@ -491,24 +492,7 @@ def _layer_value(text: str) -> Any:
     """Return the value of a layer's setting: a number, two numbers such as 3x5, true, false or a text."""
     if re.fullmatch("[0-9]+x[0-9]+", text):
         return [int(number) for number in text.split("x")]
-    return {"true": True, "false": False}.get(text.lower(), _number_or_text(text))
-
-
-def _number_or_text(text: str) -> int | float | str:
-    """Return a number if the text is one, else the text."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-def _constraint(name: str) -> Constraint:
-    """Return what a field of a recipe must be."""
-    item = next(item for item in fields(SECTIONS[SECTION_OF_FIELD[name]]) if item.name == name)
-    constraint: Constraint = item.metadata["constraint"]
-    return constraint
+    return {"true": True, "false": False}.get(text.lower(), number_or_text(text))
 
 
 def _default(name: str) -> Any:
@@ -524,7 +508,7 @@ def _is_boolean(name: str) -> bool:
 def _type(name: str) -> click.ParamType[str] | None:
     """Return the type of the flag of a field, or None for plain text."""
     # A split by index arrays cannot be given on the command line, so it is not offered.
-    names = SPLIT_METHODS if name == "split" else _constraint(name).choices
+    names = SPLIT_METHODS if name == "split" else constraint_of(name).choices
     return Choice(names) if names else WORDS.get(name)
 
 

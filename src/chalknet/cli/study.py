@@ -40,8 +40,9 @@ from chalknet.cli.options import (
 from chalknet.cli.output import echo
 from chalknet.cli.parameters import FILE, FOLDER, Choice, Words
 from chalknet.cli.watch_page import page_of, watch_option
+from chalknet.config import number_or_text
 from chalknet.errors import ConfigError
-from chalknet.studies.spec import SAMPLERS, SEARCH_FIELDS, SEEDS_MAY_VARY, STUDY_FIELDS, number_or_text
+from chalknet.studies.spec import SAMPLERS, SEARCH_FIELDS, SEEDS_MAY_VARY, STUDY_FIELDS
 
 if TYPE_CHECKING:  # These modules import NumPy, and kernels must be chosen before that.
     from chalknet.serving.watch.sources import Source

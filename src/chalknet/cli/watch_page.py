@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import cloup
 
 from chalknet.cli.output import echo
+from chalknet.config import number_or_text
 from chalknet.errors import ConfigError
-from chalknet.studies.spec import number_or_text
 
 if TYPE_CHECKING:
     from chalknet.serving.watch.sources import Source

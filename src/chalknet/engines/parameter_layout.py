@@ -138,7 +138,7 @@ class ParameterLayout:
         """
         missing = [name for name in self._architecture.shapes if name not in parameters]
         assert not missing, f"parameters without a value: {missing}"
-        named = {PARAMETERS: parameters, **{key: _state_of(state, key) for key in optimizer.state_names}}
+        named = {PARAMETERS: parameters, **{key: arrays_of_kind(state, key) for key in optimizer.state_names}}
         return {key: self._pack(values, dtype) for key, values in named.items()}
 
     def _pack(self, named: Mapping[str, NDArray[Any]], dtype: DTypeLike) -> NetworkArrays:
@@ -192,6 +192,6 @@ def initial_state(
     return state
 
 
-def _state_of(state: Mapping[str, NDArray[Any]], key: str) -> dict[str, NDArray[Any]]:
-    """Return the arrays of one state by the parameter's name."""
-    return {name.removeprefix(f"{key}/"): value for name, value in state.items() if name.startswith(f"{key}/")}
+def arrays_of_kind(arrays: Mapping[str, NDArray[Any]], kind: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays whose names begin with a kind and "/", such as "velocity/", by the rest of their names."""
+    return {name.removeprefix(f"{kind}/"): value for name, value in arrays.items() if name.startswith(f"{kind}/")}

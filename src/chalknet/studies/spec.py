@@ -32,9 +32,11 @@ from chalknet.config import (
     Recipe,
     config_from_tables,
     config_tables,
+    constraint_of,
     integer,
     is_random,
     near_match,
+    number_or_text,
     one_of,
     setting,
     with_current_names,
@@ -427,8 +429,8 @@ def _checked_configurations(given: Any, recipe: Recipe) -> NamedConfigurations:
 
 def _check_range(name: str, values: Range, recipe: Recipe) -> None:
     """Raise ConfigError unless the field takes the numbers of this range."""
-    if not (_counts(name) or _constraint(name).accepts(0.5)):
-        raise ConfigError(f"{name} must vary over a list: {_constraint(name).must}; it has no range {values}.")
+    if not (_counts(name) or constraint_of(name).accepts(0.5)):
+        raise ConfigError(f"{name} must vary over a list: {constraint_of(name).must}; it has no range {values}.")
     if not (math.isfinite(values.low) and math.isfinite(values.high) and values.low < values.high):
         raise ConfigError(f"a range must go up between two numbers, {RANGE_EXAMPLES}, got {name}={values}.")
     if values.kind == "log" and values.low <= 0:
@@ -531,31 +533,14 @@ def _value(name: str, value: Any) -> Any:
     return value
 
 
-def number_or_text(text: str) -> int | float | str:
-    """Return text as an integer or float if it is one, else unchanged."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
 def _stored(name: str, value: Any, recipe: Recipe) -> Any:
     """Return a value as its field stores it; raises ConfigError if the field does not take it."""
     return getattr(getattr(recipe.with_settings(**{name: value}), SECTION_OF_FIELD[name]), name)
 
 
-def _constraint(name: str) -> Constraint:
-    """Return the constraint of a recipe field."""
-    item = next(f for f in fields(SECTIONS[SECTION_OF_FIELD[name]]) if f.name == name)
-    constraint: Constraint = item.metadata["constraint"]
-    return constraint
-
-
 def _counts(name: str) -> bool:
     """Return whether a field takes integers."""
-    constraint = _constraint(name)
+    constraint = constraint_of(name)
     return name == "train_size" or (
         (constraint.accepts(2) and not constraint.accepts(2.5)) or (constraint.accepts([2]) and name == "hidden")
     )

@@ -10,7 +10,15 @@ import numpy as np
 from chalknet.exercises import reference
 from chalknet.exercises.calls import Case
 from chalknet.exercises.task import CLEAN, GRADIENT, SHAPE, VALUES, Check, GradientCheck, Mistake, Task
-from chalknet.exercises.writeup.softmax_task import EXTREME, FLOAT32, ONE, ONE_SHIFT, ONE_SHIFT_HINT, UNSHIFTED
+from chalknet.exercises.writeup.softmax_task import (
+    EXTREME,
+    FLOAT32,
+    ONE,
+    ONE_SHIFT,
+    ONE_SHIFT_HINT,
+    UNSHIFTED,
+    unshifted,
+)
 from chalknet.network.arrays import FloatArray, LabelArray
 from chalknet.network.softmax import log_softmax, softmax
 
@@ -49,17 +57,12 @@ def _probability_of_truth(logits: FloatArray, labels: LabelArray) -> FloatArray:
     return chosen
 
 
-def _unshifted(logits: FloatArray) -> Any:
-    exponentials = np.exp(logits)
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
-
-
 def _unshifted_loss(logits: FloatArray, labels: LabelArray) -> float:
-    return -float(np.log(_unshifted(logits)[np.arange(len(labels)), labels]).mean())
+    return -float(np.log(unshifted(logits)[np.arange(len(labels)), labels]).mean())
 
 
 def _unshifted_one_hot(logits: FloatArray, labels: LabelArray) -> float:
-    return -float((_one_hot(logits, labels) * np.log(_unshifted(logits))).sum(axis=1).mean())
+    return -float((_one_hot(logits, labels) * np.log(unshifted(logits))).sum(axis=1).mean())
 
 
 def _unshifted_log_sum(logits: FloatArray, labels: LabelArray) -> float:
@@ -215,7 +218,7 @@ CROSS_ENTROPY = Task(
         Mistake(
             UNSHIFTED,
             _LOSS_UNSHIFTED_HINT,
-            (_unshifted_loss, _unshifted_one_hot, _unshifted_log_sum, *(_with_constant(t, _unshifted) for t in _TINY)),
+            (_unshifted_loss, _unshifted_one_hot, _unshifted_log_sum, *(_with_constant(t, unshifted) for t in _TINY)),
             (EXTREME,),
         ),
         Mistake(ONE_SHIFT, ONE_SHIFT_HINT, (_one_shift_loss, _one_shift_log_sum), (EXTREME,)),
@@ -252,7 +255,7 @@ def _whole_rows(logits: FloatArray, labels: LabelArray) -> Any:
 
 
 def _unshifted_gradient(logits: FloatArray, labels: LabelArray) -> Any:
-    return (_unshifted(logits) - _one_hot(logits, labels)) / len(labels)
+    return (unshifted(logits) - _one_hot(logits, labels)) / len(labels)
 
 
 def _loss_of(arguments: Mapping[str, Any]) -> float:

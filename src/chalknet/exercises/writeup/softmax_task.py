@@ -20,13 +20,14 @@ def _logits(*shape: int) -> Any:
     return _RNG.normal(0.0, 2.0, shape)
 
 
-def _unshifted(logits: FloatArray) -> Any:
+def unshifted(logits: FloatArray) -> Any:
+    """Return the softmax without a shift, which overflows."""
     exponentials = np.exp(logits)
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 def _shifted_by_one_maximum(logits: FloatArray) -> Any:
-    return _unshifted(logits - logits.max())
+    return unshifted(logits - logits.max())
 
 
 def _whole_batch(logits: FloatArray) -> Any:
@@ -60,7 +61,7 @@ def _no_keepdims_in_shift(logits: FloatArray) -> Any:
 
 
 def _no_keepdims_in_shift_alone(logits: FloatArray) -> Any:
-    return _unshifted(logits - logits.max(axis=1))
+    return unshifted(logits - logits.max(axis=1))
 
 
 def _no_exponential(logits: FloatArray) -> Any:
@@ -166,7 +167,7 @@ SOFTMAX = Task(
             "Each logit is mapped on its own, so the rows do not have the sum 1. Softmax compares the classes.",
             (_sigmoid,),
         ),
-        Mistake(UNSHIFTED, UNSHIFTED_HINT, (_unshifted,), (EXTREME,)),
+        Mistake(UNSHIFTED, UNSHIFTED_HINT, (unshifted,), (EXTREME,)),
         Mistake(ONE_SHIFT, ONE_SHIFT_HINT, (_shifted_by_one_maximum,), (EXTREME,)),
     ),
 )
