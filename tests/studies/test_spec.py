@@ -240,7 +240,7 @@ def test_contradictory_specification_is_one_line(changes, message):
         ({"vary": [1]}, "x.toml, [vary] must be a section of fields, got [1]."),
         ({"search": {"sampler": "grid"}}, "sampler must be one of tpe, got 'grid' (x.toml, [search])."),
         ({"training": {"epochs": 0}}, "epochs must be an integer >= 1, got 0 (x.toml, [training])."),
-        ({"format": 9}, "x.toml: format is 9, but this chalknet reads up to 4. Install a newer one."),
+        ({"format": 9}, "x.toml: format is 9, but this chalknet reads up to 5. Install a newer one."),
     ],
 )
 def test_a_wrong_file_is_named_with_its_section(tables, message):
