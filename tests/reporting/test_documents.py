@@ -14,6 +14,7 @@ from chalknet.reporting.document import Code, FigureBlock, Findings, Note, Parag
 from chalknet.reporting.document_view import Picture, document_view
 from chalknet.reporting.documents import report_document, with_title_page, writeup_document
 from chalknet.reporting.markup import parse_markup
+from chalknet.reporting.sections.conclusion import summary_text
 from chalknet.reporting.sections.curves import curve_sentences, curve_table
 from chalknet.reporting.sections.original import ORIGINAL, differences, intervals_table
 from chalknet.reporting.sections.stopping import stopping_sentences
@@ -548,6 +549,7 @@ def test_equal_means_are_said_to_be_equal_and_the_first_is_chosen():
     both = replace(report_data, configurations=(first, equal), chosen=first)
     assert both.tied == (equal,)
     assert "The network with 9 hidden units has the same mean; the first one listed is taken." in words_of(both)
+    assert "The mean with 9 hidden units is the same." in summary_text(both)
 
 
 def test_losses_with_a_spike_have_a_logarithmic_axis_and_are_all_shown():

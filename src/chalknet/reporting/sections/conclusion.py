@@ -76,7 +76,7 @@ def summary_text(report_data: ReportData) -> str:
         said.append(
             f"Of {count_of_configurations(report_data, len(report_data.complete))}, {network_phrase(chosen)} has the "
             "highest validation accuracy, "
-            f"{percent(chosen.mean('valid', 'accuracy'))}.{_significance(report_data, chosen)}"
+            f"{percent(chosen.mean('valid', 'accuracy'))}.{_tied(report_data)}{_significance(report_data, chosen)}"
         )
     scores = _summary_scores(report_data, chosen)
     if scores:
@@ -118,6 +118,13 @@ def _summary_scores(report_data: ReportData, chosen: ConfigurationRuns) -> str:
             f"{percent(largest[0].cost)}."
         )
     return text
+
+
+def _tied(report_data: ReportData) -> str:
+    """Return that other configurations have the same mean as the chosen one, after a space; "" if none has."""
+    if not report_data.tied:
+        return ""
+    return f" The mean with {names_phrase(report_data.tied)} is the same."
 
 
 def _significance(report_data: ReportData, chosen: ConfigurationRuns) -> str:

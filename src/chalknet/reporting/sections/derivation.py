@@ -53,4 +53,8 @@ def _check(report_data: ReportData) -> tuple[Block, ...]:
     text += ", so every derivative passes." if passed else ", so a derivative fails."
     table = gradient_table(report_data.checks, DIGITS)
     formulas = tuple(FormulaBlock(label) for label in ("G1", "G2", "G3"))
-    return (Paragraph(text), *formulas, TableBlock("gradient_check", table, "Gradient check of the whole network."))
+    caption = (
+        "Gradient check of the whole network: the number of values of each parameter, the derivatives $G1$ and $G2$ "
+        "along one direction, and their relative error $G3$."
+    )
+    return (Paragraph(text), *formulas, TableBlock("gradient_check", table, caption))
