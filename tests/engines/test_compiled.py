@@ -114,6 +114,8 @@ def passes_of(passes, dtype, channels):
     sums_of_slopes, slopes = np.empty((2, 3 * channels), dtype), (x > 0).astype(dtype)
     passes.gradient_sums(x, grad, slopes, sums_of_slopes, found[1])
     rectified, slopes = np.empty((2, *x.shape), dtype)
+    positive = np.empty_like(x)
+    passes.normalize_positive(x, second, third, positive)
     passes.normalize_relu(x, second, third, rectified, slopes, np.empty(x.shape, bool))
     passes.normalize(x, second, third, found[0])
     passes.normalize_gradient(x, grad, first, second, third)
@@ -122,7 +124,7 @@ def passes_of(passes, dtype, channels):
     passes.largest(pixels, 2, 2, largest)
     passes.largest(pixels, 2, 1, overlapping)
     passes.route(pixels, 2, 2, rng.normal(size=largest.shape).astype(dtype), np.empty_like(largest))
-    return [*found[:1], *found[2:], largest, overlapping, sums, sums_of_slopes, rectified, slopes]
+    return [*found[:1], *found[2:], largest, overlapping, sums, sums_of_slopes, rectified, slopes, positive]
 
 
 @pytest.mark.extras

@@ -142,6 +142,10 @@ class CompiledPasses(Passes):
         del scratch
         self._loops.normalize_relu_loop(x, factor, shift, out, slope)
 
+    def normalize_positive(self, x: Matrix, factor: Matrix, shift: Matrix, out: Matrix) -> None:
+        """See `Passes.normalize_positive`."""
+        self._loops.normalize_positive_loop(x, factor, shift, out)
+
     def gradient_sums(self, x: Matrix, grad: Matrix, slope: Matrix | None, sums: Matrix, scratch: Matrix) -> None:
         """See `Passes.gradient_sums`; NumPy adds up a single column in another order than many columns."""
         if sums.shape[1] == 1:

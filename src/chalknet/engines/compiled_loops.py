@@ -115,6 +115,17 @@ def relu_gradient_sums_loop(x: Any, grad: Any, slope: Any, of_products: Any, of_
 
 
 @compiled
+def normalize_positive_loop(x: Any, factor: Any, shift: Any, out: Any) -> None:
+    """Write relu of factor x + shift; NaN stays NaN."""
+    zero = x.dtype.type(0)
+    for i in range(x.shape[0]):
+        row, to = x[i], out[i]
+        for k in range(row.size):
+            value = row[k] * factor[k] + shift[k]
+            to[k] = zero if value < zero else value
+
+
+@compiled
 def normalize_relu_loop(x: Any, factor: Any, shift: Any, out: Any, slope: Any) -> None:
     """Write relu of factor x + shift, and its derivative."""
     one, zero = x.dtype.type(1), x.dtype.type(0)

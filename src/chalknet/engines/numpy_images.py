@@ -207,7 +207,8 @@ class MapActivationKernel(MapKernel):
         """Replace the values by activation and dropout, and keep the slope."""
         if self.is_relu and not tile.training:
             values = self.x.wide(tile.n)
-            np.maximum(values, np.zeros(values.shape[1], values.dtype), out=values)  # faster than with a number
+            if not self.follows_norm:
+                np.maximum(values, np.zeros(values.shape[1], values.dtype), out=values)  # faster than with a number
             return
         x = self.x.rows(tile.n)
         slope, scratch = self._slope[: len(x)], self._scratch[: len(x)]
@@ -409,10 +410,12 @@ class MapBatchNormKernel(MapKernel):
         shift = factor * self.sums.offsets[self.number] + bias
         x, values = self.x.wide(tile.n), self.values.wide(tile.n)
         factor, shift = np.tile(factor, tile.n), np.tile(shift, tile.n)
-        if self.relu is not None and tile.training:
+        if self.relu is None:
+            tile.passes.normalize(x, factor, shift, values)
+        elif tile.training:
             tile.passes.normalize_relu(x, factor, shift, values, *self.relu.buffers(tile.n))
         else:
-            tile.passes.normalize(x, factor, shift, values)
+            tile.passes.normalize_positive(x, factor, shift, values)
 
     def measure_gradients(self, tile: TilePass) -> None:
         """Compute a tile's part of the gradients of scale and bias (B4)."""
@@ -618,8 +621,11 @@ class ImageSource(SourceKernel):
             run([partial(backward, stage, first) for first in range(n_sums)])
             if stage:
                 _barrier(tiles[0].stages[stage]).sums.combine_gradients(out)
-        for weights in self._weights.values():
+
+        def finish(weights: ConvolutionWeights, _: int) -> None:
             weights.finish_gradients(n_sums, out)
+
+        run([partial(finish, weights) for weights in reversed(self._weights.values())])  # the last ones are the largest
 
     def _tile_pass(self, arrays: NetworkArrays, rows: slice, training: bool, worker: int) -> TilePass:
         scratch = self._scratch.setdefault(worker, Scratch(self._dtype))

@@ -86,6 +86,11 @@ class Passes:
         self.normalize(x, factor, shift, out)
         self.relu(out, slope, scratch)
 
+    def normalize_positive(self, x: Matrix, factor: Matrix, shift: Matrix, out: Matrix) -> None:
+        """Write relu of factor x + shift."""
+        self.normalize(x, factor, shift, out)
+        np.maximum(out, np.zeros(out.shape[1], out.dtype), out=out)  # faster than with a number
+
     def gradient_sums(self, x: Matrix, grad: Matrix, slope: Matrix | None, sums: Matrix, scratch: Matrix) -> None:
         """Multiply grad by a slope, and write the sums over rows of x grad and of grad, (2, K)."""
         if slope is not None:
