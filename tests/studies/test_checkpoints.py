@@ -19,6 +19,7 @@ from chalknet.studies import run_checkpoints, study_training
 from chalknet.studies.run_checkpoints import StopRequest, checkpoint_folder, checkpoint_path, run_lock
 from chalknet.studies.run_output import output_from
 from chalknet.studies.runner.protocol import job_message
+from chalknet.studies.runner.ray_pool import RayWorker
 from chalknet.studies.runner.scheduler import Scheduler, WorkQueue
 from chalknet.studies.runner.worker import train_job
 from chalknet.studies.store import Store
@@ -177,6 +178,20 @@ def test_a_run_killed_more_often_than_an_epoch_takes_ends(folder, run, monkeypat
             n_kills += 1
     assert n_kills > len(whole.record["history"])
     assert history(again) == history(whole)
+
+
+def test_a_ray_actor_that_is_asked_to_end_stops_within_an_epoch(folder):
+    """Ray itself is not needed: the actor is an object of this process."""
+    data = made_images(20240, seed=0)
+    recipe = RECIPE.with_settings(epochs=1, batch_size=1, train_size=20000, valid_size=100)
+    (run,) = runs_of(spec_of("hidden=64", recipe=recipe, seeds=1))
+    actor = RayWorker(data)
+    actor.submit(job_message((run,), 1, "one at a time", [False], folder))
+    while not list(folder.glob("*.safetensors")):
+        time.sleep(0.05)
+    actor.end()
+    assert [message["event"] for message, _ in actor.listen()] == ["ready", "stopped"]
+    assert read_checkpoint(checkpoint_path(folder, run)).unfinished is not None
 
 
 def test_run_lock_waits_for_another_worker(folder, run):

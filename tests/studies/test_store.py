@@ -408,6 +408,17 @@ def test_damaged_value_is_named_and_never_executed(store, lease, outcome, tmp_pa
         read_results(tmp_path).run(run.configuration, run.seed)
 
 
+def test_a_key_of_any_text_is_one_short_line_in_messages(store):
+    key = ("9\n\x1b" * 5000, 0)
+    with pytest.raises(StoreError, match="is not done") as not_done:
+        store.record(key)
+    with pytest.raises(StoreError, match="is damaged: test_index is missing") as damaged, store._reading(key):
+        raise ValueError("test_index is missing")
+    for error in (not_done, damaged):
+        assert str(error.value).isprintable()
+        assert len(str(error.value)) < 600
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

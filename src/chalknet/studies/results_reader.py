@@ -120,7 +120,7 @@ def _earlier_configurations(spec: StudySpec, known: set[str], store: Store) -> t
     found = []
     for key, tables in store.configuration_tables().items():
         if key not in known:
-            config = configuration_from_tables(tables, f"{store.path}, configuration {key}")
+            config = configuration_from_tables(tables, f"{store.path}, configuration {plain(key)}")
             found.append(replace(config, settings=_differences(config, spec)))
     return tuple(found)
 

@@ -565,8 +565,8 @@ class Store:
         """Return the record of a finished run, without its arrays."""
         rows = self._rows("SELECT record FROM units WHERE cell = ? AND seed = ? AND record IS NOT NULL", (str,), key)
         if not rows:
-            raise StoreError(f"{self.path}: configuration {key[0]}, seed {key[1]} is not done.")
-        found: dict[str, Any] = self._json(rows[0][0], f"configuration {key[0]}, seed {key[1]}")
+            raise StoreError(f"{self.path}: {_run_name(key)} is not done.")
+        found: dict[str, Any] = self._json(rows[0][0], _run_name(key))
         return found
 
     def result(self, key: tuple[str, int], facts: DataFacts) -> RunResult:
@@ -680,7 +680,7 @@ class Store:
         except (OutputError, StoreError):
             raise
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
-            what = f"the result of configuration {key[0]}, seed {key[1]} is damaged"
+            what = f"the result of {_run_name(key)} is damaged"
             raise StoreError(f"{self.path}: {what}: {plain(error).removesuffix('.')}.") from error
 
     @contextmanager
@@ -925,3 +925,8 @@ def _add_event(db: sqlite3.Connection, key: tuple[str, int], event: str, lease: 
         "INSERT INTO events (at, cell, seed, event, owner) VALUES (?, ?, ?, ?, ?)",
         [time.time(), *key, event, None if lease is None else lease.id],
     )
+
+
+def _run_name(key: tuple[str, int]) -> str:
+    """Return a run for messages; its key comes from the file and may be any text."""
+    return f"configuration {plain(key[0])}, seed {key[1]}"
