@@ -235,6 +235,7 @@ def test_numbers_near_one_keep_their_distance_from_it(show):
     page = show(page_of(image_network(), IMAGES), tab="backpropagate", sample="e3")
     texts = page.evaluate("[0.99998899, 1, 0.9876, 0.5].map((p) => [chalk.percent(p), chalk.digitsNearOne(p)])")
     assert texts == [[">\xa099.99\xa0%", 8], ["100.00\xa0%", 4], ["98.8\xa0%", 4], ["50.0\xa0%", 4]]
+    assert page.evaluate("chalk.number(-2.67e-5)") == "−2.670\xa0×\xa010⁻⁵"  # without a place to break it
     network = "chalk.app.networks.map((one) => ({...one, parameters: {...one.parameters, 'output.bias': bias}}))"
     page.evaluate(f"() => {{ const bias = Float64Array.of(60, 0, 0, 0); chalk.app.useNetworks({network}); }}")
     widths = page.evaluate("[...document.querySelectorAll('#panel-backpropagate .bar')].map((bar) => bar.style.width)")

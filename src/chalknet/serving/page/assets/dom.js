@@ -60,14 +60,14 @@ chalk.digits = (value, digits = 4) => {
   return [text, Number(power)];
 };
 
-/** Return a number as a text, such as "−0.1234" or "2.67 × 10⁻⁵". */
+/** Return a number as a text that does not break, such as "−0.1234" or "2.67 × 10⁻⁵". */
 chalk.number = (value, digits = 4) => {
   if (!Number.isFinite(value)) return String(value);
   const [text, power] = chalk.digits(value, digits);
   const raised =
     power === null
       ? ""
-      : ` × 10${[...String(power)].map((one) => (one === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[one])).join("")}`;
+      : `\u00a0×\u00a010${[...String(power)].map((one) => (one === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[one])).join("")}`;
   return (value < 0 ? "−" : "") + text + raised;
 };
 
