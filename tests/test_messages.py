@@ -10,10 +10,13 @@ from functools import cache
 from pathlib import Path
 
 import click
+import pytest
 
 import chalknet
 from chalknet.cli.main import COMMANDS, cli
 from chalknet.config import SECTION_OF_FIELD
+from chalknet.errors import ConfigError
+from chalknet.formatting import ARGUMENT_AND_FLAG, flags_in_messages, for_reader
 from chalknet.studies.spec import SEARCH_FIELDS, STUDY_FIELDS
 
 SOURCE = Path(chalknet.__file__).parent
@@ -21,6 +24,7 @@ FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*\b(?!-?\{)")
 BESIDE_A_FLAG = re.compile(r"\b([a-z]+(?:_[a-z]+)+|[a-z]+(?==))(?:=\S+)? \(--")
 COMMAND = re.compile(r"(?:`|: |see |Use |and )chalknet ([a-z]+)|\bchalknet ([a-z]+) --")
 OF_A_COMMAND = re.compile(r"`chalknet [^`]*`")
+OTHER_ARGUMENTS = {"size", "pinned", "compare", "shards"}  # of functions that are not among the public names
 FLAGS_OF_OTHERS = {"--head", "--logdir", "--backend-store-uri"}  # of ray, tensorboard and mlflow
 
 
@@ -99,6 +103,51 @@ def test_every_argument_beside_a_flag_exists():
     named = {name: text for _, text in texts() for name in BESIDE_A_FLAG.findall(text)}
     assert len(named) > 10
     assert not {name: text for name, text in named.items() if name not in arguments()}
+
+
+def test_a_message_names_a_flag_in_a_shell_and_an_argument_in_python():
+    """Every message with both, whatever is inserted for its values."""
+    pairs = [
+        (file, re.sub(r"\{\}", "x", text))
+        for file, text in texts()
+        if "(--" in text or "(-o " in text or " (chalknet " in text
+        if not file.startswith("cli/") and "{}" + " (--{}" not in text
+    ]
+    assert len(pairs) > 90
+    for place in pairs:
+        in_python = for_reader(place[1])
+        with flags_in_messages():
+            in_a_shell = for_reader(place[1])
+        assert "(--" not in in_python + in_a_shell, place
+        assert len(FLAG.findall(in_a_shell)) == len(FLAG.findall(place[1])), place
+        assert not (FLAG.findall(in_python) and not COMMAND.search(in_python)), place
+        for match in ARGUMENT_AND_FLAG.finditer(place[1]):
+            name = match["argument"].split("=")[0]
+            assert name.startswith("chalknet.") or name in arguments() | OTHER_ARGUMENTS, place
+    assert not [(file, text) for file, text in texts() if "(in Python:" in text]
+
+
+@pytest.mark.parametrize(
+    ("message", "argument", "flag"),
+    [
+        ("give overwrite=True (--overwrite).", "give overwrite=True.", "give --overwrite."),
+        ("jobs (--jobs) must be 1", "jobs must be 1", "--jobs must be 1"),
+        ("use a=['x y'] (--a 'x y'), or b=(1, 2) (--b 1x2)", "use a=['x y'], or b=(1, 2)", "use --a 'x y', or --b 1x2"),
+        (
+            "with: chalknet.resume('my run') (chalknet train --resume 'my run').",
+            "with: chalknet.resume('my run').",
+            "with: chalknet train --resume 'my run'.",
+        ),
+        ("column 'size (cm)' (see --help), a (b) and f(x)",) * 3,
+    ],
+)
+def test_errors_name_what_their_reader_can_give(message, argument, flag):
+    error = ConfigError(message)
+    assert str(error) == argument
+    with flags_in_messages():
+        assert str(error) == flag
+    assert str(error) == argument
+    assert error.message == message
 
 
 def test_every_command_and_function_in_a_message_exists():

@@ -547,8 +547,8 @@ class TrainingConfig(Checked):
             raise ConfigError("precision tf32 needs a CUDA device, got device cpu. On a CPU use bfloat16.")
         if self.folds and self.ensemble % self.folds:
             raise ConfigError(
-                f"ensemble must be a multiple of folds {self.folds}, got {self.ensemble}. Set ensemble to {self.folds} "
-                f"(--ensemble {self.folds}), or folds to 0."
+                f"ensemble must be a multiple of folds {self.folds}, got {self.ensemble}. Set ensemble={self.folds} "
+                f"(--ensemble {self.folds}), or folds=0 (--folds 0)."
             )
 
 

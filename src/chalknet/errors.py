@@ -12,14 +12,16 @@
     │                                                                                  (ValueError)
     └─ StoppedError      130  work that Ctrl-C interrupted and that can be resumed
 
-Every message is one line that says what was expected, what came, where, and what to do.
+Every message is one line that says what was expected, what came, where, and what to do. An argument that
+has a flag stands before it, as in "overwrite=True (--overwrite)". `str` keeps the one of the two that the
+reader can use (`formatting.for_reader`).
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from chalknet.formatting import printable
+from chalknet.formatting import for_reader, printable
 
 
 class ChalknetError(Exception):
@@ -28,7 +30,12 @@ class ChalknetError(Exception):
     exit_code = 1
 
     def __str__(self) -> str:
-        """Return the message as one line, with unprintable characters escaped."""
+        """Return the message as one line that names what its reader can give: an argument, or a flag."""
+        return for_reader(self.message)
+
+    @property
+    def message(self) -> str:
+        """The message as one line with arguments and flags, for a record that is read in Python and in a shell."""
         return printable(super().__str__())
 
 

@@ -6,7 +6,8 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 # A number or an interval as tables show it. It may begin with a sign, but is not a formula.
@@ -102,6 +103,37 @@ def capitalized(text: str) -> str:
 def printable(text: str) -> str:
     """Return a text as one line, with escapes for all characters that cannot be printed."""
     return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+# An argument of a public function with its flag, such as "overwrite=True (--overwrite)", "host (--host)",
+# "categorical=['kind'] (--categorical kind)" or "chalknet.resume('run') (chalknet train --resume run)".
+ARGUMENT_AND_FLAG = re.compile(
+    r"""(?P<argument>
+        \bchalknet\.[a-z]+\([^()]*\)
+        | \b[a-z][a-z_]*(?:=(?:'[^']*' | \[[^\[\]]*\] | \([^()]*\) | [^\s'()\[\],;]+))?
+    )
+    \ \((?P<flag>(?:-o|--[a-z]|chalknet\ )(?:[^()]|\([^()]*\))*)\)""",
+    re.VERBOSE,
+)
+
+
+_reader = "argument"  # the group of ARGUMENT_AND_FLAG that messages keep
+
+
+def for_reader(message: str) -> str:
+    """Return a message that names only what its reader can give: the argument in Python, the flag in a shell."""
+    return ARGUMENT_AND_FLAG.sub(rf"\g<{_reader}>", message)
+
+
+@contextmanager
+def flags_in_messages() -> Iterator[None]:
+    """Let the messages of this process name flags, because the command line shows them."""
+    global _reader
+    before, _reader = _reader, "flag"
+    try:
+        yield
+    finally:
+        _reader = before
 
 
 def _escape(c: str) -> str:

@@ -170,7 +170,7 @@ def test_a_finished_run_is_not_written_over_unless_asked(tmp_path):
     (tmp_path / "summary.json").write_text("{}")
     with pytest.raises(
         OutputError,
-        match=r"already holds a finished summary\.json\. Choose another out \(--out\), or give overwrite=True",
+        match=r"already holds a finished summary\.json\. Choose another out, or give overwrite=True",
     ):
         refuse_finished(tmp_path, overwrite=False)
     refuse_finished(tmp_path, overwrite=True)

@@ -65,7 +65,7 @@ def test_an_existing_file_is_replaced_only_with_overwrite(model, tmp_path, capsy
     path = tmp_path / "predictor.py"
     path.write_text("mine")
     line = ["export", str(model), "--numpy-only", "-o", str(path)]
-    assert "already exists. Choose another name, or give overwrite=True (--overwrite)." in said(capsys, 1, line)
+    assert "already exists. Choose another name, or give --overwrite." in said(capsys, 1, line)
     assert path.read_text() == "mine"
     assert main([*line, "--overwrite"]) == 0
     assert "predict_proba" in path.read_text(encoding="utf-8")
@@ -78,7 +78,7 @@ def test_an_existing_file_is_replaced_only_with_overwrite(model, tmp_path, capsy
             "predictor.py",
             [],
             2,
-            "a file of kind onnx ends in .onnx. For a Python file give kind='numpy' (--numpy-only).",
+            "a file of kind onnx ends in .onnx. For a Python file give --numpy-only.",
         ),
         ("model.onnx", ["--numpy-only"], 2, "a file of kind numpy ends in .py."),
         ("model", [], 2, "ends in .onnx"),

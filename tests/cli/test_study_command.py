@@ -146,7 +146,7 @@ def test_a_study_refuses_another_image_fit_than_before(tmp_path, monkeypatch, ca
     assert main([*line, "--image-fit", "crop"]) == 0
     store = (tmp_path / "s" / "study.sqlite").read_bytes()
     assert main([*line, "--epochs", "2"]) == 1
-    assert "image_fit is stretch, expected crop. Give image_fit='crop' (--image-fit crop)" in capsys.readouterr().err
+    assert "image_fit is stretch, expected crop. Give --image-fit crop" in capsys.readouterr().err
     assert (tmp_path / "s" / "study.sqlite").read_bytes() == store
     assert main(["study", "--config", "s/study.toml", "--quiet"]) == 0
 
@@ -205,14 +205,14 @@ def test_failed_runs_are_reported_and_exit_with_1(capsys):
         (["--hidden", "5"], "hidden is both varied and set to [5]. Leave one out."),
         (["--seeds", "0"], "seeds must be an integer from 1 to 10000, got 0."),
         (["--seeds", "some"], "seeds must be an integer from 1 to 10000, got 'some'."),
-        (["--seed", "3"], "seed is what the seeds count, so it cannot be set to 3. Give first_seed (--first-seed)."),
-        (["--jobs", "none"], "jobs (--jobs) must be an integer from 1 to 1024, got 'none'."),
-        (["--stack", "all"], "stack (--stack) must be an integer >= 1, got 'all'."),
-        (["--stack", "4"], "stack (--stack) 4 trains networks at once on a GPU, but this study trains on CPUs"),
+        (["--seed", "3"], "seed is what the seeds count, so it cannot be set to 3. Give --first-seed."),
+        (["--jobs", "none"], "--jobs must be an integer from 1 to 1024, got 'none'."),
+        (["--stack", "all"], "--stack must be an integer >= 1, got 'all'."),
+        (["--stack", "4"], "--stack 4 trains networks at once on a GPU, but this study trains on CPUs"),
         (["--plan", "--on", "ray"], "--plan shows what processes on this machine would do. Leave out --on."),
-        (["--stack", "0", "--plan"], "stack (--stack) must be an integer >= 1, got 0."),
+        (["--stack", "0", "--plan"], "--stack must be an integer >= 1, got 0."),
         (["--search", "grid"], "sampler must be one of tpe, got 'grid'."),
-        (["--trials", "5"], "trials is a setting of a search. Give search='tpe' (--search tpe) too."),
+        (["--trials", "5"], "trials is a setting of a search. Give --search tpe too."),
         (["--seeds-vary", "luck"], "seeds_vary must be one or more of init, order, split, got ['luck']."),
         (["--train", "500"], "only"),
     ],

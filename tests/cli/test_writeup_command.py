@@ -101,7 +101,7 @@ def test_foreign_documents_are_replaced_only_with_overwrite(letters, tmp_path, c
         assert main(line) == 1
         said = capsys.readouterr().err
         assert f"chalknet: paper/{name}: exists, but chalknet did not write it." in said
-        assert "Choose another out (--out), or give overwrite=True (--overwrite)." in said
+        assert "Choose another --out, or give --overwrite." in said
         assert "auditing" not in said
         assert page.read_text(encoding="utf-8") == "<p>My own report.</p>"
         if name == "report.html":
@@ -127,7 +127,7 @@ def test_a_writeup_of_table_rows_is_refused(tmp_path, monkeypatch, capsys):
         (["writeup", "--hidden", ""], "hidden must be"),
         (["writeup", "--seeds", "0"], "seeds must be an integer from 1"),
         (["writeup", "--epochs", "none"], "epochs must be"),
-        (["writeup", "--jobs", "0", "--quick"], "jobs (--jobs) must be an integer from 1 to 1024"),
+        (["writeup", "--jobs", "0", "--quick"], "--jobs must be an integer from 1 to 1024"),
         (["report", "nowhere"], "nowhere: holds neither a finished run (summary.json) nor a study (study.sqlite)."),
     ],
 )

@@ -39,7 +39,7 @@ def test_a_folder_is_gray_by_default_and_in_color_on_request(tmp_path):
     assert (gray.sample_shape, color.sample_shape) == ((12, 12), (12, 12, 3))
     np.testing.assert_array_equal(to_gray(color.inputs), gray.inputs)
     assert gray.sha256 == color.sha256, "the digest is of the files"
-    assert gray.notes[0].startswith("40 images with colors, read as gray; --color rgb keeps colors")
+    assert gray.notes[0].startswith("40 images with colors, read as gray; color='rgb' keeps colors")
     assert color.notes == asked.notes == ()
     assert color.origin.color == "rgb"
     assert np.abs(color.inputs.astype(int).min(axis=(1, 2)) - INKS[color.labels // 2]).max() < 40
@@ -129,7 +129,7 @@ def test_the_digest_of_gray_arrays_is_that_of_earlier_versions():
 @pytest.mark.parametrize(
     ("source", "color", "message"),
     [
-        ((np.zeros((4, 3)), [0, 1, 0, 1]), "rgb", "color .--color. has no meaning for rows of numbers"),
+        ((np.zeros((4, 3)), [0, 1, 0, 1]), "rgb", "color has no meaning for rows of numbers"),
         ((np.zeros((4, 3, 3)), [0, 1, 0, 1]), "cmyk", "color must be one of gray, rgb, got 'cmyk'"),
         ({"a": [1, 2], "label": ["x", "y"]}, "rgb", "color has no meaning for a table in memory"),
     ],
@@ -147,7 +147,7 @@ def test_rows_of_a_table_are_color_images_on_request(tmp_path):
     np.testing.assert_array_equal(found.inputs, images)
     gray = load_data(tmp_path / "rows.csv", image_size=(12, 12), color="gray", label_column=0)
     np.testing.assert_array_equal(gray.inputs, to_gray(images))
-    with pytest.raises(DataError, match=r"three for each pixel, give color \(--color rgb\)"):
+    with pytest.raises(DataError, match=r"three for each pixel, give color='rgb'"):
         load_data(tmp_path / "rows.csv", image_size=(12, 12), label_column=0)
 
 
@@ -158,7 +158,7 @@ def test_color_images_stay_on_disk_and_cannot_be_converted_there(tmp_path):
     data = load_data(tmp_path, color="rgb")
     assert isinstance(data.inputs, OnDiskSamples)
     np.testing.assert_array_equal(data.inputs[[3, 1]], images[[3, 1]])
-    with pytest.raises(ConfigError, match="holds color images that stay on disk, so color 'gray'"):
+    with pytest.raises(ConfigError, match="holds color images that stay on disk, so color='gray'"):
         load_data(tmp_path, color="gray")
     np.save(tmp_path / "images.npy", images.transpose(0, 3, 1, 2))
     with pytest.raises(DataError, match="with the channels last"):
@@ -176,7 +176,7 @@ def test_every_format_holds_color_images(kind, tmp_path):
 
 def test_validation_images_of_another_color_are_refused_with_advice():
     data = ink_data(20)
-    with pytest.raises(DataError, match=r"Read both with one color: gray or rgb \(--color\)"):
+    with pytest.raises(DataError, match=r"Read both with the same color: gray or rgb"):
         with_provided_splits(data, data.in_color("gray"))
 
 

@@ -116,7 +116,7 @@ def test_a_first_row_that_counts_the_columns_is_the_header(tmp_path):
         ("1,2,3\n4,x,6\n", r"line 2, column 2: 'x' is not a number; every column holds numbers\."),
         ("1,2,3\n4,5\n", "line 2 has 2 columns, but the first row has 3"),
         ("1,2,3\n4,nan,6\n", "line 2, column 2: nan is not a finite number"),
-        ("a,b,c,d\n1,2,3,x\n", r"4 columns and the model reads 3, and none of them is named label.*--label-column"),
+        ("a,b,c,d\n1,2,3,x\n", r"4 columns and the model reads 3, and none of them is named label.*give label_column"),
         ("a,b,c\n", "the table has a header and no rows"),
     ],
 )

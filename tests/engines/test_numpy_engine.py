@@ -188,6 +188,6 @@ def test_threads_end_before_the_interpreter():
 
 def test_an_activation_without_a_kernel_names_another_engine(monkeypatch):
     monkeypatch.delitem(ACTIVATION_FUNCTIONS, "relu")
-    said = r"^the numpy engine has no kernel for layers of type relu. Use engine='reference' \(--engine reference\).$"
+    said = r"^the numpy engine has no kernel for layers of type relu. Use engine='reference'.$"
     with pytest.raises(ConfigError, match=said):
         epochs(NumpyEngine, (3,), 50)

@@ -314,7 +314,7 @@ def test_the_task_tells_the_course_of_a_missing_folder(tmp_path, capsys):
 def test_a_task_of_the_other_course_is_explained(tmp_path):
     new_exercise(tmp_path / "mine", "part2")
     with pytest.raises(
-        ConfigError, match=r"softmax is a task of the course writeup.*graded as part2.*--course writeup"
+        ConfigError, match=r"softmax is a task of the course writeup.*graded as part2.*course='writeup'"
     ):
         check_exercise(tmp_path / "mine", tasks=["softmax"])
 

@@ -55,7 +55,7 @@ def test_scans_are_inverted_and_trimmed_where_that_is_clear(run, tmp_path, ink, 
     assert done in predictions.read_as[0]
     told = " ".join(predictions.notes)
     assert ("inverted because the training images have a dark" in told) == (ink == 0)
-    assert "--no-trim (in Python: trim=False) leaves them: 'a.png'." in told
+    assert "trim=False leaves them: 'a.png'." in told
     plain = chalknet.predict(run.network, path, invert=False, trim=False)
     assert plain.read_as == ("60x60 gray -> 12x12 gray",)
     assert plain.notes == ()
@@ -79,9 +79,7 @@ def test_unclear_images_are_noted(run, tmp_path):
     loose = np.zeros((30, 30), np.uint8)
     loose[4:26, 14:17] = 255
     predictions = chalknet.predict(run.network, saved(tmp_path / "b.png", loose))
-    assert predictions.notes[0].startswith(
-        "1 image with wider margins than the training images. --trim (in Python: trim=True) cuts"
-    )
+    assert predictions.notes[0].startswith("1 image with wider margins than the training images. trim=True cuts")
     assert "trimmed to 3x22" in chalknet.predict(run.network, tmp_path / "b.png", trim=True).read_as[0]
 
 

@@ -66,7 +66,7 @@ def test_images_of_every_mode_are_predicted_in_order(tmp_path, model):
     )
     assert predictions.notes[0].startswith(
         "8 images stretched to the proportions of the training images. How those were resized is not known. If they "
-        "were cropped or padded, give --image-fit crop or pad"
+        "were cropped or padded, give image_fit='crop', or pad"
     )
     assert predictions.unreadable == ()
 

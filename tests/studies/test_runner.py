@@ -341,9 +341,9 @@ def test_full_disk_while_copying_samples_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"jobs": 0}, r"jobs \(--jobs\) must be an integer from 1 to 1024, got 0"),
-        ({"jobs": 30_000}, r"jobs \(--jobs\) must be an integer from 1 to 1024, got 30000"),
-        *(({"stack": n}, r"stack \(--stack\) must be an integer >= 1") for n in (0, -1, True, 1.5, "always")),
+        ({"jobs": 0}, r"jobs must be an integer from 1 to 1024, got 0"),
+        ({"jobs": 30_000}, r"jobs must be an integer from 1 to 1024, got 30000"),
+        *(({"stack": n}, r"stack must be an integer >= 1") for n in (0, -1, True, 1.5, "always")),
         ({"hidden": [5]}, "hidden is both varied and set"),
         ({"epoks": 5}, "unknown setting 'epoks'. Did you mean 'epochs'"),
         ({"train_size": 999}, "there are only 240"),

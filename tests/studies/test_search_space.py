@@ -134,7 +134,7 @@ def test_smaller_training_sets_are_subsets_of_larger_ones(small_images, method):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ("20,161", r"train_size 161 must be at most 160 samples, .* or set a larger one for the study \(--train\)"),
+        ("20,161", r"train_size 161 must be at most 160 samples, .* or set a larger train_size for the study"),
         (
             "0.1,0.9",
             r"train_size 0\.9, which is 216 of 240 samples, must be at most 160 .* Vary train_size over smaller "

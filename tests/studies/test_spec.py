@@ -165,8 +165,7 @@ COUNT = "a range must have 2 to 10,000 values, such as 1e-6:1e-4:log5 or 0:0.9:l
         ),
         (
             ["seed=1,2"],
-            "seed cannot vary: every configuration is trained with several seeds. Set seeds (--seeds) and first_seed "
-            "(--first-seed).",
+            "seed cannot vary: every configuration is trained with several seeds. Set seeds and first_seed.",
         ),
         (["hidden=0"], "hidden must be one or more integers from 1 to 1000000, got [0]."),
         (["hidden=5,5"], "hidden must vary over different values, got 5 twice."),
@@ -216,7 +215,7 @@ def test_fields_that_change_the_scored_images_cannot_vary(name):
         ({"sample": 3, "search": SearchConfig()}, "a search and a sample of the grid both choose the configurations."),
         (
             {"vary": (), "search": SearchConfig()},
-            "a search needs something to choose: vary at least one field (--vary).",
+            "a search needs something to choose: name at least one field in vary.",
         ),
     ],
 )

@@ -103,5 +103,5 @@ def test_best_weights_are_kept_if_patience_never_ends(small_images):
 
 def test_early_stopping_needs_validation_samples(small_images):
     splits = Splits(np.arange(200), np.array([], int), np.arange(200, 240))
-    with pytest.raises(ConfigError, match=r"no validation samples\. Give valid_size \(--valid\), or stop_early=False"):
+    with pytest.raises(ConfigError, match=r"no validation samples\. Give valid_size, or stop_early=False"):
         run_epochs(Trainer(small_images, splits, RECIPE))

@@ -107,7 +107,7 @@ def test_few_validation_samples_turn_early_stopping_off(small_images):
 
 
 def test_a_note_says_how_to_train_on_few_validation_samples(small_images):
-    advice = "To train on them too, use train_size=0.9, valid_size=0 (--train 0.9 --valid 0)."
+    advice = "To train on them too, use train_size=0.9 and valid_size=0."
     assert chalknet.train(small_images, hidden=[6], epochs=1).notes[-1].endswith(advice)
     all_of_them = chalknet.train(small_images, hidden=[6], epochs=1, train_size=0.9, valid_size=0)
     assert all_of_them.splits.sizes == {"train": 216, "valid": 0, "test": 24}

@@ -65,8 +65,8 @@ def test_ensembles_and_provided_splits_match_their_summaries(folder, tmp_path):
 
 def test_evaluating_on_the_training_data_gives_a_note(folder):
     for model, hint in (
-        ("run", "Use split 'test' (--split test) to leave them out."),
-        ("run/model.safetensors", "Give the run folder and split"),
+        ("run", "Use split='test' to leave them out."),
+        ("run/model.safetensors", "Give the run folder and split='test'"),
     ):
         found = chalknet.evaluate(folder / model, folder / "letters.npz")
         assert len(found) == 240
@@ -78,7 +78,7 @@ def test_evaluating_on_the_training_data_gives_a_note(folder):
 
 
 def test_a_split_of_other_data_and_of_a_bare_model_is_refused(folder):
-    with pytest.raises(DataError, match=r"other\.npz: is not the data that the run was trained on .* Give split 'all'"):
+    with pytest.raises(DataError, match=r"other\.npz: is not the data that the run was trained on .* Give split='all'"):
         chalknet.evaluate(folder / "run", folder / "other.npz", split="test")
     with pytest.raises(ConfigError, match=r"needs the splits of a run, .*\. Give the run folder"):
         chalknet.evaluate(folder / "run" / "model.safetensors", folder / "letters.npz", split="test")

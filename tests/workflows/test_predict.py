@@ -65,5 +65,5 @@ def test_invalid_inputs_are_refused(run):
 
 def test_the_suffix_decides_the_format_and_images_are_refused(tmp_path):
     assert [output_format(tmp_path / f"a.{end}") for end in ("csv", "JSON", "txt")] == ["csv", "json", "table"]
-    with pytest.raises(ConfigError, match=r"out \(--out\) must end in \.csv, \.json, \.txt"):
+    with pytest.raises(ConfigError, match=r"out must end in \.csv, \.json, \.txt"):
         output_format(tmp_path / "a.png")

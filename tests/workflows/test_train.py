@@ -90,7 +90,7 @@ def test_data_that_is_not_what_a_configuration_says_is_refused(tmp_path):
     save_images(tmp_path / "letters.npz")
     config = chalknet.config.DataConfig(str(tmp_path / "letters.npz"), sha256="0" * 64)
     with pytest.raises(
-        DataError, match=r"letters.npz: is not the data .* expected 0{64}. Name the right file with data \(--data\)"
+        DataError, match=r"letters.npz: is not the data .* expected 0{64}. Name the right file with data"
     ):
         open_data(config)
 

@@ -219,7 +219,7 @@ def _resume_command(folder: Path) -> str:
 
 
 def _how_to_resume(folder: Path) -> str:
-    return f"{_resume_command(folder)} (in Python: chalknet.resume({str(folder)!r}))"
+    return f"chalknet.resume({str(folder)!r}) ({_resume_command(folder)})"
 
 
 def is_unfinished_ensemble(folder: Path) -> bool:
@@ -283,8 +283,8 @@ def read_unfinished(folder: Path) -> tuple[Recipe, DataConfig]:
     """
     if not any((folder / name).is_file() for name in (CHECKPOINT_FILE, CONFIG_FILE)):
         raise StoreError(
-            f"{folder}: holds no {CHECKPOINT_FILE} to resume from. Start a training with chalknet "
-            "train --out (in Python: chalknet.train with out)."
+            f"{folder}: holds no {CHECKPOINT_FILE} to resume from. Start a training with "
+            "chalknet.train(..., out=...) (chalknet train --out)."
         )
     return read_config(folder / CONFIG_FILE)
 

@@ -15,7 +15,7 @@ import cloup
 from chalknet.cli.lazy import LazyCommand, LazyGroup
 from chalknet.cli.output import echo
 from chalknet.errors import ChalknetError
-from chalknet.formatting import printable
+from chalknet.formatting import flags_in_messages, printable
 from chalknet.version import __version__
 
 TRAIN, STUDY, DATA, TEACH, MACHINE = ("Train and predict", "Study", "Data", "Teach", "Machine")
@@ -95,7 +95,8 @@ def main(arguments: list[str] | None = None) -> int:
     # --debug concerns the whole program, so it may stand anywhere on the line.
     rest = [argument for argument in given if argument != "--debug"]
     try:
-        return _run(rest, debug="--debug" in given)
+        with flags_in_messages():
+            return _run(rest, debug="--debug" in given)
     except BrokenPipeError:
         # The program that reads the output, such as head or less, has ended. Without this line,
         # Python would write the rest of the buffer at exit and fail again.

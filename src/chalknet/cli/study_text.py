@@ -8,7 +8,7 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from chalknet.cli.progress import format_clock
-from chalknet.formatting import DASH, csv_text, printable
+from chalknet.formatting import DASH, csv_text, for_reader, printable
 from chalknet.records import SPLITS, Scores
 from chalknet.reporting.next_steps import best_configuration, report_command, resume_command, train_command
 from chalknet.reporting.tables import Table
@@ -38,7 +38,7 @@ def results_text(results: StudyResults, *, with_test: bool = False, width: int |
     columns = ("configuration", "done", "valid %", *seeds, *test, "kept epoch", "seconds")
     rows = tuple(_configuration_row(results, config, with_test) for config in results.configurations)
     lines = [Table(_title(results), columns, rows).text(width)]
-    failed = [f"failed: {run}: {printable(error)}" for run, error in results.failed.items()]
+    failed = [f"failed: {run}: {printable(for_reader(error))}" for run, error in results.failed.items()]
     lines += failed[:MAX_ERRORS]
     if len(failed) > MAX_ERRORS:
         lines.append(f"failed: {len(failed) - MAX_ERRORS} more runs, which --csv lists")

@@ -22,7 +22,7 @@ from chalknet.data.tables.columns import ColumnSummary
 from chalknet.data.tables.encoding import TableEncoding
 from chalknet.data.tables.rows import TableRows
 from chalknet.errors import ConfigError, DataError
-from chalknet.formatting import count_of
+from chalknet.formatting import count_of, for_reader
 
 IntArray = NDArray[np.int64]
 
@@ -86,7 +86,8 @@ class Dataset:
         return dataset_html(rows, self.inputs, self.labels, self.class_names, self.columns)
 
     def __post_init__(self) -> None:
-        """Check all fields, and convert labels and groups to int64."""
+        """Check all fields, convert labels and groups to int64, and name in the notes what their reader can give."""
+        object.__setattr__(self, "notes", tuple(map(for_reader, self.notes)))
         check_inputs(self.inputs, self.source, may_be_missing=self.encoding is not None)
         check_class_names(self.class_names, self.source)
         labels = checked_labels(self.labels, len(self.inputs), self.class_names, self.source)
@@ -152,8 +153,8 @@ class Dataset:
         if self.is_on_disk:
             stored = "color" if self.is_color else "gray"
             raise ConfigError(
-                f"{self.source}: holds {stored} images that stay on disk, so color {color!r} (--color) cannot change "
-                "them. Leave it out, or save the images in the other form."
+                f"{self.source}: holds {stored} images that stay on disk, so color={color!r} (--color {color}) cannot "
+                "change them. Leave it out, or save the images in the other form."
             )
         return replace(self, inputs=in_color(self.inputs, color))
 

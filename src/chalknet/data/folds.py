@@ -41,7 +41,7 @@ def fold_splits(data: Dataset, splits: Splits, n_folds: int, seed: int, *, by_gr
         kind = "groups" if by_group else "samples"
         raise ConfigError(
             f"{data.source}: {n_folds} folds need at least {n_folds} {kind}, and only {n_used} are not in the test "
-            f"split. Set folds to a smaller number (--folds), or to 0."
+            f"split. Set a smaller folds (--folds), or 0."
         )
     return [Splits(pool[fold != number], pool[fold == number], splits.test) for number in range(n_folds)]
 

@@ -51,7 +51,7 @@ def with_provided_splits(train: Dataset, valid: Dataset | None = None, test: Dat
             )
         if one.inputs.shape[1:] != train.inputs.shape[1:]:
             is_same_size = one.is_images and one.sample_shape[:2] == train.sample_shape[:2]
-            hint = " Read both with one color: gray or rgb (--color)." if is_same_size else ""
+            hint = " Read both with the same color (--color): gray or rgb." if is_same_size else ""
             raise DataError(
                 f"{one.source}: samples are {one.inputs.shape[1:]}, but those of {train.source} are "
                 f"{train.inputs.shape[1:]}.{hint}"

@@ -124,7 +124,8 @@ def split_dataset(
     if n_train + n_valid > n_samples:
         raise ConfigError(
             f"{data.source}: {n_train} training and {n_valid} validation samples were asked for, but there are only "
-            f"{n_samples}. Give another train_size and valid_size (--train, --valid), or fractions such as 0.8 and 0.1."
+            f"{n_samples}. Give another train_size (--train) and valid_size (--valid), or fractions such as 0.8 and "
+            "0.1."
         )
     if method == "group":
         parts = _group_splits(data, pool, n_train, n_valid, seed)

@@ -75,7 +75,7 @@ def usable_device(device: str, precision: str) -> Any:
         asked = "device cuda" if device == "cuda" else "precision tf32"
         raise ConfigError(
             f"{asked} needs a CUDA device, and PyTorch {torch.__version__} finds none (see chalknet doctor). "
-            "Give device='cpu' (--device cpu) and precision 'float32' or 'bfloat16' (--precision), or install a "
+            "Give device='cpu' (--device cpu) and a precision (--precision) of 'float32' or 'bfloat16', or install a "
             "PyTorch for CUDA."
         )
     return torch.device("cuda" if present and device != "cpu" else "cpu")

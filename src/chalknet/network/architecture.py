@@ -309,7 +309,7 @@ def architecture_for(recipe: Recipe, sample_shape: int | Sequence[int], n_classe
             name = f"layer {reader.type}" if network.network == DENSE else f"network {network.network}"
             raise ConfigError(
                 f"{name} needs images, but the samples are rows of {n_inputs} values. Give images (N, H, W), or say "
-                "that the rows are pixels of images by image_size (--image-size HxW)."
+                "that the rows are pixels of images by image_size=(H, W) (--image-size HxW)."
             )
         try:
             return _with_first(first, whole, (*shape, 1)[:3])

@@ -22,16 +22,15 @@ FILLED = 0.95  # content that fills this fraction of both sides was stretched to
 FIT_DONE = {"stretch": "stretched", "crop": "cropped", "pad": "padded"}
 # Notes on images, with the option that changes the behavior unless it is that of the training.
 NOTES = {
-    "inverted": "inverted because the training images have a {background} background. --no-invert "
-    "(in Python: invert=False) leaves them as they are",
+    "inverted": "inverted because the training images have a {background} background. "
+    "invert=False (--no-invert) leaves them as they are",
     "may be inverted": "that may have to be inverted, because the training images have a {background} "
-    "background. If so, give --invert (in Python: invert=True)",
-    "trimmed": "trimmed because the training images have narrower margins. --no-trim (in Python: trim=False) "
-    "leaves them",
-    "may be trimmed": "with wider margins than the training images. --trim (in Python: trim=True) cuts them off",
+    "background. If so, give invert=True (--invert)",
+    "trimmed": "trimmed because the training images have narrower margins. trim=False (--no-trim) leaves them",
+    "may be trimmed": "with wider margins than the training images. trim=True (--trim) cuts them off",
     **{fit: f"{done} to the proportions of the training images, as in training" for fit, done in FIT_DONE.items()},
     "unknown fit": "stretched to the proportions of the training images. How those were resized is not known. If they "
-    "were cropped or padded, give --image-fit crop or pad (in Python: image_fit='pad')",
+    "were cropped or padded, give image_fit='crop' (--image-fit crop), or pad",
 }
 
 
@@ -104,7 +103,7 @@ class ImagePreparation:
             notes.insert(
                 0,
                 f"{others} of {self._found.total()} images do not have the {background} background of the training "
-                "images. If none of them should, give --invert (in Python: invert=True).",
+                "images. If none of them should, give invert=True (--invert).",
             )
         return notes
 

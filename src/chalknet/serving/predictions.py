@@ -13,6 +13,7 @@ from chalknet.data.dataset import UnlabeledSamples, check_input_names
 from chalknet.data.readers.source_file import SourceFile
 from chalknet.errors import DataError
 from chalknet.files import Budget
+from chalknet.formatting import for_reader
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.arrays import FloatArray
 from chalknet.network.model import Classifier
@@ -175,7 +176,12 @@ def _predict_batches(model: Classifier, reader: InputReader, batches: Iterable[I
             read_as += batch.read_as
     probabilities = np.concatenate(parts) if parts else np.empty((0, len(model.class_names)))
     return Predictions(
-        model.class_names, tuple(names), probabilities, tuple(read_as), tuple(reader.unreadable), tuple(reader.notes)
+        model.class_names,
+        tuple(names),
+        probabilities,
+        tuple(read_as),
+        tuple(reader.unreadable),
+        tuple(map(for_reader, reader.notes)),
     )
 
 

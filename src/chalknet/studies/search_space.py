@@ -141,7 +141,7 @@ def _own_train_size(asked: float, data: Dataset, n_shared: int) -> int:
     if n_train > n_shared:
         raise ConfigError(
             f"{shown} must be at most {n_shared} samples, the training samples that all configurations share. "
-            "Vary train_size over smaller values, or set a larger one for the study (--train)."
+            "Vary train_size over smaller values, or set a larger train_size (--train) for the study."
         )
     return n_train
 

@@ -57,10 +57,11 @@ NOT_VARIED = {
     "ensemble": "a study trains each network with its own seed. Set seeds (--seeds)",
     "folds": "a study trains each network alone. Train with folds by chalknet train",
     "calibrate": "it changes no predicted class. Calibrate one configuration with chalknet train",
-    "batch_seed": "it differs between seeds. Set seeds_vary (--seeds-vary order)",
+    "batch_seed": "it differs between seeds. Set seeds_vary=['order'] (--seeds-vary order)",
     "layers": "its values are lists. Name configurations in study.toml, or vary hidden or activation",
     "split": f"{SAME_IMAGES}. Run one study per split",
-    "split_seed": f"{SAME_IMAGES}. Set seeds_vary with split (--resplit), or run one study per split_seed",
+    "split_seed": f"{SAME_IMAGES}. Set seeds_vary=['init', 'order', 'split'] (--resplit), or run one "
+    "study per split_seed",
     "valid_size": f"{SAME_IMAGES}. Run one study per valid_size",
 }
 RANGE_EXAMPLES = "such as 1e-6:1e-4:log5 or 0:0.9:lin4"
@@ -454,7 +455,7 @@ def _check_vary(vary: tuple[tuple[str, Values], ...], search: SearchConfig | Non
         raise ConfigError(f"{twice} is varied twice. Put all its values into one list.")
     if search is not None:
         if not vary:
-            raise ConfigError("a search needs something to choose: vary at least one field (--vary).")
+            raise ConfigError("a search needs something to choose: name at least one field in vary (--vary).")
         return
     for name, values in vary:
         if isinstance(values, Range) and values.count is None:
@@ -482,7 +483,7 @@ def _check_seeds(spec: StudySpec) -> None:
     if "order" in spec.seeds_vary and training.batch_seed != SAME_AS_SEED:
         raise ConfigError(
             f"batch_seed {training.batch_seed} fixes the batch order, which the seeds vary. Leave it out, or give "
-            "seeds_vary without order (--seeds-vary init)."
+            "seeds_vary=['init'] (--seeds-vary init)."
         )
     is_full = "batch_size" not in dict(spec.vary) and training.batch_size == FULL
     if spec.seeds_vary == ("order",) and is_full and not is_random(spec.recipe):
@@ -491,20 +492,20 @@ def _check_seeds(spec: StudySpec) -> None:
         )
     if training.ensemble > 1:
         raise ConfigError(
-            f"a run of a study is one network, so ensemble must be 1, got {training.ensemble}. Leave it out "
-            "(--ensemble), or average the networks of one configuration with chalknet train."
+            f"a run of a study is one network, so ensemble must be 1, got {training.ensemble}. Leave ensemble "
+            "(--ensemble) out, or average the networks of one configuration with chalknet train."
         )
     if training.calibrate:
         raise ConfigError(
-            "a study compares networks as they are trained, so calibrate must be false. Leave it out (--no-calibrate), "
-            "or calibrate one configuration with chalknet train."
+            "a study compares networks as they are trained, so calibrate must be false. Give calibrate=False "
+            "(--no-calibrate), or calibrate one configuration with chalknet train."
         )
     if spec.search is not None and spec.sample is not None:
         raise ConfigError("a search and a sample of the grid both choose the configurations. Give one of them.")
     if spec.recipe.split.split == CUSTOM_SPLIT:
         raise ConfigError(
-            "a study cannot use split 'custom', because it cannot store index arrays. Choose split 'stratified', "
-            "'random' or 'group' (--split)."
+            "a study cannot use split 'custom', because it cannot store index arrays. Choose a split (--split): "
+            "stratified, random or group."
         )
 
 

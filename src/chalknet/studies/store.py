@@ -311,8 +311,8 @@ class Store:
         if known["digest"] != facts["digest"]:
             raise DataError(
                 f"{facts['source']}: is read in another way than by the study in {self.path.parent}: labels, class "
-                "names or shape differ. Give load_data the same class_names, label_column and image_size "
-                "(--class-names, --label-column, --image-size), or choose another out (--out)."
+                "names or shape differ. Give the same class_names (--class-names), "
+                "label_column (--label-column) and image_size (--image-size), or choose another out (--out)."
             )
 
     def data(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from chalknet.data.folds import without_test
 from chalknet.data.preprocess import MAX_SCALED_PIXEL, PIXEL_SCALE, Scaling, input_scale
 from chalknet.data.splits import Splits
 from chalknet.errors import DataError
-from chalknet.formatting import count_of, is_or_are, quoted
+from chalknet.formatting import count_of, for_reader, is_or_are, quoted
 from chalknet.training.recipes import MIN_VALID, chooses_by_folds
 
 
@@ -56,7 +56,7 @@ def split_notes(
             f"early stopping chooses the epoch by only {count_of(n_valid, 'validation sample')}, too few for a "
             "reliable choice. Use stop_early=False (--no-stop-early), or a larger valid_size (--valid)."
         )
-    return tuple(notes)
+    return tuple(map(for_reader, notes))
 
 
 def scaling_notes(scaling: Scaling, data: Dataset) -> tuple[str, ...]:

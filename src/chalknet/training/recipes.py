@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from chalknet.checked import is_integer
 from chalknet.config import CUSTOM_SPLIT, SHORT_FORM, AugmentationConfig, Recipe, near_match
 from chalknet.errors import ConfigError
-from chalknet.formatting import count_of, is_or_are
+from chalknet.formatting import count_of, for_reader, is_or_are
 from chalknet.training.budgets import settings_for_budget
 from chalknet.training.images_recipe import EPOCHS, image_layers
 from chalknet.training.rows_recipe import N_FOLDS, rows_layers
@@ -323,7 +323,7 @@ def _check_layers_of(chosen: Recipe, settings: Mapping[str, Any]) -> None:
     if chosen.network.layers and given and not {"layers", "network"} & set(settings):
         other = DENSE_RECIPE if chosen.name == IMAGES_RECIPE else SINGLE_ROWS_RECIPE
         raise ConfigError(
-            f"recipe {chosen.name} has layers of its own, so it takes no {given[0]}. Use recipe {other} "
+            f"recipe {chosen.name} has layers of its own, so it takes no {given[0]}. Use recipe={other!r} "
             f"(--recipe {other}), or leave out {given[0]}."
         )
 
@@ -381,7 +381,8 @@ def _few_valid_note(recipe: Recipe, n_valid: int, *, is_provided: bool) -> str:
     if is_provided:
         return f"{text} To train on them too, add them to the training data."
     size = recipe.split.train_size + recipe.split.valid_size
-    return f"{text} To train on them too, use train_size={size:g}, valid_size=0 (--train {size:g} --valid 0)."
+    how = f"train_size={size:g} (--train {size:g}) and valid_size=0 (--valid 0)"
+    return for_reader(f"{text} To train on them too, use {how}.")
 
 
 def member_recipes(recipe: Recipe) -> list[Recipe]:

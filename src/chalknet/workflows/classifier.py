@@ -24,7 +24,7 @@ from chalknet.data.tables.encoding import TableEncoding, find_encoding
 from chalknet.data.tables.frames import as_frame, column_labels, columns_of_rows, has_missing, is_frame
 from chalknet.data.tables.texts import with_nulls
 from chalknet.errors import ConfigError, DataError, MissingExtraError, ShapeError
-from chalknet.formatting import count_of, is_or_are, listed, quoted
+from chalknet.formatting import count_of, for_reader, is_or_are, listed, quoted
 from chalknet.network.arrays import FloatArray
 from chalknet.network.model import Ensemble, Network
 from chalknet.network.softmax import log_softmax, softmax
@@ -488,7 +488,8 @@ class ChalkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # 
             raise ConfigError(f"table is for frames, but X is {type(X).__name__}. Leave it out.")
         samples = columns_of_rows(X) if not is_frame(X) and has_missing(X) else X
         self.encoding_: TableEncoding | None
-        self.encoding_, self._table_notes = find_encoding(samples, TableOptions(**table))
+        self.encoding_, found = find_encoding(samples, TableOptions(**table))
+        self._table_notes = tuple(map(for_reader, found))
         if self._table_notes:
             warnings.warn(" ".join(self._table_notes), stacklevel=6)
 

@@ -121,10 +121,13 @@ def _write(built: LetterSet, out: Path | None, manifest: Path | None, comparison
 
 def _check_purpose(out: Path | None, pinned: Path | None, compare: Path | None) -> None:
     if out is None and compare is None:
-        raise ConfigError("no output: give a file to write (-o FILE.npz), or one to compare with (--compare).")
+        raise ConfigError(
+            "no output: give a file to write as out (-o FILE.npz), or a file to compare with as compare (--compare "
+            "FILE)."
+        )
     if compare is not None and pinned is None:
         raise ConfigError(
-            "compare needs the manifest of the file (--pinned), because another version of Pillow may select "
+            "compare needs pinned (--pinned), the manifest of the file, because another version of Pillow may select "
             "other images."
         )
 

@@ -35,6 +35,7 @@ from chalknet.data.tables.columns import NUMBER, Column
 from chalknet.data.tables.encoding import TableEncoding
 from chalknet.data.tables.frames import as_frame, column_labels, is_frame
 from chalknet.errors import ConfigError, DataError
+from chalknet.formatting import for_reader
 from chalknet.network.model import Classifier
 from chalknet.serving.evaluation import Evaluation, evaluate_samples
 from chalknet.serving.evaluation_tables import (
@@ -161,7 +162,7 @@ def _open(config: DataConfig, known: Sequence[str], loaded: LoadedModel) -> Data
     A note on stretched images gives no advice, which would be for training.
     """
     data = open_data(config, known, like=loaded.classifier if loaded.classifier.encoding is not None else None)
-    return replace(data, notes=tuple(note.replace(FIT_ADVICE, UNKNOWN_FIT) for note in data.notes))
+    return replace(data, notes=tuple(note.replace(for_reader(FIT_ADVICE), UNKNOWN_FIT) for note in data.notes))
 
 
 def _check_split(loaded: LoadedModel, split: str) -> None:
@@ -170,7 +171,7 @@ def _check_split(loaded: LoadedModel, split: str) -> None:
     if split != ALL and loaded.run is None:
         raise ConfigError(
             f"split {split!r} needs the splits of a run, which {loaded.name} does not have. Give the run folder, "
-            "or split 'all' (--split all)."
+            "or split='all' (--split all)."
         )
 
 
@@ -221,18 +222,18 @@ def _split_index(split: str, data: Dataset, loaded: LoadedModel, run: RunConfig 
         # The run may have had other files too, for validation and test; then only the training file is compared.
         is_same = is_same or (run is not None and data.sha256 == run[1].sha256)
         hint = (
-            "Use split 'test' (--split test) to leave them out."
+            "Use split='test' (--split test) to leave them out."
             if loaded.run
-            else "Give the run folder and split 'test' (--split test) to leave them out."
+            else "Give the run folder and split='test' (--split test) to leave them out."
         )
         note = f"The scores include samples that the model was trained on. {hint}"
-        return np.arange(len(data)), [note] if is_same else []
+        return np.arange(len(data)), [for_reader(note)] if is_same else []
     assert run is not None, "checked with the split"
     recipe = run[0]
     if not is_same:
         raise DataError(
             f"{data.source}: is not the data that the run was trained on (sha256 {data.sha256}, expected "
-            f"{loaded.data_sha256 or 'unknown'}), so it has no {split} split. Give split 'all' (--split all)."
+            f"{loaded.data_sha256 or 'unknown'}), so it has no {split} split. Give split='all' (--split all)."
         )
     if recipe.split.split == CUSTOM_SPLIT:
         raise ConfigError(f"{loaded.name}: was trained with index arrays as splits, which its config.toml cannot hold.")
@@ -241,8 +242,8 @@ def _split_index(split: str, data: Dataset, loaded: LoadedModel, run: RunConfig 
         if split == "valid":
             raise ConfigError(
                 f"{loaded.name}: every sample outside the test split has trained some of its networks, so there is no "
-                f"validation split to evaluate. {SUMMARY_FILE} holds the out-of-fold scores. Give split 'test' "
-                "(--split test)."
+                f"validation split to evaluate. {SUMMARY_FILE} holds the out-of-fold scores. Give "
+                "split='test' (--split test)."
             )
         splits = replace(splits, train=without_test(splits))
     index = splits.named()[split]

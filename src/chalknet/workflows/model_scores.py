@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.data.dataset import Dataset
-from chalknet.formatting import count_of
+from chalknet.formatting import count_of, for_reader
 from chalknet.machine.blas import one_blas_thread
 from chalknet.network.arrays import FloatArray, LabelArray
 from chalknet.network.calibration import find_temperature
@@ -58,10 +58,11 @@ class HeldOut:
         n_valid = len(self.labels)
         if n_valid >= MIN_CALIBRATION:
             return find_temperature(self.logits, self.labels, weights), ()
-        return 1.0, (
+        note = (
             f"with only {count_of(n_valid, 'validation sample')} the probabilities are not calibrated. At least "
-            f"{MIN_CALIBRATION} are needed: give a larger valid_size (--valid), or calibrate=False (--no-calibrate).",
+            f"{MIN_CALIBRATION} are needed: give a larger valid_size (--valid), or calibrate=False (--no-calibrate)."
         )
+        return 1.0, (for_reader(note),)
 
 
 def held_out(networks: Sequence[Network], data: Dataset, valid: Sequence[NDArray[np.int64]], n_folds: int) -> HeldOut:

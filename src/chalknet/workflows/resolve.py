@@ -101,7 +101,7 @@ def _split_data(data: Dataset, recipe: Recipe, options: TrainOptions) -> RunCont
     if recipe.training.folds and len(splits.valid) and (options.splits is not None or data.provided_valid is not None):
         raise ConfigError(
             f"{data.source}: has validation samples of its own, so there is nothing to divide into folds. Leave out "
-            "the validation samples to train with folds, or set folds to 0 (--folds 0)."
+            "the validation samples to train with folds, or set folds=0 (--folds 0)."
         )
     weights = None if weights is None else _weights_of_all(weights, data)
     return RunContext(data, splits, recipe, weights, (*notes, *split_notes(data, splits, recipe, weights)))

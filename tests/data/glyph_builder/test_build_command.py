@@ -135,5 +135,5 @@ def test_a_file_to_compare_with_is_read_before_anything_is_drawn(pinned, tmp_pat
 
 
 def test_useless_combinations_of_options_are_refused(three_fonts, pinned):
-    refused(ConfigError, "compare needs the manifest", three_fonts, "--compare", pinned[1])
-    refused(ConfigError, "give a file to write (-o FILE.npz)", three_fonts)
+    refused(ConfigError, "compare needs pinned", three_fonts, "--compare", pinned[1])
+    refused(ConfigError, "give a file to write as out", three_fonts)

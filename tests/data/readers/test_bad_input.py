@@ -110,7 +110,7 @@ NPZ_CASES = {
     ),
     "label out of range": (
         npz(labels=with_bad(LABELS, 4, 12)),
-        r"labels\[4\] is 12, but only 10 class names are given \(0\.\.9\).*give the names with --class-names",
+        r"labels\[4\] is 12, but only 10 class names are given \(0\.\.9\).*give the names with class_names",
     ),
     "negative label": (npz(labels=with_bad(LABELS, 3, -1)), r"labels\[3\] is -1, but only 10 class names"),
     "huge label": (
@@ -280,7 +280,7 @@ CSV_CASES = {
     "an unknown column": (
         "a,label\n1,0\n2,1\n",
         {"drop": ["b"]},
-        r"drop \(--drop\) names 'b', but the columns besides",
+        r"drop names 'b', but the columns besides",
     ),
     "a short row of texts": ('label,a,b\nyes,"x,y",u\nno,z\n', {}, r"line 3 has 2 columns, but the first row has 3"),
     "a short row of numbers": ("label,a,b\nyes,x,1\nno,y\n", {}, r"line 3 has 2 columns, but the first row has 3"),

@@ -166,17 +166,17 @@ def test_a_first_row_that_counts_the_columns_is_a_header(column, names):
 def test_a_counting_first_row_behind_an_index_needs_the_labels_name():
     text = ",0,1,2,3\n0,7,5,6,9\n1,8,5,6,8\n"
     assert read(text, label_column=1).class_names == ("7", "8")
-    with pytest.raises(DataError, match=r"no column is named label.*--label-column"):
+    with pytest.raises(DataError, match=r"no column is named label.*Give label_column"):
         read(text)
 
 
 def test_a_guessed_label_column_is_noted():
-    note = "No header names the label, so column 1 is read as it. If it is the last, give --label-column -1"
+    note = "No header names the label, so column 1 is read as it. If it is the last, give label_column=-1"
     assert read("0,1.5\n1,3\n").notes[0].startswith(note)
     rows = "5.1,3.5,1.4,setosa\n7.0,3.2,4.7,versicolor\n"
     data = read(rows)
     assert data.class_names == ("setosa", "versicolor")
-    note = "No header names the label, so the last, column 4, is read as it. If it is the first, give --label-column 0"
+    note = "No header names the label, so the last, column 4, is read as it. If it is the first, give label_column=0"
     assert data.notes[0].startswith(note)
     assert read(rows, label_column=-1).notes == ()
 
@@ -187,7 +187,7 @@ def test_a_column_that_numbers_the_rows_is_left_out(name, start):
     order = np.random.default_rng(0).permutation(12) + start
     text = f"{name},a,label\n" + "".join(f"{row},{row % 5},{row % 2}\n" for row in order)
     data = read(text)
-    assert data.notes == (f"Column '{name}' numbers the rows and is left out. To use it, give keep (--keep).",)
+    assert data.notes == (f"Column '{name}' numbers the rows and is left out. To use it, give keep.",)
     assert data.input_names == ("a",)
     assert read(text, keep=[name]).input_names == (name, "a")
     assert read(text.replace("\n11,", "\n99,")).input_names == ("a",)  # rows were removed later
@@ -238,11 +238,11 @@ def test_excels_first_line_names_the_delimiter():
 @pytest.mark.parametrize(
     ("cell", "advice"),
     [
-        ("42,0", r"'42,0' is not a number\. If its comma is a decimal comma, give decimal=',' \(--decimal ,\)\."),
+        ("42,0", r"'42,0' is not a number\. If its comma is a decimal comma, give decimal=','\."),
         (
             "red",
             r"'red' is not a number, but 20 other values of the column are\. Correct it\. If it marks missing values, "
-            r"give missing \(--missing 'red'\); if the column holds categories, give categorical \(--categorical a\)\.",
+            r"give missing=\['red'\]; if the column holds categories, give categorical=\['a'\]\.",
         ),
     ],
 )

@@ -187,7 +187,7 @@ def test_the_memory_of_all_images_is_limited(tmp_path, monkeypatch):
     monkeypatch.setattr(
         folder_reader, "decode_image", lambda content, **more: decoded.append(1) or real(content, **more)
     )
-    with pytest.raises(DataError, match=r"bytes of memory that .* Give a smaller --image-size"):
+    with pytest.raises(DataError, match=r"bytes of memory that .* Give a smaller image_size"):
         load_data(tmp_path)
     assert len(decoded) < 10
     assert len(load_data(tmp_path, image_size=(8, 8))) == 60
@@ -217,7 +217,7 @@ def test_images_of_another_size_are_resized_to_the_size_of_most(letters):
     assert "1 image stretched" in stretched
     assert chosen == (
         "images differ in size, and all are made 6 high and 5 wide (the median height and width). To choose the size, "
-        "give --image-size HxW (in Python: load_data(..., image_size=(H, W)))."
+        "give image_size=(H, W)."
     )
     assert (data.origin.image_size, data.origin.image_fit) == ((6, 5), "stretch")
     np.testing.assert_array_equal(open_data(data.origin).inputs, data.inputs)
@@ -265,7 +265,7 @@ def test_image_size_resizes_only_images_of_other_sizes(letters):
     data = load_data(letters, image_size=(6, 5))
     np.testing.assert_array_equal(data.inputs[:, 0, 0], [0, 1, 7, 2, 100, 101, 102])
     assert data.notes[0] == "1 image resized to 6 high and 5 wide."
-    assert "1 image stretched to other proportions, which --image-fit crop or pad keeps" in data.notes[1]
+    assert "1 image stretched to other proportions, which image_fit='pad' keeps, as does crop" in data.notes[1]
     assert data.origin.image_fit == "stretch"
     padded = load_data(letters, image_size=(6, 5), image_fit="pad")
     assert len(padded.notes) == 1

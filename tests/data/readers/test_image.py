@@ -46,7 +46,7 @@ def test_an_image_is_read_and_resized_as_a_folder_of_images_is(tmp_path):
     read = read_image(tmp_path / "a" / "x.png", "x")
     assert (read.pixels.shape, read.size) == ((40, 31), (31, 40))
     np.testing.assert_array_equal(fitted(read.pixels, (9, 8)), folder.inputs[0])
-    assert "2 images stretched to other proportions, which --image-fit crop" in folder.notes[1]
+    assert "2 images stretched to other proportions, which image_fit='pad' keeps" in folder.notes[1]
 
 
 @pytest.mark.parametrize(

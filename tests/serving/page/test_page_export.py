@@ -107,7 +107,7 @@ def test_a_page_that_is_too_large_is_refused(tmp_path, monkeypatch):
         ([], "give one file to write"),
         (["--html", "a.html", "-o", "b.onnx"], "give one file to write"),
         (["--html", "a.txt"], "a file of kind html ends in .html"),
-        (["-o", "a.html", "--numpy-only"], "For a page give kind='html' (--html FILE)."),
+        (["-o", "a.html", "--numpy-only"], "For a page give --html FILE."),
         (["-o", "a.py", "--numpy-only", "--title", "T"], "title and data are for pages"),
     ],
 )

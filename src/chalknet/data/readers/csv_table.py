@@ -94,8 +94,8 @@ class _Columns:
             where, other = (f"column {at + 1}", "the last") if not at else (f"the last, column {at + 1},", "the first")
             number = -1 if not at else 0
             notes.append(
-                f"No header names the label, so {where} is read as it. If it is {other}, give --label-column {number} "
-                f"(in Python: load_data(..., label_column={number}))."
+                f"No header names the label, so {where} is read as it. If it is {other}, give "
+                f"label_column={number} (--label-column {number})."
             )
         return notes
 
@@ -618,11 +618,7 @@ def _bad_cell(row: Sequence[str], where: str, columns: _Columns) -> _NotANumberE
             "the column out."
         )
     is_last = at == len(row) - 1 and columns.is_guess
-    hint = (
-        " If this column is the label, give --label-column -1 (in Python: load_data(..., label_column=-1))."
-        if is_last
-        else ""
-    )
+    hint = " If this column is the label, give label_column=-1 (--label-column -1)." if is_last else ""
     return _NotANumberError(f"{where}, {column_text(columns.features[at])}: {problem}{hint}")
 
 
@@ -793,7 +789,7 @@ def _as_images(
     n_columns = features.shape[1]
     if image_size is not None and math.prod(image_size) != n_columns:
         is_color = N_COLORS * math.prod(image_size) == n_columns
-        hint = " If they are three for each pixel, give color (--color rgb)." if is_color else ""
+        hint = " If they are three for each pixel, give color='rgb' (--color rgb)." if is_color else ""
         raise DataError(
             f"{source}: image_size {image_size} needs {math.prod(image_size)} feature columns, but there are "
             f"{n_columns}.{hint}"

@@ -41,7 +41,7 @@ DIM = 16  # of 255: brightest pixel of a 12-bit image that was saved with 16 bit
 
 
 # The advice about stretched images, which is for training only.
-FIT_ADVICE = ", which --image-fit crop or pad keeps (in Python: load_data(..., image_fit='pad'))"
+FIT_ADVICE = ", which image_fit='pad' (--image-fit pad) keeps, as does crop"
 # Texts of notes on images, by kind.
 NOTE_TEXTS = {
     "transparent": "with transparency laid on white",
@@ -49,7 +49,7 @@ NOTE_TEXTS = {
     "dim": "of 16-bit pixels, none of them above 4,096, read as nearly black; save them with white as 65,535",
     "resized": "resized to {size}",
     "stretched": f"stretched to other proportions{FIT_ADVICE}",
-    "colored": "with colors, read as gray; --color rgb keeps colors (in Python: load_data(..., color='rgb'))",
+    "colored": "with colors, read as gray; color='rgb' (--color rgb) keeps colors",
 }
 
 
@@ -175,7 +175,7 @@ def _chosen_size(
         rule += f", {tall:,} and {wide:,}, reduced to at most {MAX_CHOSEN_SIDE} pixels"
     notes.append(
         f"images differ in size, and all are made {_high_wide((height, width))} ({rule}). To choose the size, give "
-        "--image-size HxW (in Python: load_data(..., image_size=(H, W)))."
+        "image_size=(H, W) (--image-size HxW)."
     )
     return height, width
 
@@ -321,7 +321,7 @@ def _read_files(
                     one, other = sorted(shapes)[:2]
                     raise DataError(
                         f"{source}: images differ in size, such as {_high_wide(one)} and {_high_wide(other)}. Choose a "
-                        "size for all, such as --image-size 32x32 (in Python: load_data(..., image_size=(32, 32)))."
+                        "size for all, such as image_size=(32, 32) (--image-size 32x32)."
                     )
             return found
 
@@ -338,7 +338,7 @@ def _budget(folder: Path, source: str, listing: Sequence[tuple[str, int]]) -> Bu
     """Return the memory and the time that the images of a folder may take."""
     with reading(source):
         n_bytes = sum((folder / name).stat().st_size for name, _ in listing)
-    return Budget(source, n_bytes, "Give a smaller --image-size (in Python: image_size), or fewer images.")
+    return Budget(source, n_bytes, "Give a smaller image_size (--image-size), or fewer images.")
 
 
 def _read_file(

@@ -12,7 +12,7 @@ from chalknet.data.dataset import IntArray, nfc
 from chalknet.errors import DataError
 from chalknet.formatting import capitalized, quoted
 
-GIVE_LABEL = "Give --label-column (in Python: load_data(..., label_column=...))"
+GIVE_LABEL = "Give label_column (--label-column)"
 LABEL_NAMES = ("label", "class", "target", "y")
 CLASS_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # 007, +7 and numbers beyond int64 are names
 INTEGER = re.compile(r"[+-]?[0-9]+")

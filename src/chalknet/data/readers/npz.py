@@ -155,7 +155,7 @@ def _notmnist_letters(labels: NDArray[Any], source: str, notes: list[str]) -> tu
         except DataError as error:
             raise DataError(
                 f"{error} The file names no classes, so notMNIST's A..J were assumed: "
-                "give the names with --class-names (in Python: load_data(..., class_names=[...]))."
+                "give the names with class_names=[...] (--class-names A,B,...)."
             ) from None
     notes.append("The file names no classes: labels 0..9 are read as notMNIST's A..J.")
     return NOTMNIST_LETTERS

@@ -28,7 +28,7 @@ from chalknet.data.tables.texts import (
 )
 from chalknet.errors import DataError
 from chalknet.files import Budget
-from chalknet.formatting import count_of, quoted
+from chalknet.formatting import count_of, for_reader, quoted
 
 if TYPE_CHECKING:  # takes a third of a second to import
     import polars as pl
@@ -136,7 +136,7 @@ class ColumnFinder:
         if not columns:
             raise DataError(
                 f"{self.source}: no column can be used for training: {quoted(self.frame.columns)}. To use one all the "
-                "same, give keep (--keep NAME)."
+                "same, give keep=[NAME] (--keep NAME)."
             )
         return columns
 
@@ -162,7 +162,10 @@ class ColumnFinder:
             self.budget.check_time()
         if name in options.drop:
             self._summarize(
-                _About(name, series.null_count(), 0), "column", "", "left out, because drop (--drop) names it"
+                _About(name, series.null_count(), 0),
+                "column",
+                "",
+                for_reader("left out, because drop (--drop) names it"),
             )
             return None
         if is_unreadable(series.dtype):
@@ -211,7 +214,7 @@ class ColumnFinder:
         if not is_numeric and are_codes(present):
             self.notes.append(
                 f"Column {name!r} holds codes such as {present[0]}, of which some begin with 0, so it is read as "
-                f"categories. If they are numbers, give numeric (--numeric {name})."
+                f"categories. If they are numbers, give numeric=[{name!r}] (--numeric {name})."
             )
             return self._category(about, texts, False)
         self._check_decimal_mark(texts)
@@ -289,7 +292,7 @@ class ColumnFinder:
             value = f"{number:g} seconds after midnight" if ":" in text else f"the number {number:g}"
             self.notes.append(
                 f"Column {texts.texts.name!r}: {text!r} is read as {value}, and its other values likewise. If these "
-                f"are categories, give categorical (--categorical {texts.texts.name})."
+                f"are categories, give categorical=[{texts.texts.name!r}] (--categorical {texts.texts.name})."
             )
 
     def _bad_number(self, texts: ColumnTexts, is_bad: pl.Series, n_numbers: int) -> str:
@@ -297,9 +300,9 @@ class ColumnFinder:
         others = f"{count_of(n_numbers, 'other value')} of the column {'is' if n_numbers == 1 else 'are'}"
         return (
             f"{self.source}: {self.place(texts.first_row(is_bad))}, column {name!r}: {text[:40]!r} is not a number, "
-            f"but {others}. Correct it. If it marks missing values, give missing (--missing {text[:40]!r}); if the "
-            "column holds categories, give "
-            f"categorical (--categorical {name})."
+            f"but {others}. Correct it. If it marks missing values, give missing=[{text[:40]!r}] "
+            f"(--missing {text[:40]!r}); if the column holds categories, give "
+            f"categorical=[{name!r}] (--categorical {name})."
         )
 
     def _number(self, about: _About, floats: Floats) -> Column | None:

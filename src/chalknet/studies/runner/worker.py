@@ -95,7 +95,7 @@ def train_job(message: Message, data: Dataset, send: Send, must_stop: StopReques
 def _in_a_line(error: Exception) -> str:
     """Return an error as one line for the record of a failed run."""
     if isinstance(error, ChalknetError):
-        return str(error)
+        return error.message
     if isinstance(error, MemoryError):
         return f"needs more memory than there is. {error}".rstrip()
     return f"{type(error).__name__}: {error}"  # a bug in chalknet, which must not stop the other runs
