@@ -32,7 +32,7 @@ from chalknet.version import install_command
 pytestmark = pytest.mark.extras
 torch = needs("torch")
 
-from chalknet.engines import torch_device, torch_engine, torch_samples  # noqa: E402
+from chalknet.engines import torch_device, torch_draws, torch_engine, torch_samples  # noqa: E402
 from chalknet.engines.torch_engine import TorchEngine  # noqa: E402
 
 DATA = made_images(400, seed=2, shape=(7, 6))
@@ -285,8 +285,37 @@ def test_captured_updates_equal_direct_ones(name, batch_size, monkeypatch):
     )
 
 
-@pytest.mark.parametrize("settings", [{"dropout": 0.2}, {"mixup": 0.3}, {"shift_pixels": 1.0}, {"input_dropout": 0.1}])
-def test_updates_with_random_numbers_are_not_captured(settings, monkeypatch):
+RANDOM = {
+    "dropout": {"dropout": 0.2, "dropout_schedule": "flat_cos"},
+    "input dropout": {"input_dropout": 0.1},
+    "mixup": {"mixup": 0.3, "label_smoothing": 0.1},
+    "moved images": {"shift_pixels": 1.5, "rotation_degrees": 20, "zoom": 0.2, "shear": 0.2},
+    "erased images": {"erase": 0.7},
+    "all of it": {
+        "dropout": 0.2, "input_dropout": 0.1, "mixup": 0.3, "shift_pixels": 1.0, "erase": 0.3, "batch_norm": True,
+        "input_scaling": "standard", "class_weights": [1.0, 2.0, 0.5, 3.0],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("captures", [(), EVERYWHERE])
+@pytest.mark.parametrize("batch_size", ["full", 40])
+@pytest.mark.parametrize("name", RANDOM)
+def test_numbers_drawn_by_torch_give_the_same(name, batch_size, captures, monkeypatch):
+    """Images are changed in float32, and torch and NumPy may round differently."""
+    settings = {"batch_size": batch_size, **RANDOM[name]}
+    want = losses(trainer("torch", **settings).epochs())
+    monkeypatch.setattr(torch_engine, "DRAW_ON", EVERYWHERE)
+    monkeypatch.setattr(torch_engine, "CAPTURE_ON", captures)
+    monkeypatch.setattr(torch_draws, "NUMBERS_AT_ONCE", 10_000)  # those of a few mini-batches
+    monkeypatch.setattr(torch_draws.NumpyDraws, "__init__", None)
+    drawn = trainer("torch", **settings)
+    np.testing.assert_allclose(losses(drawn.epochs()), want, rtol=1e-5 if "image" in name or "all" in name else 1e-9)
+    assert drawn.engine.stack._captures == bool(captures)
+
+
+@pytest.mark.parametrize("settings", [{"dropout": 0.2}, {"mixup": 0.3}])
+def test_updates_with_numbers_drawn_by_numpy_are_not_captured(settings, monkeypatch):
     monkeypatch.setattr(torch_engine, "CAPTURE_ON", EVERYWHERE)
     engine = trainer("torch", **settings).engine
     engine.evaluate("valid")

@@ -18,7 +18,7 @@ from chalknet.training.trainer import Run, Trainer, run_epochs
 pytestmark = pytest.mark.extras
 torch = needs("torch")
 
-from chalknet.engines import torch_device, torch_engine, torch_samples, torch_workspace  # noqa: E402
+from chalknet.engines import torch_device, torch_draws, torch_engine, torch_samples, torch_workspace  # noqa: E402
 
 EVERYWHERE = ("cpu", "cuda")  # types of device that are treated as a GPU
 DATA = made_images(300, seed=5)
@@ -217,6 +217,20 @@ def test_gpu_forms_give_the_same_numbers(networks, precision, batch_size, monkey
 
 
 @pytest.mark.parametrize("batch_size", [64, "full"])
+@pytest.mark.parametrize("field", ["dropout", "regularization schedules", *CHANGED[1:3], "convolutions"])
+def test_random_numbers_drawn_by_torch_are_the_same(field, batch_size, monkeypatch):
+    stacked = recipes(*OWN[field], base={"batch_size": batch_size})
+    want = [alone(recipe) for recipe in stacked]
+    monkeypatch.setattr(torch_engine, "DRAW_ON", EVERYWHERE)
+    monkeypatch.setattr(torch_draws, "NUMBERS_AT_ONCE", 10_000)
+    monkeypatch.setattr(torch_draws.NumpyDraws, "__init__", None)
+    # Images are changed in float32.
+    tolerance = TOLERANCE["float32" if field == "changed samples" else "float64"]
+    for end, theirs in zip(stacked_together(stacked), want, strict=True):
+        assert_close(end, theirs, tolerance)
+
+
+@pytest.mark.parametrize("batch_size", [64, "full"])
 def test_stacked_networks_equal_the_reference(batch_size):
     stacked = recipes(
         {"seed": 1, "dropout": 0.2}, {"seed": 2, "hidden": [17, 3], "l2": 0.01}, {"batch_seed": 3},
@@ -283,11 +297,14 @@ def test_first_layers_are_as_few_products_as_possible():
     assert [(one.run, one.orders) for one in rates] == [(None, order) for order in range(4)]
 
 
+@pytest.mark.parametrize("random", [{}, {"dropout": 0.2, "mixup": 0.2, "shift_pixels": 1.0, "erase": 0.5}])
 @pytest.mark.parametrize(("n_networks", "static"), [(1, EVERYWHERE), (2, EVERYWHERE), (2, ())])
-def test_an_epoch_waits_for_the_device_once(n_networks, static, monkeypatch):
+def test_an_epoch_waits_for_the_device_once(n_networks, static, random, monkeypatch):
     """From the second epoch on, one read returns training scores and those of both other splits."""
     monkeypatch.setattr(torch_engine, "CAPTURE_ON", static)
-    stack, trainers = stack_of(recipes({"seed": 1}, {"seed": 2, "hidden": [4], "clip_norm": 0.1})[:n_networks])
+    monkeypatch.setattr(torch_engine, "DRAW_ON", EVERYWHERE)
+    networks = recipes({"seed": 1}, {"seed": 2, "hidden": [4], "clip_norm": 0.1}, base=random)[:n_networks]
+    stack, trainers = stack_of(networks)
 
     def epoch(number):
         stack.train_epoch([trainer.updates(number) for trainer in trainers])

@@ -33,16 +33,22 @@ class Augmenter:
     Args:
         config: the bounds.
         image_shape: (H, W), or (H, W, 3) in color. All channels of an image change alike.
+
+    Attributes:
+        config: the bounds.
+        image_shape: the shape of the images.
+        moves: whether it shifts, rotates, scales or shears images.
     """
 
     def __init__(self, config: AugmentationConfig, image_shape: tuple[int, ...]) -> None:
         """Create an augmenter for images of one shape."""
-        self._config, self._shape = config, image_shape
+        self.config: AugmentationConfig = config
+        self.image_shape: tuple[int, ...] = image_shape
         height, width = image_shape[:2]
         y, x = np.mgrid[:height, :width].astype(np.float32)
         self._y, self._x = (y - (height - 1) / 2).ravel(), (x - (width - 1) / 2).ravel()
         bounds = (config.shift_pixels, config.rotation_degrees, config.zoom, config.shear)
-        self._moves = any(bounds)
+        self.moves: bool = any(bounds)
 
     def __call__(self, rows: NDArray[Any], parameters: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return changed images.
@@ -57,21 +63,21 @@ class Augmenter:
             other images.
         """
         images = rows.astype(np.float32)
-        if self._moves:
+        if self.moves:
             for start in range(0, len(rows), ROWS_AT_ONCE):
                 part = slice(start, start + ROWS_AT_ONCE)
                 images[part] = self._moved(images[part], parameters[part])
-        if self._config.erase:
+        if self.config.erase:
             self._erase(images, parameters)
         return images
 
     def _moved(self, images: NDArray[np.float32], parameters: NDArray[np.float64]) -> NDArray[np.float32]:
         """Return images shifted, rotated, scaled and sheared."""
-        height, width, *channels = self._shape
+        height, width, *channels = self.image_shape
         # A border of zeros, so that reading outside of the image gives 0. It is one pixel wide before
         # the image and two after it, because interpolation also reads the next pixel.
         padded = np.zeros((len(images), height + 3, width + 3, *channels), np.float32)
-        padded[:, 1:-2, 1:-2] = images.reshape(-1, *self._shape)
+        padded[:, 1:-2, 1:-2] = images.reshape(-1, *self.image_shape)
         (yy, yx, ty), (xy, xx, tx) = self._maps(parameters)
         read_y = np.clip(yy * self._y + yx * self._x + (ty + (height + 1) / 2), 0, height + 1).astype(np.float32)
         read_x = np.clip(xy * self._y + xx * self._x + (tx + (width + 1) / 2), 0, width + 1).astype(np.float32)
@@ -91,7 +97,7 @@ class Augmenter:
 
     def _maps(self, parameters: NDArray[np.float64]) -> tuple[tuple[NDArray[np.float32], ...], ...]:
         """Return the two rows of R S Z and t for each image, each number as (n, 1)."""
-        config = self._config
+        config = self.config
         signed = (2 * parameters[:, :6] - 1).T[:, :, None]
         angle = signed[0] * np.deg2rad(config.rotation_degrees)
         zoom_y, zoom_x = (1 + config.zoom) ** signed[1], (1 + config.zoom) ** signed[2]
@@ -108,12 +114,12 @@ class Augmenter:
 
         Each side is uniform up to the largest, and the position is uniform inside the image.
         """
-        height, width = self._shape[:2]
-        view = images.reshape(-1, *self._shape)
-        for n in np.flatnonzero(parameters[:, 6] < self._config.erase):
+        height, width = self.image_shape[:2]
+        view = images.reshape(-1, *self.image_shape)
+        for n in np.flatnonzero(parameters[:, 6] < self.config.erase):
             size_y, size_x, place_y, place_x = parameters[n, 7:PARAMETERS_PER_IMAGE]
             tall, wide = (
-                int(np.ceil(u * self._config.erase_size * side)) for u, side in ((size_y, height), (size_x, width))
+                int(np.ceil(u * self.config.erase_size * side)) for u, side in ((size_y, height), (size_x, width))
             )
             top, left = int(place_y * (height - tall + 1)), int(place_x * (width - wide + 1))
             view[n, top : top + tall, left : left + wide] = 0

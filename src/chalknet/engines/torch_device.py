@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -27,8 +27,9 @@ CAPTURE_LOCK = threading.Lock()
 GPU_FORMS_ON = ("cuda",)
 # A GPU's products take several times as long if a size is not a multiple of this.
 ALIGNED = 8
-# A function that makes one update, from positions (None if the batch is a fixed slice) and scalars.
-StepFunction = Callable[[Tensor | None, Tensor], None]
+# A function that makes one update, from positions (None if the batch is a fixed slice), scalars and
+# random numbers.
+StepFunction = Callable[[Tensor | None, Tensor, Mapping[Any, Tensor]], None]
 
 
 class TensorTypes(NamedTuple):
@@ -168,55 +169,55 @@ def _capturing() -> Iterator[None]:
 
 
 class CapturedSteps:
-    """Updates that differ only in positions and scalars, captured as one CUDA graph.
+    """Updates that differ only in positions, scalars and random numbers, captured as one CUDA graph.
 
-    `run` copies the positions and scalars of all updates to the device at once. The captured update
-    reads those of the current update, at a counter that it increments itself, so replays need
-    nothing from the CPU.
+    `run` copies those of all updates to the device at once. The captured update reads those of the
+    current update, at a counter that it increments itself, so replays need nothing from the CPU.
 
     Args:
         device: the torch device.
+        captures: whether a GPU captures the update; otherwise it is called each time.
     """
 
-    def __init__(self, device: Any) -> None:
+    def __init__(self, device: Any, captures: bool = True) -> None:
         """Create an object without a captured graph."""
         self._next = torch.zeros(1, dtype=torch.int64, device=device)
-        self._scalars: Any = None
-        self._positions: Any = None
-        self._work = CapturedWork(device)
+        self._kept: dict[Any, Tensor] = {}
+        self._work = CapturedWork(device if captures else torch.device("cpu"))
 
-    def run(self, step: StepFunction, scalars: Tensor, positions: Tensor | None) -> None:
+    def run(
+        self, step: StepFunction, scalars: Tensor, positions: Tensor | None, draws: Mapping[Any, Tensor] | None = None
+    ) -> None:
         """Make all updates; the arguments must have the same shapes in every call.
 
         Args:
-            step: makes one update from positions and scalars.
+            step: makes one update from positions, scalars and random numbers.
             scalars: (updates, M, count) the scalars of each update and network.
             positions: (updates, orders, n) positions in the training split, or None for a slice.
+            draws: random numbers by key; their first axis is the update.
         """
-        self._scalars = self._put(self._scalars, scalars)
-        if positions is not None:
-            self._positions = self._put(self._positions, positions)
+        given = {"scalars": scalars, **({} if positions is None else {"positions": positions})}
+        for key, values in [*given.items(), *(draws or {}).items()]:
+            self._put(key, values)
         if len(scalars) > 1:
             self._next.zero_()
         for _ in range(len(scalars)):
-            self._work(lambda: self._step(step))
+            self._work(lambda: self._step(step, draws or {}))
 
-    def _put(self, kept: Any, values: Tensor) -> Any:
+    def _put(self, key: Any, values: Tensor) -> None:
         """Copy values to the tensor on the device that the graph reads.
 
         The first call allocates it.
         """
-        if kept is None:
-            kept = torch.empty_like(values, device=self._next.device)
-        return kept.copy_(values)
+        if key not in self._kept:
+            self._kept[key] = torch.empty_like(values, device=self._next.device)
+        self._kept[key].copy_(values)
 
-    def _step(self, step: StepFunction) -> None:
+    def _step(self, step: StepFunction, draws: Container[Any]) -> None:
         """Make the update at the counter, and increment the counter."""
         # A single update needs no counter, which would be three more operations on the device.
-        if len(self._scalars) == 1:
-            step(None if self._positions is None else self._positions[0], self._scalars[0])
-            return
-        scalars = self._scalars.index_select(0, self._next)[0]
-        positions = None if self._positions is None else self._positions.index_select(0, self._next)[0]
-        step(positions, scalars)
-        self._next.add_(1)
+        is_single = len(self._kept["scalars"]) == 1
+        now = {key: one[0] if is_single else one.index_select(0, self._next)[0] for key, one in self._kept.items()}
+        step(now.get("positions"), now["scalars"], {key: one for key, one in now.items() if key in draws})
+        if not is_single:
+            self._next.add_(1)

@@ -9,15 +9,15 @@ momentum, penalties, clipping, smoothing, class weights) is a tensor with one nu
 that one call of an optimizer updates all of them.
 
 On a GPU, starting an operation takes longer than most operations of a small network. Therefore an
-update is captured as a CUDA graph and replayed (`torch_device`) whenever it needs no random numbers,
-which NumPy draws on the CPU. For the same reason the engine waits for the device once per epoch, when
-it reads the scores.
+update is captured as a CUDA graph and replayed (`torch_device`), and the random numbers of many updates
+are drawn at once (`torch_draws`). For the same reason the engine waits for the device once per epoch,
+when it reads the scores.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
@@ -51,13 +51,13 @@ from chalknet.engines.torch_device import (
     running,
     usable_device,
 )
-from chalknet.engines.torch_kernels import DropoutKernel, TorchSoftmaxTerms, grad_logits, softmax_terms
+from chalknet.engines.torch_draws import DeviceDraws, DrawContext, NumpyDraws, UpdateDraws
+from chalknet.engines.torch_kernels import TorchSoftmaxTerms, grad_logits, softmax_terms
 from chalknet.engines.torch_layout import SIDE_BY_SIDE, StackedArrays, StackLayout, length
 from chalknet.engines.torch_optimizers import FusedAdam, fused
 from chalknet.engines.torch_samples import (
     DeviceSamples,
     Positions,
-    SampleRows,
     capture_key,
     prepare_samples,
     slice_positions,
@@ -86,15 +86,16 @@ BYTES_PER_VALUE = 32
 SAMPLES_PER_VALUE = 4
 # Values of a matrix that an optimizer updates at a time on a CPU, so that they stay in the cache.
 BAND_VALUES = 2**18
-# Samples whose masks or transformed inputs are one task of a thread.
-ROWS_DRAWN_AT_ONCE = 32
-# Updates that are replayed before the next ones are planned. Training can be interrupted in between.
+# Updates that are made or replayed before the next ones are planned. Training can be interrupted in between.
 CAPTURED_AT_ONCE = 256
 # Types of device on which updates and evaluations are captured as CUDA graphs.
 CAPTURE_ON = ("cuda",)
+# Types of device on which torch draws random numbers. On a CPU, NumPy takes a fraction of the time.
+DRAW_ON = ("cuda",)
 # The attributes that `_lay_out` sets. They hold the parameters of all networks or buffers for them.
 MADE_BY_LAYOUT = (
     "_state", "_arrays", "_evaluated", "_gradients", "_bands", "_workspace", "_steps", "_evaluations",
+    "_numpy_draws", "_device_draws",
 )  # fmt: skip
 
 
@@ -119,7 +120,7 @@ class StackMember:
 
     @property
     def needs_random_numbers(self) -> bool:
-        """Whether NumPy draws random numbers for each update: for random transforms or dropout."""
+        """Whether each update needs random numbers: for random transforms or dropout."""
         layers = self.spec.architecture.layers
         return self.builder.changes_samples or any(isinstance(one, Dropout) and one.rate for one in layers)
 
@@ -367,8 +368,8 @@ class TorchStack:
         with running(self._threads, self._first.precision == "tf32"):
             self._begin_epoch(starts)
             steps = zip(*updates, strict=True)
-            if self._captures:
-                self._train_captured(steps)
+            if self._captures or self._device_draws is not None:
+                self._train_at_once(steps)
             else:
                 self._train(steps)
             asked = sorted(self._requested)
@@ -481,14 +482,34 @@ class TorchStack:
         self._prepare_objectives()
         self._bands = list(self._cut_bands())
         self._runs = {run for _, _, run, _ in self._blocks()}
-        self._prepare_samples()
         draws = any(member.needs_random_numbers for member in members)
-        self._needs_random_numbers, self._workers = draws, ThreadPool(self._threads if draws else 1)
+        draws_on_device = draws and self._device.type in DRAW_ON
+        self._prepare_samples(("train",) if draws_on_device and self._changes_samples else ())
+        self._numpy_draws: Callable[[Sequence[TrainingBatch]], UpdateDraws] | None = None
+        self._device_draws: DeviceDraws | None = None
+        if draws:
+            context = self._draw_context()
+            if draws_on_device:
+                self._device_draws = DeviceDraws(context)
+            else:
+                self._numpy_draws = partial(NumpyDraws, context, ThreadPool(self._threads))
         # A captured update can read only what is on the device.
         self._captures = (
             self._device.type in CAPTURE_ON
-            and not draws
+            and self._numpy_draws is None
             and all(samples.is_on_device for samples in self._samples.values())
+        )
+
+    def _draw_context(self) -> DrawContext:
+        """Return what random numbers are drawn for."""
+        return DrawContext(
+            [member.spec for member in self._members],
+            [member.builder for member in self._members],
+            self._layout,
+            self._types,
+            self._dtype,
+            self._samples["train"],
+            self._workspace.dropout_kernels,
         )
 
     def _store_arrays(self) -> None:
@@ -597,8 +618,12 @@ class TorchStack:
                 changed[field.name] = self._expand(self._common_value(values), run)
         return replace(optimizers[0], **changed)
 
-    def _prepare_samples(self) -> None:
-        """Prepare samples, labels, buffers and sums."""
+    def _prepare_samples(self, raw: Container[str]) -> None:
+        """Prepare samples, labels, buffers and sums.
+
+        Args:
+            raw: names of the splits whose samples are needed as they were read.
+        """
         rows = self._rows_at_once()
         if self._samples:
             # The samples were prepared for at most this many rows.
@@ -606,7 +631,7 @@ class TorchStack:
         else:
             self._rows, types = rows, self._types
             most = rows * len(self._leaders)
-            self._samples = prepare_samples(self._splits, self._first.scaling, types, self._dtype, most)
+            self._samples = prepare_samples(self._splits, self._first.scaling, types, self._dtype, most, raw)
             self._labels = {
                 name: torch.tensor(split.labels.astype(np.int64), device=self._device)[None]
                 for name, split in self._splits.items()
@@ -649,11 +674,12 @@ class TorchStack:
             if not isinstance(where, slice):
                 batches = [updates[leader].batch for leader in self._leaders]
                 where = torch.from_numpy(np.asarray(batches[0] if len(batches) == 1 else batches)).to(self._device)
-            built = None
-            if self._needs_random_numbers:
+            draws = None
+            if self._numpy_draws is not None:
                 built = [member.builder.build(one) for member, one in zip(self._members, updates, strict=True)]
+                draws = self._numpy_draws(built)
             scalars = [member.step_scalars(one) for member, one in zip(self._members, updates, strict=True)]
-            self._step(where, n, self._as_tensors(scalars), built)
+            self._step(where, n, self._as_tensors(scalars), draws)
             self._n_trained += n
             self._n_updates += 1
             if len(self._members) == 1 and self.device == "cpu" and not math.isfinite(self._sums[0, 0, 0].item()):
@@ -667,42 +693,47 @@ class TorchStack:
             return scalars[0]
         return list(torch.tensor(scalars, dtype=self._types.values, device=self._device).unbind(1))
 
-    def _train_captured(self, steps: Iterable[Sequence[Update]]) -> None:
-        """Make all updates as replays, at most `CAPTURED_AT_ONCE` at a time.
+    def _train_at_once(self, steps: Iterable[Sequence[Update]]) -> None:
+        """Make all updates from tensors on the device, at most `CAPTURED_AT_ONCE` at a time.
 
-        There is a graph for each batch size and number of updates, because the tensors of positions
-        and scalars have fixed shapes. An epoch needs up to three: its batches are of equal size, except
-        perhaps the last, and the last replays may be fewer.
+        If updates are captured, there is a graph for each batch size and number of updates, because
+        the tensors of positions, scalars and random numbers have fixed shapes. An epoch needs up to
+        three: its batches are of equal size, except perhaps the last, and the last updates may be fewer.
         """
         for kind, group in groupby(steps, key=lambda updates: capture_key(updates[0].batch)):
-            while chosen := list(islice(group, CAPTURED_AT_ONCE)):
-                self._replay(kind, chosen)
+            n = batch_size(slice(*kind)) if isinstance(kind, tuple) else kind
+            most = CAPTURED_AT_ONCE if self._device_draws is None else self._device_draws.updates_at_once(n)
+            while chosen := list(islice(group, min(CAPTURED_AT_ONCE, most))):
+                self._make_updates(kind, chosen)
 
-    def _replay(self, kind: Hashable, chosen: Sequence[Sequence[Update]]) -> None:
-        """Make updates with batches of one kind as replays."""
+    def _make_updates(self, kind: Hashable, chosen: Sequence[Sequence[Update]]) -> None:
+        """Make some updates with batches of one kind."""
         batch = chosen[0][0].batch
+        n = batch_size(batch)
         of_networks = [[m.step_scalars(one) for m, one in zip(self._members, step, strict=True)] for step in chosen]
         scalars = torch.tensor(of_networks, dtype=torch.float64)
         positions = stack_positions([[updates[leader].batch for leader in self._leaders] for updates in chosen])
         key = kind, len(chosen)
         if key not in self._steps:
-            self._steps[key] = CapturedSteps(self._device)
-        self._steps[key].run(self._step_of(batch), scalars, positions)
-        self._n_trained += batch_size(batch) * len(chosen)
+            self._steps[key] = CapturedSteps(self._device, self._captures)
+        draws = None if self._device_draws is None else self._device_draws.draw(chosen, n)
+        self._steps[key].run(self._step_of(batch), scalars, positions, draws)
+        self._n_trained += n * len(chosen)
         self._n_updates += len(chosen)
 
     def _step_of(self, batch: Batch) -> StepFunction:
-        """Return a function that makes an update from positions and scalars on the device."""
+        """Return a function that makes an update from positions, scalars and random numbers on the device."""
         n = batch_size(batch)
 
-        def step(positions: Tensor | None, scalars: Tensor) -> None:
+        def step(positions: Tensor | None, scalars: Tensor, draws: Mapping[Any, Tensor]) -> None:
             single = scalars[0] if len(scalars) == 1 else scalars.to(self._types.values).t()
             where = batch if positions is None else positions if len(positions) > 1 else positions[0]
-            self._step(where, n, single.unbind(), None)
+            drawn = None if self._device_draws is None else self._device_draws.of_update(draws)
+            self._step(where, n, single.unbind(), drawn)
 
         return step
 
-    def _step(self, where: Positions, n: int, scalars: Sequence[Any], batches: Sequence[TrainingBatch] | None) -> None:
+    def _step(self, where: Positions, n: int, scalars: Sequence[Any], draws: UpdateDraws | None) -> None:
         """Make one update of every network.
 
         Args:
@@ -710,7 +741,7 @@ class TorchStack:
             n: size of the batch.
             scalars: scalars of the optimizer for each multiplier of the learning rate, numbers for
                 one network or tensors (M,), and the decay of the average.
-            batches: the training batch of each network, if random numbers are drawn; or None.
+            draws: the random numbers of the update, or None if it needs none.
         """
         # n for a mean loss, 1 for a sum. Gradients of tiles are divided by the size of the whole
         # batch, so that their sum is the gradient of the batch.
@@ -718,13 +749,14 @@ class TorchStack:
         at_once = n if self._first.architecture.uses_batch_statistics else self._rows
         for number, rows in enumerate(even_slices(n, at_once)):
             here = slice_positions(where, rows)
-            samples = self._changed_rows(rows, batches) if batches and self._changes_samples else None
-            if samples is None:
+            if draws is not None and self._changes_samples:
+                samples = draws.changed_samples(where, rows)
+            else:
                 samples = self._samples["train"].rows(here, backward=True)
-            for kernels in self._workspace.dropout_kernels if batches else ():
-                self._draw_masks(kernels, rows, batches or ())
+            if draws is not None:
+                draws.set_masks(rows)
             logits = self._workspace.forward(samples, self._input_products, self._arrays, training=True)
-            targets = self._targets(here, rows, batches)
+            targets = self._targets(where, rows, draws)
             terms = softmax_terms(logits, targets.labels, self._types.values)
             self._sums[0].add_(terms.sums())
             grad = grad_logits(terms, targets, divisor)
@@ -732,23 +764,23 @@ class TorchStack:
             self._workspace.backward(grad, self._arrays, self._gradients, number == 0)
         self._update(scalars, n)
 
-    def _targets(self, here: Positions, rows: slice, batches: Sequence[TrainingBatch] | None) -> Targets:
-        """Return the targets of a tile, for all networks."""
+    def _targets(self, where: Positions, rows: slice, draws: UpdateDraws | None) -> Targets:
+        """Return the targets of some rows of a batch, for all networks."""
+        here = slice_positions(where, rows)
         labels, weights = self._labels_of("train", here), self._weights
         if weights is not None and isinstance(here, slice):
             weights = weights[:, here]
         elif weights is not None:
             by_network = here.expand(len(weights), -1) if here.dim() == 1 else here.index_select(0, self._of_order)
             weights = weights.gather(1, by_network)
-        partners, mixup_fraction = None, 1.0
-        if batches and any(batch.mixup is not None for batch in batches):
-            own = [np.arange(rows.start, rows.stop) if b.mixup is None else b.mixup.partners[rows] for b in batches]
-            chosen = np.array([b.labels[which] for b, which in zip(batches, own, strict=True)], np.int64)
-            partners = torch.from_numpy(chosen).to(self._device)
-            mixup_fraction = self._common_value(
-                [1.0 if batch.mixup is None else batch.mixup.fraction for batch in batches]
-            )
-        return Targets(labels, partners, mixup_fraction, weights, self._smoothing)
+        mixup = None if draws is None else draws.mixup(rows)
+        if mixup is None:
+            return Targets(labels, None, 1.0, weights, self._smoothing)
+        partners = self._labels_of("train", where).gather(1, mixup.partners)
+        fraction = mixup.fraction
+        if not isinstance(fraction, Tensor):
+            fraction = self._common_value(fraction)
+        return Targets(labels, partners, fraction, weights, self._smoothing)
 
     def _labels_of(self, split: str, here: Positions) -> Tensor:
         """Return the labels at some positions of a split, (M, n)."""
@@ -757,52 +789,6 @@ class TorchStack:
             return labels[0][here].index_select(0, self._of_order)
         chosen = labels[:, here] if isinstance(here, slice) else labels.index_select(1, here)
         return chosen if len(self._members) == 1 else chosen.expand(len(self._members), -1)
-
-    def _changed_rows(self, rows: slice, batches: Sequence[TrainingBatch]) -> SampleRows:
-        """Return the samples of a tile after the random transforms of each network."""
-        samples = self._samples["train"]
-        made = np.empty((len(batches), rows.stop - rows.start, samples.n_inputs), self._dtype)
-
-        def fill(number: int, some: slice) -> None:
-            out = made[number, some.start - rows.start : some.stop - rows.start]
-            self._members[number].builder.fill(out, batches[number], some)
-
-        self._run_on_threads(rows, fill)
-        x = samples.operands_of(torch.from_numpy(made.reshape(-1, samples.n_inputs)).to(self._device)).x
-        return SampleRows(x if len(batches) == 1 else x.unflatten(0, made.shape[:2]))
-
-    def _draw_masks(self, kernels: Sequence[DropoutKernel], rows: slice, batches: Sequence[TrainingBatch]) -> None:
-        """Draw the masks of a dropout layer, for each network as if it were trained alone."""
-        layer, layout, n = kernels[0].layer, self._layout, rows.stop - rows.start
-        drawn = []
-        for block in layout.blocks(layer.group):
-            networks = layout.networks(block)
-            width = layout.n_units if block == SIDE_BY_SIDE else layout.widths[networks.start][layer.group]
-            axes = [length(networks)] if layout.is_batch(block) else []
-            drawn.append(np.ones((*axes, n, width), self._dtype))
-
-        def draw(number: int, some: slice) -> None:
-            mask = layout.network_view(drawn, layer.group, number, 0)[some.start - rows.start : some.stop - rows.start]
-            step, transforms = batches[number].step, self._members[number].spec.transforms
-            for of_layer, stream in layer.masks[number]:
-                rate = of_layer * step.dropout_multiplier
-                mask *= transforms.dropout_mask(stream, rate, step.number, some, mask.shape[1], self._dtype)
-
-        self._run_on_threads(rows, draw)
-        for kernel, values in zip(kernels, drawn, strict=True):
-            kernel.mask = torch.from_numpy(values).to(self._device, self._types.operands)
-
-    def _run_on_threads(self, rows: slice, work: Callable[[int, slice], None]) -> None:
-        """Call work(network, rows) for pieces of the rows of every network, on all threads.
-
-        Pieces do not depend on the number of threads. NumPy draws the random numbers, on the CPU.
-        """
-
-        def task(number: int, cut: slice, _: int) -> None:
-            work(number, slice(rows.start + cut.start, rows.start + cut.stop))
-
-        cuts = even_slices(rows.stop - rows.start, ROWS_DRAWN_AT_ONCE)
-        self._workers.run([partial(task, number, cut) for number in range(len(self._members)) for cut in cuts])
 
     def _update(self, scalars: Sequence[Any], n: int) -> None:
         """Add penalties, clip, step, and average running statistics, for all networks."""

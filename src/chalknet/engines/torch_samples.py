@@ -7,7 +7,7 @@ in memory or on disk.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,7 +47,12 @@ class SampleRows(NamedTuple):
 
 
 def prepare_samples(
-    splits: Mapping[str, SplitData], scaling: Scaling, types: TensorTypes, dtype: np.dtype[Any], rows: int
+    splits: Mapping[str, SplitData],
+    scaling: Scaling,
+    types: TensorTypes,
+    dtype: np.dtype[Any],
+    rows: int,
+    raw: Container[str] = (),
 ) -> dict[str, DeviceSamples]:
     """Return the samples of each split in the fastest form that there is memory for.
 
@@ -57,6 +62,7 @@ def prepare_samples(
         types: dtypes and device.
         dtype: float type of scaled samples.
         rows: the most samples that are read at a time.
+        raw: names of the splits whose samples are not kept as operands, but raw.
     """
     operand_bytes = torch.empty(0, dtype=types.operands).element_size()
     n_bytes = sum(split.inputs.size for split in splits.values()) * operand_bytes
@@ -65,10 +71,13 @@ def prepare_samples(
     if types.device.type == "cuda":
         free = free_bytes(types.device)
         most, most_raw = free // GPU_DIVISOR, 2 * free // GPU_DIVISOR
-    return {
-        name: DeviceSamples(split, scaling, types, dtype, rows, n_bytes <= most, raw_bytes <= most_raw)
-        for name, split in splits.items()
-    }
+    found = {}
+    for name, split in splits.items():
+        as_operands, as_raw = n_bytes <= most, raw_bytes <= most_raw
+        if name in raw:
+            as_operands, as_raw = False, as_raw or raw_bytes <= most
+        found[name] = DeviceSamples(split, scaling, types, dtype, rows, as_operands, as_raw)
+    return found
 
 
 class DeviceSamples:
@@ -134,10 +143,17 @@ class DeviceSamples:
             if not isinstance(where, slice):
                 return SampleRows(self._operands.index_select(0, where)[:, : self._columns])
             return SampleRows(self._operands[where, : self._columns], self._transposed_run(where) if backward else None)
+        return self.operands_of(self.scaled(self.raw(where)))
+
+    def raw(self, where: Positions) -> Tensor:
+        """Return the samples at some positions as they were read, (..., I), on the device.
+
+        Args:
+            where: positions in the split. Those of samples that are kept as operands cannot be read.
+        """
         if self._raw is not None:
-            return self.operands_of(self._scaled(self._raw[where]))
-        raw = self._inputs[where if isinstance(where, slice) else where.cpu().numpy()]
-        return self.operands_of(self._scaled(self._tensor(raw)))
+            return self._raw[where]
+        return self._tensor(self._inputs[where if isinstance(where, slice) else where.cpu().numpy()])
 
     def operands_of(self, scaled: Tensor) -> SampleRows:
         """Return scaled samples (n, I) as operands; they are valid until the next call."""
@@ -163,7 +179,7 @@ class DeviceSamples:
         """Return all samples as operands."""
         ready = self._new_rows(self._n)
         for rows in even_slices(self._n, SCALED_AT_ONCE):
-            ready[rows, : self.n_inputs].copy_(self._scaled(self._tensor(self._inputs[rows])))
+            ready[rows, : self.n_inputs].copy_(self.scaled(self._tensor(self._inputs[rows])))
         return ready
 
     def _transposed_run(self, where: slice) -> Tensor | None:
@@ -187,8 +203,8 @@ class DeviceSamples:
             raw = raw.astype(self._kind)
         return torch.tensor(raw, device=self._types.device)
 
-    def _scaled(self, raw: Tensor) -> Tensor:
-        """Return raw samples scaled, in the dtype in which `Scaling` computes."""
+    def scaled(self, raw: Tensor) -> Tensor:
+        """Return raw samples (..., I) scaled, in the dtype in which `Scaling` computes."""
         values = raw.to(self._scale.dtype, copy=True)
         if self._fill is not None:
             values = torch.where(values.isnan(), self._fill, values)
