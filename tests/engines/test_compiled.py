@@ -138,6 +138,45 @@ def test_compiled_passes_over_maps_have_the_numbers_of_numpy(dtype, channels):
         np.testing.assert_array_equal(mine, theirs)
 
 
+def rows_of_passes(passes, dtype, columns):
+    """Return what the passes over flat samples write, for some of 40 columns."""
+    rng = np.random.default_rng(3)
+    x, difference, slope = rng.normal(size=(3, 17, 40)).astype(dtype)
+    bias = rng.normal(size=40).astype(dtype)
+    views = [one[:, columns] for one in (x, difference, slope, bias[None])]
+    passes.scale_and_add(views[0], np.array(0.3, dtype), views[3][0])
+    passes.parametric(*views[:3], views[3][0])
+    passes.parametric_lines(*views[:3], views[3][0])
+    passes.relu(views[0], views[2], np.empty(views[0].shape, bool))
+    return x, difference, slope
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("columns", [slice(None), slice(8, 31)])
+def test_compiled_passes_over_rows_have_the_bits_of_numpy(dtype, columns):
+    needs("numba")
+    found, want = (rows_of_passes(passes, dtype, columns) for passes in (CompiledPasses(), Passes()))
+    for mine, theirs in zip(found, want, strict=True):
+        assert mine.tobytes() == theirs.tobytes()
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize("activation", ["relu", "selu"])
+def test_rows_trained_by_compiled_passes_have_the_same_parameters(monkeypatch, activation):
+    needs("numba")
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(60, 5)), rng.integers(0, 3, 60)
+    dense, output = ({"type": "dense", "parametrization": "ntk", **more} for more in ({"units": 16}, {}))
+    block = [dense, {"type": "parametric_activation", "activation": activation}]
+    layers = ["scale", *block, {"type": "dense", "units": 9}, "relu", *block, {"type": "dropout", "rate": 0.2}, output]
+    found = []
+    for values in (10**12, 1_000):
+        monkeypatch.setattr("chalknet.engines.compiled.OptimizerSteps.__init__.__defaults__", (values,))
+        found.append(chalknet.train(data, layers=layers, epochs=3, batch_size=20, workers=1).network.parameters)
+    assert all(found[0][name].tobytes() == value.tobytes() for name, value in found[1].items())
+
+
 @pytest.mark.extras
 def test_images_trained_by_compiled_loops_have_the_same_parameters(monkeypatch):
     needs("numba")

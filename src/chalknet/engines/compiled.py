@@ -30,7 +30,7 @@ class OptimizerSteps:
 
     Attributes:
         in_place: makes one step, as `Optimizer.step_in_place`. It may be called in several threads.
-        passes: the passes over feature maps.
+        passes: the passes over feature maps and flat samples.
     """
 
     def __init__(self, optimizer: Optimizer, n_values: int, values_before_loading: int = VALUES_BEFORE_LOADING) -> None:
@@ -116,7 +116,7 @@ def compiled_step(optimizer: Optimizer) -> StepInPlace:
 
 
 class CompiledPasses(Passes):
-    """The passes over feature maps by compiled loops. Numba must be installed."""
+    """The passes over feature maps and flat samples by compiled loops. Numba must be installed."""
 
     def __init__(self) -> None:
         """Import the loops."""
@@ -161,8 +161,33 @@ class CompiledPasses(Passes):
 
     def relu(self, x: Matrix, slope: Matrix, scratch: NDArray[Any]) -> None:
         """See `Passes.relu`."""
-        del scratch
-        self._loops.relu_loop(*_flat(x, slope))
+        if x.flags.c_contiguous:
+            self._loops.relu_loop(*_flat(x, slope))
+        else:
+            super().relu(x, slope, scratch)
+
+    # Threads that share the columns of flat samples have rows that are not contiguous. NumPy is used for these.
+
+    def scale_and_add(self, x: Matrix, scale: Matrix, bias: Matrix) -> None:
+        """See `Passes.scale_and_add`."""
+        if x.flags.c_contiguous:
+            self._loops.scale_and_add_loop(x, scale[()], bias)
+        else:
+            super().scale_and_add(x, scale, bias)
+
+    def parametric(self, x: Matrix, difference: Matrix, slope: Matrix, alpha: Matrix) -> None:
+        """See `Passes.parametric`."""
+        if x.flags.c_contiguous:
+            self._loops.parametric_loop(x, difference, slope, alpha)
+        else:
+            super().parametric(x, difference, slope, alpha)
+
+    def parametric_lines(self, x: Matrix, difference: Matrix, slope: Matrix, alpha: Matrix) -> None:
+        """See `Passes.parametric_lines`."""
+        if x.flags.c_contiguous:
+            self._loops.parametric_lines_loop(x, difference, slope, alpha)
+        else:
+            super().parametric_lines(x, difference, slope, alpha)
 
     def largest(self, pixels: Matrix, size: int, stride: int, out: Matrix) -> None:
         """See `Passes.largest`; windows of other sizes than 2 x 2 are left to NumPy."""

@@ -203,3 +203,36 @@ def route_loop(pixels: Any, stride: int, grad: Any) -> None:
                 left[k] -= third[k]
             for k in range(most.size):
                 fourth[k] = left[k] * (is_largest if fourth[k] == most[k] else is_not)
+
+
+@compiled
+def scale_and_add_loop(x: Any, scale: Any, bias: Any) -> None:
+    """Replace the rows of x by scale x + bias."""
+    for i in range(x.shape[0]):
+        row = x[i]
+        for k in range(row.size):
+            row[k] = row[k] * scale + bias[k]
+
+
+@compiled
+def parametric_loop(x: Any, difference: Any, slope: Any, alpha: Any) -> None:
+    """Apply a parametric activation (R19) to rows in place, from the values f(x) and slopes of f."""
+    one = x.dtype.type(1)
+    for i in range(x.shape[0]):
+        row, of_row, slopes = x[i], difference[i], slope[i]
+        for k in range(row.size):
+            of_row[k] = of_row[k] - row[k]
+            row[k] = row[k] + of_row[k] * alpha[k]
+            slopes[k] = (slopes[k] - one) * alpha[k] + one
+
+
+@compiled
+def parametric_lines_loop(x: Any, difference: Any, slope: Any, alpha: Any) -> None:
+    """Apply a parametric activation (R19) to rows in place, from the slopes of f, where f is x times its slope."""
+    one = x.dtype.type(1)
+    for i in range(x.shape[0]):
+        row, of_row, slopes = x[i], difference[i], slope[i]
+        for k in range(row.size):
+            of_row[k] = row[k] * (slopes[k] - one)
+            slopes[k] = (slopes[k] - one) * alpha[k] + one
+            row[k] = row[k] * slopes[k]

@@ -302,8 +302,7 @@ class NumpyEngine:
         def score_tile(rows: slice, worker: int) -> None:
             workspace = self._workspaces[worker]
             self._read(workspace, split, rows)
-            if workspace.images is not None:
-                workspace.images.passes = self._steps.passes
+            workspace.use_passes(self._steps.passes)
             workspace.forward(self.evaluation_arrays, rows.stop - rows.start)
             workspace.write_softmax_terms(labels[rows], terms, rows)
 
@@ -337,7 +336,7 @@ class NumpyEngine:
                 rows, first = tiles[number], number == accumulator
                 here = slice(0, rows.stop - rows.start)
                 self._read_batch(workspace, batch, rows)
-                self._prepare_images(workspace, batch, rows.start)
+                self._prepare(workspace, batch, rows.start)
                 for kernel in workspace.dropout_kernels:
                     self._draw_mask(kernel, batch, rows, worker)
                 out = accumulators[accumulator] if first else scratch
@@ -373,7 +372,7 @@ class NumpyEngine:
             self._pool.run([partial(self._fill, workspace.samples, batch, some) for some in cuts], shared)
         else:
             self._read(workspace, "train", batch.batch)
-        self._prepare_images(workspace, batch, 0)
+        self._prepare(workspace, batch, 0)
         if workspace.dropout_kernels:
             self._pool.run([partial(self._draw_mask, one, batch, rows) for one in workspace.dropout_kernels], shared)
         if self._is_narrow:
@@ -495,8 +494,12 @@ class NumpyEngine:
         n = rows.stop - rows.start
         self._builder.fill(samples[rows if len(batch.labels) <= len(samples) else slice(0, n), :-1], batch, rows)
 
-    def _prepare_images(self, workspace: Workspace, batch: TrainingBatch, start: int) -> None:
-        """Give the image part its dropout masks for a batch, of which row 0 of the workspace is row `start`."""
+    def _prepare(self, workspace: Workspace, batch: TrainingBatch, start: int) -> None:
+        """Choose the passes, and give the image part its dropout masks for a batch.
+
+        Row 0 of the workspace is row `start` of the batch.
+        """
+        workspace.use_passes(self._steps.passes)
         if workspace.images is None:
             return
 
@@ -505,7 +508,7 @@ class NumpyEngine:
             rate = rate * step.dropout_multiplier
             return self._spec.transforms.dropout_mask(stream, rate, step.number, at, width, self._dtype)
 
-        workspace.images.draw_mask, workspace.images.passes = draw_mask, self._steps.passes
+        workspace.images.draw_mask = draw_mask
 
     def _draw_mask(self, kernel: InPlaceKernel, batch: TrainingBatch, rows: slice, _: int) -> None:
         """Draw the dropout mask of one layer for some rows of a batch."""

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chalknet.engines.kernels import PIECEWISE_LINEAR, T, function_for, registered
+from chalknet.engines.numpy_passes import Passes
 from chalknet.engines.parameter_layout import LayerArrays, Matrix, NetworkArrays
 from chalknet.network.activation import Activation
 from chalknet.network.batch_norm import EPSILON, RUNNING_DECAY, BatchNorm
@@ -80,8 +81,10 @@ class SourceKernel:
             values of the previous group.
         takes_ones: whether x has a last column of ones if it reads the samples.
         splits_columns: whether threads may compute different columns.
+        passes: the passes over the values.
     """
 
+    passes: Passes = Passes()
     takes_ones = False
     splits_columns: ClassVar[bool] = True
     values: Matrix
@@ -152,9 +155,11 @@ class DenseKernel(SourceKernel):
             return
         weight, bias = self._parameters.of(matrix, self._n_weights, columns)
         multiply(self.x[:n], weight, out)
-        if self._factor != 1:
+        if self._factor != 1 and self._has_bias:
+            self.passes.scale_and_add(out, self._scale, bias)
+        elif self._factor != 1:
             np.multiply(out, self._scale, out=out)
-        if self._has_bias:
+        elif self._has_bias:
             np.add(out, bias, out=out)
 
     def propagate(self, arrays: NetworkArrays, n: int, columns: slice, out: Matrix) -> None:
@@ -249,9 +254,11 @@ class InPlaceKernel:
         rate: of dropout, 0 in other kernels.
         stream: number of the random stream of dropout.
         mask: (rows, width) dropout mask of the current samples, or None without dropout.
+        passes: the passes over the values.
     """
 
     splits_columns: ClassVar[bool] = True
+    passes: Passes = Passes()
 
     def __init__(self, layer: Layer, place: LayerArrays, values: Matrix) -> None:
         """Create a kernel that works on this buffer."""
@@ -376,13 +383,17 @@ class ActivationKernel(InPlaceKernel):
         """Create the buffer of slopes."""
         super().__init__(layer, place, values)
         self._function = function_for(ACTIVATION_FUNCTIONS, layer.type, "numpy", "reference")
-        self._scales = layer.type in PIECEWISE_LINEAR
+        self._scales, self._is_relu = layer.type in PIECEWISE_LINEAR, layer.type == "relu"
         self._slope = np.empty_like(values)
         self._scratch = np.empty(values.shape, bool)
 
     def forward(self, arrays: NetworkArrays, n: int, columns: slice, training: bool) -> None:
         """Replace the values by activation and dropout, and keep the slope."""
         h, slope = self.values[:n, columns], self._slope[:n, columns]
+        drops = training and self.mask is not None
+        if self._is_relu and not drops:
+            self.passes.relu(h, slope, self._scratch[:n, columns])
+            return
         self._function(h, h, slope, self._scratch[:n, columns])
         if training and self.mask is not None:
             mask = self.mask[:n, columns]
@@ -459,19 +470,13 @@ class ParametricActivationKernel(InPlaceKernel):
         x, slope, difference = self.values[:n, columns], self._slope[:n, columns], self._difference[:n, columns]
         alpha = arrays.learned[self._index][0, columns]
         self._function(x, difference, slope, self._scratch[:n, columns])
-        if self._scales:  # f(x) is x times the slope, so that the layer is x times the layer's slope
-            np.subtract(slope, 1, out=slope)
-            np.multiply(x, slope, out=difference)
-            np.multiply(slope, alpha, out=slope)
-            np.add(slope, 1, out=slope)
-            np.multiply(x, slope, out=x)
-            return
-        np.subtract(difference, x, out=difference)
-        np.add(x, np.multiply(difference, alpha), out=x)
-        if training:
-            np.subtract(slope, 1, out=slope)
-            np.multiply(slope, alpha, out=slope)
-            np.add(slope, 1, out=slope)
+        if self._scales:
+            self.passes.parametric_lines(x, difference, slope, alpha)
+        elif training:
+            self.passes.parametric(x, difference, slope, alpha)
+        else:
+            np.subtract(difference, x, out=difference)
+            np.add(x, np.multiply(difference, alpha), out=x)
 
     def backward(self, arrays: NetworkArrays, n: int, columns: slice, out: NetworkArrays) -> None:
         """Write the gradient of alpha, and multiply that of the values by the slope."""

@@ -1,4 +1,4 @@
-"""Passes over feature maps, by NumPy. `compiled.CompiledPasses` makes the same ones with compiled loops.
+"""Passes over feature maps and flat samples, by NumPy. `compiled.CompiledPasses` makes the same with compiled loops.
 
 A pass writes to its arguments. Maps are matrices with a row for each pixel. The row holds the channels
 of all images of a tile, and vectors have as many values.
@@ -110,6 +110,36 @@ class Passes:
         """Apply relu (R1) to x in place, and write its derivative to slope; scratch is a bool array."""
         np.greater(x, 0, out=scratch)
         np.copyto(slope, scratch)
+        np.multiply(x, slope, out=x)
+
+    # Passes over the values of flat samples, which are rows.
+
+    def scale_and_add(self, x: Matrix, scale: Matrix, bias: Matrix) -> None:
+        """Replace x by scale x + bias; scale is an array without axes."""
+        np.multiply(x, scale, out=x)
+        np.add(x, bias, out=x)
+
+    def parametric(self, x: Matrix, difference: Matrix, slope: Matrix, alpha: Matrix) -> None:
+        """Apply a parametric activation (R19) in place.
+
+        Args:
+            x: the inputs, which become x + alpha (f(x) - x).
+            difference: f(x), which becomes f(x) - x.
+            slope: the derivative of f, which becomes that of the layer.
+            alpha: a number for each column.
+        """
+        np.subtract(difference, x, out=difference)
+        np.add(x, np.multiply(difference, alpha), out=x)
+        np.subtract(slope, 1, out=slope)
+        np.multiply(slope, alpha, out=slope)
+        np.add(slope, 1, out=slope)
+
+    def parametric_lines(self, x: Matrix, difference: Matrix, slope: Matrix, alpha: Matrix) -> None:
+        """Do what `parametric` does for a function that is x times its slope; difference is only written."""
+        np.subtract(slope, 1, out=slope)
+        np.multiply(x, slope, out=difference)
+        np.multiply(slope, alpha, out=slope)
+        np.add(slope, 1, out=slope)
         np.multiply(x, slope, out=x)
 
     def largest(self, pixels: Matrix, size: int, stride: int, out: Matrix) -> None:

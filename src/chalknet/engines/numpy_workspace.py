@@ -29,6 +29,7 @@ from chalknet.engines.numpy_kernels import (
     ResidualKernel,
     ShortcutKernel,
 )
+from chalknet.engines.numpy_passes import Passes
 from chalknet.engines.parameter_layout import LayerArrays, Matrix, NetworkArrays, ParameterLayout
 from chalknet.engines.scores import SoftmaxTerms, Targets
 from chalknet.network.architecture import Architecture, NamedLayer
@@ -119,6 +120,7 @@ class Workspace:
         self.dropout_kernels: list[InPlaceKernel] = [
             kernel for group in self.groups for kernel in group.kernels if kernel.rate
         ]
+        self._passes = Passes()
         self._logits = self.groups[-1].source.values
         # Logits with classes along the first axis: NumPy reduces over it by adding whole rows of
         # samples, which is faster than many reductions over a few classes each.
@@ -127,6 +129,15 @@ class Workspace:
         self._positions = np.arange(rows)
         self._true = np.empty(rows, np.intp)
         self.terms: SoftmaxTerms = SoftmaxTerms(rows, dtype)
+
+    def use_passes(self, passes: Passes) -> None:
+        """Make the passes over values in this way from now on."""
+        if passes is not self._passes:
+            self._passes = passes
+            for group in self.groups:
+                group.source.passes = passes
+                for kernel in group.kernels:
+                    kernel.passes = passes
 
     def set_inputs(self, x: Matrix) -> None:
         """Use these samples, (n, I+1) with a last column of ones, as inputs of the first layer."""
