@@ -227,7 +227,7 @@ class Architecture:
     @cached_property
     def images_at_once(self) -> int:
         """The number of images whose values in the largest layer stay in the cache."""
-        return max(1, min(self.rows_at_once, VALUES_AT_ONCE // self.largest_layer))
+        return max(1, min(self.rows_at_once, 2 * VALUES_AT_ONCE // self.largest_layer))
 
     @property
     def reads_images(self) -> bool:

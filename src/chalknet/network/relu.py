@@ -56,7 +56,10 @@ class Relu(Activation):
     ) -> FloatArray:
         """Replace negative values of x by 0; see `Layer.predict`."""
         del parameters, buffers, shortcut
-        return np.maximum(x, x.dtype.type(0), out=x)
+        # NumPy compares faster with an array of zeros than with a number, and the faster the longer its rows are.
+        in_order = x.transpose(1, 2, 0, 3) if x.ndim == 4 and x.strides[0] < x.strides[1] else x
+        np.maximum(in_order, np.zeros(in_order.shape[max(1, x.ndim - 2) :], x.dtype), out=in_order)
+        return x
 
     predictor_source = '''
 def relu(x, p):
