@@ -143,7 +143,8 @@ class TermsAccumulator(ScoreAccumulator):
 
     def __init__(self, room: int, dtype: Any, start: EpochScores | None = None) -> None:
         """Create an accumulator."""
-        self.terms, self.n_terms = SoftmaxTerms(room, dtype), 0
+        self.terms: SoftmaxTerms = SoftmaxTerms(room, dtype)
+        self.n_terms: int = 0
         terms = None if start is None else start.terms
         if start is not None and terms is not None and len(terms.true) <= room:
             self.n_terms, start = len(terms.true), replace(start, terms=None)

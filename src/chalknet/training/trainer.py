@@ -357,6 +357,7 @@ class Trainer:
         self.earlier_epochs = self.earlier_updates = 0
         self.unfinished: UnfinishedEpoch | None = None
         self.clock: EpochClock | None = None
+        self.earlier_seconds = 0.0  # of this epoch, before an interruption
 
     def epochs(self) -> Iterator[EpochRecord]:
         """Train epoch by epoch, up to the recipe's number, and yield the record of each.
@@ -564,8 +565,11 @@ class Trainer:
         arrays_are_finite = all(np.isfinite(value).all() for value in parameters.values())
         if not (scores.n_updates and scores.is_finite and arrays_are_finite):
             return None
-        assert self.clock is not None, "an epoch with updates has begun"
-        return UnfinishedEpoch(scores, parameters, self.engine.state(), self.clock.seconds(self))
+        return UnfinishedEpoch(scores, parameters, self.engine.state(), self.epoch_seconds())
+
+    def epoch_seconds(self) -> float:
+        """Return the time of the current epoch so far, with its time before an interruption."""
+        return self.earlier_seconds + (0.0 if self.clock is None else self.clock.seconds())
 
     @cached_property
     def digests(self) -> dict[str, str]:
@@ -722,13 +726,13 @@ class Trainer:
 class EpochClock:
     """The wall time of an epoch without its pauses, divided by the number of networks.
 
-    Args:
-        starts: each network with the epoch's earlier updates, or None for a whole epoch.
+    The trainers of a stack share a clock. It has no reference to them, so that their memory is freed
+    as soon as they are no longer used.
     """
 
-    def __init__(self, starts: Mapping[Trainer, UnfinishedEpoch | None]) -> None:
+    def __init__(self, n_networks: int) -> None:
         """Start the clock."""
-        self._starts, self._started = starts, time.perf_counter()
+        self._n_networks, self._started = n_networks, time.perf_counter()
 
     def pause(self, work: Callable[[], None]) -> None:
         """Call a function, whose time does not count."""
@@ -736,11 +740,9 @@ class EpochClock:
         work()
         self._started += time.perf_counter() - begun
 
-    def seconds(self, trainer: Trainer) -> float:
-        """Return the time of a network's epoch so far, with its time before an interruption."""
-        start = self._starts[trainer]
-        now = (time.perf_counter() - self._started) / len(self._starts)
-        return now if start is None else start.seconds + now
+    def seconds(self) -> float:
+        """Return the time since the clock was started."""
+        return (time.perf_counter() - self._started) / self._n_networks
 
 
 def train_epochs(
@@ -770,7 +772,7 @@ def train_epochs(
             for trainer in active:
                 trainer.engine.restore_snapshot(trainer.last)
             raise
-        seconds = [0.0 if one.clock is None else one.clock.seconds(one) for one in active]
+        seconds = [one.epoch_seconds() for one in active]
         records = [
             EpochRecord(one.next_epoch, train, *rest, of_one)
             for one, train, rest, of_one in zip(active, trained, scores, seconds, strict=True)
@@ -796,9 +798,9 @@ def _train_epoch(
 ) -> list[Scores]:
     """Make all updates of the next epoch of each network, or those that a checkpoint left, and return the scores."""
     starts = _take_unfinished(active)
-    clock = EpochClock(starts)
-    for trainer in active:
-        trainer.clock = clock
+    clock = EpochClock(len(active))
+    for trainer, start in starts.items():
+        trainer.clock, trainer.earlier_seconds = clock, 0.0 if start is None else start.seconds
     first = active[0]
     found = [None if start is None else start.scores for start in starts.values()]
     # The first network's iterator is asked first for the next update, when no network has made it yet.
