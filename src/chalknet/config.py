@@ -813,13 +813,14 @@ def is_random(recipe: Recipe) -> bool:
 
     These are dropout, augmentation and mixup.
     """
-    if any(layer["type"] == "dropout" for layer in recipe.network.layers):
-        return True
-    drawn = ("dropout", "input_dropout")
+    has_dropout = recipe.regularization.dropout or any(one["type"] == "dropout" for one in recipe.network.layers)
+    return bool(has_dropout) or changes_inputs(recipe)
+
+
+def changes_inputs(recipe: Recipe) -> bool:
+    """Return whether training changes its inputs at random: by input dropout, augmentation or mixup."""
     changes = ("shift_pixels", "rotation_degrees", "zoom", "shear", "erase", "mixup")
-    return any(getattr(recipe.regularization, name) for name in drawn) or any(
-        getattr(recipe.augmentation, name) for name in changes
-    )
+    return bool(recipe.regularization.input_dropout) or any(getattr(recipe.augmentation, name) for name in changes)
 
 
 def describe_field(field_name: str) -> str:

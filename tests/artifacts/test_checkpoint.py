@@ -198,9 +198,7 @@ def test_python_users_resume_with_resume(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "made.npz", RECIPE, out=tmp_path / "run", checkpoint_seconds=0, callbacks=stop)
     assert len(read_checkpoint(tmp_path / "run" / "checkpoint.safetensors").history) == 2
-    with pytest.raises(
-        OutputError, match=r"holds an unfinished run\. Resume it with: chalknet train --resume .*run \(in"
-    ):
+    with pytest.raises(OutputError, match=r"holds an unfinished run\. Resume it with: chalknet\.resume\('.*run'\)\."):
         train(tmp_path / "made.npz", RECIPE, out=tmp_path / "run")
     again = resume(tmp_path / "run")
     assert files_of(again) == files_of(whole)

@@ -10,6 +10,8 @@ from study_factory import make_report_data, texts
 import chalknet
 from chalknet.config import Recipe
 from chalknet.formatting import DASH, p_value, percent
+from chalknet.network.dense import Dense
+from chalknet.network.dropout import Dropout
 from chalknet.reporting.document import Code, FigureBlock, Findings, Note, Paragraph, TableBlock
 from chalknet.reporting.document_view import Picture, document_view
 from chalknet.reporting.documents import report_document, with_title_page, writeup_document
@@ -288,6 +290,23 @@ def with_train_losses(report_data, losses):
     judged = {name: getattr(found, name) for name in ("loss_settled", "jumps", "is_finite")}
     runs = replace(runs, curves=replace(curves, **judged))
     return replace(report_data, configurations=(runs,), chosen=runs)
+
+
+@pytest.mark.parametrize(
+    ("noise", "said"),
+    [
+        ({"layers": [Dense(5), "relu", Dropout(0.2)]}, "measured with dropout, which"),
+        ({"dropout": 0.2}, "measured with dropout, which"),
+        ({"layers": [Dense(5), "relu"], "shift_pixels": 2.0}, "random changes of the inputs or of the network, which"),
+        (
+            {"layers": [Dense(5), Dropout(0.2)], "input_dropout": 0.1},
+            "random changes of the inputs or of the network, which",
+        ),
+    ],
+)
+def test_what_makes_training_scores_noisy_is_named_for_networks_in_any_form(noise, said):
+    recipe = SMALL.with_settings(**noise)
+    assert said in words_of(make_report_data(seeds=1, recipe=recipe))
 
 
 def test_a_training_loss_with_dropout_is_not_said_to_be_unstable_or_unsettled():

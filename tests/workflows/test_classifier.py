@@ -705,6 +705,6 @@ def test_few_rows_train_one_network_and_more_a_bag(wine):
 
 def test_a_recipe_with_layers_takes_no_units(wine):
     with pytest.raises(
-        ConfigError, match=r"recipe rows has layers of its own, so it takes no hidden\. Use recipe strong-rows"
+        ConfigError, match=r"rows has layers of its own, so it takes no hidden\. Use recipe='strong-rows'"
     ):
         chalknet.ChalkClassifier(recipe="rows", hidden=8).fit(*wine)

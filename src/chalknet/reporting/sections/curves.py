@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from chalknet.config import is_random
+from chalknet.config import changes_inputs
 from chalknet.formatting import DASH, capitalized, fixed, listed, percent, points, points_interval
 from chalknet.reporting.document import Block, Findings, Paragraph, TableBlock
 from chalknet.reporting.report_data import ConfigurationRuns, ReportData
@@ -89,8 +89,7 @@ def _rules(report_data: ReportData, found: Found) -> str:
 
 def _noise(noisy: Sequence[ConfigurationRuns]) -> str:
     """Return what changes training scores at random."""
-    without_dropout = [runs.configuration.recipe.with_settings(dropout=0.0) for runs in noisy]
-    if any(map(is_random, without_dropout)):
+    if any(changes_inputs(runs.configuration.recipe) for runs in noisy):
         return "random changes of the inputs or of the network"
     return "dropout"
 
