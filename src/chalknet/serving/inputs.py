@@ -27,7 +27,7 @@ from chalknet.data.load import (
     with_usual_delimiter,
 )
 from chalknet.data.preprocess import PIXEL_SCALE
-from chalknet.data.readers.folder import APPLE_FOLDER, is_folder, visible_entries
+from chalknet.data.readers.folder import files_below
 from chalknet.data.readers.image import SUFFIXES, Pixels, ReadImage, image_of_bytes, looks_like_image, read_image
 from chalknet.data.readers.source_file import SourceFile
 from chalknet.data.tables.encoding import TableEncoding
@@ -277,23 +277,8 @@ class InputReader:
         Links to folders are followed only directly in the folder, so that a circle of links ends.
         A subfolder that cannot be listed is unreadable, and the others are read.
         """
-        found: list[Path] = []
-        pending = [folder]
-        while pending:
-            at = pending.pop()
-            try:
-                entries = visible_entries(at, source)
-            except DataError as error:
-                if at == folder:
-                    raise
-                self.unreadable.append(str(error))
-                continue
-            for entry in entries:
-                if is_folder(entry, follow_links=at == folder):
-                    pending += [Path(entry.path)] * (entry.name != APPLE_FOLDER)
-                else:
-                    found.append(Path(entry.path))
-        shown = sorted((path.relative_to(folder) for path in found), key=lambda path: path.parts)
+        found = files_below(folder, source, self.unreadable, follow_links=True)
+        shown = [path.relative_to(folder) for path in found]
         images = [path for path in shown if path.name.lower().endswith(SUFFIXES)]
         others = [path.as_posix() for path in shown if not path.name.lower().endswith(SUFFIXES)]
         if not images:

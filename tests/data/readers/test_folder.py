@@ -89,9 +89,10 @@ def test_files_that_are_not_images_are_left_out_and_noted(letters):
     (letters / "readme.txt").write_text("x")
     (letters / "b" / "list.csv").write_text("x")
     (letters / "b" / "inner.png").mkdir()
+    (letters / "b" / "inner.png" / "list.txt").write_text("x")
     assert load_data(letters).notes == (
         "1 file outside the class folders left out: 'readme.txt'.",
-        "2 entries that are no image files left out: 'b/inner.png', 'b/list.csv'.",
+        "2 entries that are no image files left out: 'b/inner.png/list.txt', 'b/list.csv'.",
     )
 
 
@@ -104,7 +105,7 @@ def test_folders_without_images_are_left_out_and_noted(letters):
     np.testing.assert_array_equal(data.labels, [0, 0, 0, 1, 1, 1])
     assert data.notes == (
         "2 folders without images left out: 'aa', 'c'.",
-        "2 entries that are no image files left out: 'aa/empty', 'c/photo.heic'.",
+        "1 entry that is no image file left out: 'c/photo.heic'.",
     )
     np.testing.assert_array_equal(load_data(letters, class_names=["b", "a"]).labels, [1, 1, 1, 0, 0, 0])
     with pytest.raises(DataError, match="class 'c' has no image files"):
@@ -128,16 +129,59 @@ def test_a_class_folder_that_cannot_be_listed_is_no_empty_one(letters, monkeypat
         load_data(letters)
 
 
-def test_images_in_deeper_folders_are_counted_in_a_note(letters):
+def test_images_in_deeper_folders_are_read_and_noted(letters):
     for at in range(3):
-        save(letters / "a" / "2023" / "may" / f"{at}.png", gray(at))
-    assert load_data(letters).notes == (
-        "3 images left out, in 1 folder within the class folders: 'a/2023'. Move the images up into the class's own "
-        "folder.",
+        save(letters / "a" / "2023" / "may" / f"{at}.png", gray(10 + at))
+    save(letters / "b" / ".thumbs" / "0.png", gray(1))
+    save(letters / "b" / "__MACOSX" / "0.png", gray(1))
+    (letters / "b" / "loop").symlink_to(letters)
+    data = load_data(letters)
+    np.testing.assert_array_equal(data.inputs[:, 0, 0], [0, 1, 2, 10, 11, 12, 100, 101, 102])
+    np.testing.assert_array_equal(data.labels, [0] * 6 + [1] * 3)
+    assert data.notes == (
+        "3 of 9 images are in subfolders of the class folders, such as 'a/2023/may', and read with the class of the "
+        "outer folder, here 'a'. If the subfolders are the classes, give the folder that holds them.",
+        "1 entry that is no image file left out: 'b/loop'.",
     )
-    save(letters / "c" / "d" / "x.png", gray(1))
-    with pytest.raises(DataError, match=r"class 'c' has no image files\..* If the folders in it .*, give '.*/c'"):
-        load_data(letters)
+
+
+def test_class_folders_may_hold_all_images_in_subfolders(tmp_path):
+    for label, name in enumerate(("flower", "leaf")):
+        for year in ("2024", "2025"):
+            save(tmp_path / name / year / "0.png", gray(100 * label + int(year) % 100))
+    (tmp_path / "unsorted").mkdir()
+    data = load_data(tmp_path)
+    assert data.class_names == ("flower", "leaf")
+    np.testing.assert_array_equal(data.inputs[:, 0, 0], [24, 25, 124, 125])
+    assert data.notes[0] == "1 folder without images left out: 'unsorted'."
+    (tmp_path / "leaf" / "2025" / "0.png").write_bytes(b"x")
+    assert any("'leaf/2025/0.png'" in note for note in load_data(tmp_path).notes)
+
+
+def test_a_subfolder_that_cannot_be_listed_is_noted(letters, monkeypatch):
+    save(letters / "a" / "closed" / "0.png", gray(1))
+    scandir = os.scandir
+
+    def listed(path):
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(folder_reader.os, "scandir", listed)
+    data = load_data(letters)
+    assert len(data) == 6
+    (note,) = data.notes
+    assert note.startswith("1 subfolder left out. ")
+    assert note.endswith("closed': Permission denied. Check its permissions.")
+
+
+def test_a_folder_of_splits_is_not_read_as_classes(letters):
+    for split in ("train", "val"):
+        for name in ("a", "b"):
+            save(letters / "all" / split / name / "0.png", gray(1))
+    with pytest.raises(DataError, match=r"'train', 'val' are splits, and no classes\. Give each of them"):
+        load_data(letters / "all")
+    assert load_data(letters / "all" / "train").class_names == ("a", "b")
 
 
 def test_class_names_are_composed_unicode(tmp_path):

@@ -1,4 +1,4 @@
-"""Folders of images: each sub-folder is a class, and the images in it are its samples."""
+"""Folders of images: each sub-folder is a class, and the images in it and its sub-folders are its samples."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ from chalknet.data.readers.image import (
 from chalknet.data.readers.source_file import digest_of_files
 from chalknet.errors import DataError
 from chalknet.files import Budget, read_bytes, reading
-from chalknet.formatting import count_of, quoted
+from chalknet.formatting import count_of, is_or_are, quoted
 
 BATCH_FILES = 64
 APPLE_FOLDER = "__MACOSX"  # macOS adds it to archives; its files have the names of images, but are none
+SPLIT_NAMES = ("train", "training", "val", "valid", "validation", "test", "testing")
 MAX_CHOSEN_SIDE = 64  # of images of different sizes, if no size is given
 DIM = 16  # of 255: brightest pixel of a 12-bit image that was saved with 16 bits
 
@@ -82,7 +83,7 @@ def read_folder(
     color: str | None = None,
     known_classes: Sequence[str] = (),
 ) -> tuple[Dataset, tuple[int, int] | None]:
-    """Read the images in the sub-folders of a folder as uint8 images, sorted by name.
+    """Read the images in the sub-folders of a folder, at any depth, as uint8 images, sorted by path.
 
     Colors become gray with the ITU-R 601 weights of Pillow, unless color is "rgb". 16-bit values are scaled to 8 bits,
     transparent images are laid on white, as on a web page, EXIF rotation is applied, and the first
@@ -124,11 +125,7 @@ def read_folder(
     for label, name in sorted(enumerate(names), key=lambda item: item[1]):
         if not good[label]:
             problem = f"no readable image among {found[label]} image files" if found[label] else "no image files"
-            nested = any(map(_count_images, visible_entries(folder / name, source)))
-            hint = f" If the folders in it are the classes, give {str(folder / name)!r}." if nested else ""
-            raise DataError(
-                f"{source}: class {name!r} has {problem}. Expected {', '.join(SUFFIXES)} directly in that folder.{hint}"
-            )
+            raise DataError(f"{source}: class {name!r} has {problem}. Expected {', '.join(SUFFIXES)} in that folder.")
     inputs = np.stack([file.pixels for file in readable if file.pixels is not None])
     unread = sorted(file.name for file in files if file.pixels is None)
     image_notes = [
@@ -201,6 +198,7 @@ def _class_folders(
             f"{source}: expected a sub-folder of images for each class, or MNIST's train-images-idx3-ubyte, "
             f"found {shown}. To read a file in it, give that file's path."
         )
+    _refuse_splits(folder, source, found)
     wanted = set(map(nfc, class_names or ()))
     empty = [name for name in found if nfc(name) not in wanted and not _has_images(folder / name, source)]
     found = [name for name in found if name not in empty]
@@ -224,14 +222,64 @@ def _class_folders(
     return tuple(by_name[nfc(name)] for name in class_names) if class_names else tuple(found), empty
 
 
+def _refuse_splits(folder: Path, source: str, names: Sequence[str]) -> None:
+    """Refuse a folder whose sub-folders are the splits of a data set, in which the class folders are.
+
+    Raises:
+        DataError: all sub-folders have the names of splits, and hold images only in folders of their own.
+    """
+    if len(names) < 2 or not all(name.lower() in SPLIT_NAMES for name in names):
+        return
+    entries = [entry for name in names for entry in visible_entries(folder / name, source)]
+    if any(map(is_folder, entries)) and not any(is_image(Path(entry.path)) for entry in entries):
+        raise DataError(
+            f"{source}: the sub-folders {quoted(names)} are splits, and no classes. Give each of them, as in "
+            "`chalknet train --data train --valid val --test test`, or rename one that is a class."
+        )
+
+
 def _has_images(folder: Path, source: str) -> bool:
     """Return whether a folder or a folder in it holds an image file."""
-    return any(_is_image(entry) or _count_images(entry) for entry in visible_entries(folder, source))
+    return any(map(is_image, files_below(folder, source, [])))
 
 
-def _is_image(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is a file with the name of an image."""
-    return _holds(entry.is_file) and entry.name.lower().endswith(SUFFIXES)
+def is_image(path: Path) -> bool:
+    """Return whether a path is a file with the name of an image."""
+    return path.name.lower().endswith(SUFFIXES) and _holds(path.is_file)
+
+
+def files_below(folder: Path, source: str, unreadable: list[str], *, follow_links: bool = False) -> list[Path]:
+    """Return the files in a folder and its subfolders, without hidden files and folders.
+
+    The paths start with the folder, and are sorted by their parts. Links that are not followed count as files.
+
+    Args:
+        folder: the folder.
+        source: what messages call the data.
+        unreadable: a message is added for each subfolder that cannot be listed; the others are searched.
+        follow_links: whether links to folders are followed directly in the folder. Deeper ones are not, so
+            that a circle of links ends.
+
+    Raises:
+        DataError: the folder itself cannot be listed.
+    """
+    found: list[Path] = []
+    pending = [folder]
+    while pending:
+        at = pending.pop()
+        try:
+            entries = visible_entries(at, source)
+        except DataError as error:
+            if at == folder:
+                raise
+            unreadable.append(str(error))
+            continue
+        for entry in entries:
+            if is_folder(entry, follow_links=follow_links and at == folder):
+                pending += [Path(entry.path)] * (entry.name != APPLE_FOLDER)
+            else:
+                found.append(Path(entry.path))
+    return sorted(found, key=lambda path: path.parts)
 
 
 def visible_entries(folder: Path, source: str) -> list[os.DirEntry[str]]:
@@ -263,32 +311,30 @@ def _list_files(
     others = [entry.name for entry in visible_entries(folder, source) if _holds(entry.is_file)]
     if others:
         notes.append(f"{count_of(len(others), 'file')} outside the class folders left out: {quoted(sorted(others))}.")
-    strange, folders, n_nested = [], [], 0
+    strange: list[str] = []
+    unreadable: list[str] = []
+    nested: list[str] = []
+    n_images = 0
     for name in sorted((*names, *empty)):
-        for entry in visible_entries(folder / name, source):
-            relative = f"{name}/{entry.name}"
-            if _is_image(entry):
-                yield relative, names.index(name)
-            elif n_images := _count_images(entry):
-                folders.append(relative)
-                n_nested += n_images
-            else:
+        for path in files_below(folder / name, source, unreadable):
+            relative = path.relative_to(folder).as_posix()
+            if not is_image(path):
                 strange.append(relative)
-    if folders:
+                continue
+            n_images += 1
+            nested += [path.parent.relative_to(folder).as_posix()] * (path.parent != folder / name)
+            yield relative, names.index(name)
+    if nested:
         notes.append(
-            f"{count_of(n_nested, 'image')} left out, in {count_of(len(folders), 'folder')} within the class folders: "
-            f"{quoted(folders)}. Move the images up into the class's own folder."
+            f"{len(nested):,} of {count_of(n_images, 'image')} {is_or_are(len(nested))} in subfolders of the class "
+            f"folders, such as {nested[0]!r}, and read with the class of the outer folder, here "
+            f"{nested[0].split('/')[0]!r}. If the subfolders are the classes, give the folder that holds them."
         )
+    if unreadable:
+        notes.append(f"{count_of(len(unreadable), 'subfolder')} left out. {unreadable[0]}")
     if strange:
         what = count_of(len(strange), "entry that is no image file", "entries that are no image files")
         notes.append(f"{what} left out: {quoted(sorted(strange))}.")
-
-
-def _count_images(entry: os.DirEntry[str]) -> int:
-    """Return the number of image files in a folder and its sub-folders; 0 for a file."""
-    if not is_folder(entry, follow_links=False):
-        return 0
-    return sum(name.lower().endswith(SUFFIXES) for _, _, names in os.walk(entry.path) for name in names)
 
 
 def _read_files(
