@@ -211,21 +211,35 @@ def _overfitting(found: Found) -> tuple[str, ...]:
 def _no_overfitting(found: Found) -> str:
     """Say why no configuration overfits by the rules."""
     where = "" if len(found) == 1 else "for every configuration, "
-    text = f"These rules find no overfitting: {where}"
+    unsure = [(runs, one) for runs, one in found if _has_limits(one.gap) and one.gap.value > MIN_GAP >= one.gap.low]
+    verdict = "do not decide whether there is overfitting" if unsure else "find no overfitting"
+    text = f"These rules {verdict}: {where}"
     rises = [one.loss.rise for _, one in found]
     if not all(_has_limits(interval) for interval in (*rises, *(one.gap for _, one in found))):
         return f"{text}no interval lies above its limit. Without an interval, a rule is not applied."
     if any(rise.low > MIN_LOSS_RISE for rise in rises):
-        return (
-            f"{text}the interval of the gap reaches below its limit ({GAP}), and that of the corrected rise reaches "
+        text += (
+            f"the interval of the gap reaches below its limit ({GAP}), and that of the corrected rise reaches "
             f"below its limit ({RISE}) or the training loss rises as well."
         )
-    text += f"the intervals of the gap and of the corrected rise reach below their limits ({GAP} and {RISE})."
+    else:
+        text += f"the intervals of the gap and of the corrected rise reach below their limits ({GAP} and {RISE})."
     unknown = [(runs, one) for runs, one in found if _is_unknown(one.loss.rise)]
     if unknown:
-        few = "seeds or samples" if any(len(runs.seeds) > 1 for runs, _ in unknown) else "samples"
-        text += f" But there are too few {few} to tell whether the loss rises{_with(found, unknown)}."
+        text += f" But there are too few {_few(unknown)} to tell whether the loss rises{_with(found, unknown)}."
+    if unsure:
+        by = _range([100 * one.gap.value for _, one in unsure], 1)
+        gaps = "gap is" if len(unsure) == 1 else "gaps are"
+        text += (
+            f" The {gaps} {by} percentage points{_with(found, unsure)}. That is more than the limit, but there are "
+            f"too few {_few(unsure)} to be sure."
+        )
     return text
+
+
+def _few(found: Found) -> str:
+    """Return what makes intervals narrower if there is more of it."""
+    return "seeds or samples" if any(len(runs.seeds) > 1 for runs, _ in found) else "samples"
 
 
 def _which(found: Found, overfitting: Sequence[ConfigurationRuns]) -> str:
