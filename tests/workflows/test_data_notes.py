@@ -116,6 +116,28 @@ def test_a_note_says_how_to_train_on_few_validation_samples(small_images):
     assert "To train on them too" not in given.notes[-1]  # 240 are enough
 
 
+@pytest.mark.parametrize(
+    ("settings", "advised"),
+    [
+        ({"train_size": 100, "valid_size": 0.1}, 124),
+        ({"train_size": 0.8, "valid_size": 20}, 212),
+        ({"train_size": 0.9, "valid_size": 0.1}, 240),  # 1 would be one sample
+        ({"train_size": 0.7, "valid_size": 0.1}, 0.8),
+    ],
+)
+def test_the_advised_size_counts_samples_and_fractions(small_images, settings, advised):
+    run = chalknet.train(small_images, hidden=[6], epochs=1, **settings)
+    assert run.notes[-1].endswith(f"use train_size={advised} and valid_size=0.")
+    again = chalknet.train(small_images, hidden=[6], epochs=1, train_size=advised, valid_size=0)
+    sizes = run.splits.sizes
+    assert again.splits.sizes == {"train": sizes["train"] + sizes["valid"], "valid": 0, "test": sizes["test"]}
+
+
+def test_the_advised_size_with_a_given_test_set_is_a_count(small_images):
+    run = chalknet.train(small_images, test=small_images, hidden=[6], epochs=1)
+    assert run.notes[-1].endswith("use train_size=240 and valid_size=0.")
+
+
 def test_an_input_that_never_varied_is_named_and_never_counts():
     rows = RNG.normal(size=(200, 3))
     rows[:, 1] = 5.0

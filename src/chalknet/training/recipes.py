@@ -205,7 +205,7 @@ def adapt_to_data(
         n_valid = _n_valid(recipe, data, splits)
         if n_valid < MIN_VALID:
             recipe = recipe.with_settings(stop_early=False)
-            notes.append(_few_valid_note(recipe, n_valid, is_provided=has_valid))
+            notes.append(_few_valid_note(recipe, n_valid, data, is_provided=has_valid))
     return recipe, tuple(notes)
 
 
@@ -369,7 +369,7 @@ def _using_all(chosen: Recipe, settings: Mapping[str, Any], data: Dataset) -> Re
     return chosen.with_settings(train_size=n_pool - _count(valid, data))
 
 
-def _few_valid_note(recipe: Recipe, n_valid: int, *, is_provided: bool) -> str:
+def _few_valid_note(recipe: Recipe, n_valid: int, data: Dataset, *, is_provided: bool) -> str:
     """Return a note that nothing is chosen by the validation samples, and how to train on them too."""
     text = "training does not stop early, and the weights after the last epoch are kept"
     if not n_valid:
@@ -380,8 +380,13 @@ def _few_valid_note(recipe: Recipe, n_valid: int, *, is_provided: bool) -> str:
         return text
     if is_provided:
         return f"{text} To train on them too, add them to the training data."
-    size = recipe.split.train_size + recipe.split.valid_size
-    how = f"train_size={size:g} (--train {size:g}) and valid_size=0 (--valid 0)"
+    split = recipe.split
+    total = split.train_size + split.valid_size
+    if max(split.train_size, split.valid_size) < 1 and round(total, 6) < 1:
+        size = f"{total:g}"  # both are fractions
+    else:
+        size = f"{_count(split.train_size, data) + _count(split.valid_size, data)}"
+    how = f"train_size={size} (--train {size}) and valid_size=0 (--valid 0)"
     return for_reader(f"{text} To train on them too, use {how}.")
 
 
