@@ -222,6 +222,18 @@ def test_a_calibrated_run_without_curves_is_finished_by_resume(tmp_path):
     assert again.temperature == run.temperature
 
 
+@pytest.mark.parametrize("ensemble", [1, 2])
+def test_a_run_with_given_splits_without_curves_is_finished_by_resume(tmp_path, ensemble):
+    for name in ("letters", "valid", "test"):
+        save_images(tmp_path / f"{name}.npz")
+    given = {name: tmp_path / f"{name}.npz" for name in ("valid", "test")}
+    settings = SETTINGS | {"ensemble": ensemble, "folds": 0}
+    run = chalknet.train(tmp_path / "letters.npz", out=tmp_path / "run", **given, **settings)
+    (tmp_path / "run" / "curves.png").unlink()
+    assert chalknet.resume(tmp_path / "run").kept == run.kept
+    assert (tmp_path / "run" / "curves.png").exists()
+
+
 def test_an_evaluation_knows_that_folds_were_trained_on(trained):
     folder, run = trained
     with pytest.raises(ConfigError, match="there is no validation split to evaluate"):

@@ -118,7 +118,7 @@ def _resolve_unfinished(folder: Path, options: TrainOptions) -> RunContext:
     """
     recipe, source = read_unfinished(folder)
     known = {
-        "data": _digest_of_data(source) if source.source == ARRAYS else "",
+        "data": digest_of_data(source) if source.source == ARRAYS else "",
         "splits": source.splits_sha256 or (UNKNOWN_DIGEST if recipe.split.split == CUSTOM_SPLIT else ""),
         "sample_weights": source.sample_weights_sha256,
     }
@@ -139,17 +139,17 @@ def _resolve_unfinished(folder: Path, options: TrainOptions) -> RunContext:
     context = _split_data(_samples(options, source), recipe, options)
     origin = context.origin
     found = {
-        "data": _digest_of_data(origin),
+        "data": digest_of_data(origin),
         "splits": origin.splits_sha256,
         "sample_weights": origin.sample_weights_sha256,
     }
-    for name, digest in (known | {"data": _digest_of_data(source)}).items():
+    for name, digest in (known | {"data": digest_of_data(source)}).items():
         if digest not in ("", UNKNOWN_DIGEST, found[name]):
             raise DataError(f"{folder}: was started with other {name}: expected sha256 {digest}, got {found[name]}.")
     return replace(context, is_resumed=True)
 
 
-def _digest_of_data(config: DataConfig) -> str:
+def digest_of_data(config: DataConfig) -> str:
     """Return one digest for all data sources."""
     return " ".join(filter(None, (config.sha256, config.valid_sha256, config.test_sha256)))
 

@@ -27,6 +27,7 @@ from chalknet.training.callbacks import Callback, RunContext, running_callbacks
 from chalknet.training.notes import scaling_notes
 from chalknet.training.trainer import Run, Trainer, run_epochs
 from chalknet.workflows.model_scores import calibrated, model_scores_of
+from chalknet.workflows.resolve import digest_of_data
 from chalknet.workflows.train_options import TrainOptions
 
 # A run folder keeps the scores of each validation sample up to this number of samples times epochs.
@@ -102,7 +103,8 @@ def _finish_run(run: Run) -> Run:
 def _read_finished_run(folder: Path, context: RunContext) -> Run:
     """Read a run that an earlier start has finished."""
     run, network = read_run(folder), load_model(folder / MODEL_FILE)
-    if run.recipe != context.recipe or run.data.sha256 != context.data.sha256 or not isinstance(network, Network):
+    is_same = run.recipe == context.recipe and digest_of_data(run.data) == digest_of_data(context.origin)
+    if not is_same or not isinstance(network, Network):
         raise StoreError(
             f"{folder}: holds a run with other settings or data. Restore {CONFIG_FILE} and the data as they were, "
             "or start a new training with another out (--out)."
