@@ -9,6 +9,7 @@ import chalknet
 from chalknet.cli.main import main
 from chalknet.data.dataset import dataset_from_arrays
 from chalknet.data.provided_splits import with_provided_splits
+from chalknet.data.readers.table import column_summaries
 from chalknet.data.splits import split_dataset
 from chalknet.errors import ConfigError, DataError
 
@@ -35,6 +36,23 @@ def test_missing_splits_are_taken_from_the_training_set():
 
 def test_without_provided_splits_the_data_are_unchanged():
     assert with_provided_splits(TRAIN) is TRAIN
+
+
+@pytest.mark.parametrize(("n_rows", "texts"), [(100, "xy"), (100, "12"), (70_000, "xy")])
+def test_summaries_of_columns_are_those_of_the_training_table(tmp_path, n_rows, texts):
+    rows = [f"{i % 50}.5,{texts[i % 2]},{i % 3}" for i in range(n_rows)]
+    (tmp_path / "train.csv").write_text("\n".join(["a,b,label", *rows]), encoding="utf-8")
+    (tmp_path / "test.csv").write_text(f"a,b,label\n1000,{texts[0]},0\n2000,{texts[1]},1\n", encoding="utf-8")
+    train = chalknet.load_data(tmp_path / "train.csv")
+    both = with_provided_splits(train, None, chalknet.load_data(tmp_path / "test.csv", like=train))
+    assert column_summaries(both) == column_summaries(train)
+    assert [(one.name, one.n_missing, one.n_distinct) for one in column_summaries(both)] == [("a", 0, 50), ("b", 0, 2)]
+
+
+def test_encoded_rows_alone_have_no_summaries_of_columns(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b,label\n1,x,0\n,y,1\n2,x,0\n", encoding="utf-8")
+    again = chalknet.load_data(tmp_path / "t.csv", like=chalknet.load_data(tmp_path / "t.csv"))
+    assert column_summaries(again) == ()
 
 
 def leaks(*sets):

@@ -1,5 +1,6 @@
 """The write-up and the report of every kind of study: they come out whole, and say only what the numbers carry."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 from study_factory import make_report_data, texts
 
 import chalknet
+from chalknet.artifacts.run_folder import read_run
 from chalknet.config import Recipe
 from chalknet.formatting import DASH, p_value, percent
 from chalknet.network.dense import Dense
@@ -266,6 +268,25 @@ def test_the_report_of_a_table_says_what_its_columns_are(tmp_path):
     for bad in ("blank", "gray", "groups", "images", "printed loss", "study", "seeds", "etworks", "test scores"):
         assert bad not in said, bad
     assert "Weights of the first layer" not in [section.title for section in document.sections]
+
+
+def test_the_report_tells_the_table_from_a_separate_test_table(tmp_path):
+    head, *rows = TABLE.splitlines(keepends=True)
+    (tmp_path / "t.csv").write_text(head + "".join(rows[:300]), encoding="utf-8")
+    (tmp_path / "last.csv").write_text(head + "".join(rows[300:]), encoding="utf-8")
+    settings = {"label_column": "bought", "test": tmp_path / "last.csv", "out": tmp_path / "run", "epochs": 2}
+    run = chalknet.train(tmp_path / "t.csv", "strong-rows", **settings)
+    document = report(run.folder).document
+    words = "\n".join(texts(document))
+    tables = {block.name: block.table.rows for block in document.blocks() if isinstance(block, TableBlock)}
+    columns = [("age", "number", "38"), ("city", "category", "9"), ("sex", "category", "0"), ("day", "date", "0")]
+    assert [row[:3] for row in tables["columns"]] == columns
+    assert re.search(r"`t.csv` holds 300 rows with 4 columns, encoded as \d+ inputs, in 2 classes", words)
+    assert "`last.csv` holds the 100 test samples. The other samples are split at random with seed" in words
+    assert dict(tables["data"])["test"] == "100 from last.csv"
+    data = json.loads((run.folder / "summary.json").read_text(encoding="utf-8"))["data"]
+    assert (data["samples"], data["test_samples"]) == (300, 100)
+    assert read_run(run.folder).summary.n_samples == 400
 
 
 @pytest.mark.slow

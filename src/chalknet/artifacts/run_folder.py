@@ -28,6 +28,7 @@ from chalknet.artifacts.sample_losses import LOSS_TYPES, compact_losses
 from chalknet.artifacts.training_facts import training_facts
 from chalknet.checked import checked, plain, read_json
 from chalknet.config import ARRAY_DIGESTS, SECTIONS, DataConfig, Recipe, config_from_tables, config_tables, read_config
+from chalknet.data.dataset import Dataset
 from chalknet.data.readers.npz import NpzArchive
 from chalknet.data.readers.source_file import open_source
 from chalknet.errors import DataError, OutputError, StoreError
@@ -52,6 +53,7 @@ RUN_FILE_NAMES = (  # every file that a training may write into its folder
 MEMBERS = "members"  # the subfolder of an ensemble with one run folder per network
 # Subfolders for a run that replaces the finished run of its parent: while it is trained, and while its
 # files are moved. See `finish_replacement`.
+SEPARATE_SAMPLES = ("valid_samples", "test_samples")  # of sources of their own
 REPLACEMENT, READY = "replacement", "replacement-ready"
 
 
@@ -62,7 +64,7 @@ class RunSummary:
     Attributes:
         source: the data source.
         sha256: digest of the data.
-        n_samples: number of samples of the data.
+        n_samples: number of samples of the data, with those of separate validation and test sources.
         sizes: number of samples of each split.
         kept_epoch: the epoch whose weights the model has.
         kept: the model's scores on each split, None for an empty split.
@@ -186,7 +188,7 @@ def read_summary(folder: Path, n_epochs: int) -> RunSummary:
         return RunSummary(
             source=checked(str, data["source"], "source"),
             sha256=checked(str, data["sha256"], "sha256"),
-            n_samples=checked(int, data["samples"], "samples"),
+            n_samples=sum(checked(int, data.get(name, 0), name) for name in ("samples", *SEPARATE_SAMPLES)),
             sizes={split: sizes[split] for split in SPLITS},
             kept_epoch=kept_epoch,
             kept={split: checked(Scores | None, kept[split], split) for split in SPLITS},
@@ -226,6 +228,7 @@ def run_summary(run: Run, data: DataConfig) -> dict[str, Any]:
     given.
     """
     last = run.history[-1]
+    separate = _separate_samples(run.data, data)
     return {
         "format": FORMAT,
         "chalknet": __version__,
@@ -235,7 +238,8 @@ def run_summary(run: Run, data: DataConfig) -> dict[str, Any]:
         "data": {
             "source": run.data.source,
             "sha256": run.data.sha256,
-            "samples": len(run.data),
+            "samples": len(run.data) - sum(separate.values()),
+            **separate,
             "notes": [*run.data.notes, *run.notes],
             **{name: getattr(data, name) or None for name in ARRAY_DIGESTS},
         },
@@ -249,6 +253,13 @@ def run_summary(run: Run, data: DataConfig) -> dict[str, Any]:
         "members": [{"seed": one.recipe.training.seed, **_kept_fields(one)} for one in run.members],
         "machine": machine_facts(),
     }
+
+
+def _separate_samples(data: Dataset, config: DataConfig) -> dict[str, int]:
+    """Return how many validation and test samples came from sources of their own."""
+    given = {"valid_samples": (config.valid_source, data.provided_valid)}
+    given["test_samples"] = (config.test_source, data.provided_test)
+    return {name: len(index) for name, (source, index) in given.items() if source and index is not None}
 
 
 def _kept_fields(run: Run) -> dict[str, Any]:

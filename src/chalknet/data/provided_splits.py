@@ -31,7 +31,7 @@ def with_provided_splits(train: Dataset, valid: Dataset | None = None, test: Dat
         test: test samples, likewise, or None.
 
     Returns:
-        The combined data set; train itself if valid and test are None.
+        The combined data set, whose columns are summaries of train; train itself if valid and test are None.
 
     Raises:
         DataError: shapes, types or column names differ, or a class is not in train.
@@ -85,6 +85,7 @@ def with_provided_splits(train: Dataset, valid: Dataset | None = None, test: Dat
         origin=origin,
         input_names=train.input_names,
         encoding=train.encoding,
+        columns=train.columns,
     )
 
 

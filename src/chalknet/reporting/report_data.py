@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -214,6 +215,18 @@ class ReportData:
     def complete(self) -> tuple[ConfigurationRuns, ...]:
         """The configurations with every seed finished."""
         return tuple(runs for runs in self.configurations if runs.is_complete)
+
+    @property
+    def separate_sources(self) -> dict[str, str]:
+        """The names of the files or folders of validation and test samples that are not in the source, by split."""
+        data = self.results.spec.data
+        found = {"valid": data.valid_source, "test": data.test_source}
+        return {split: Path(source).name for split, source in found.items() if source}
+
+    @property
+    def n_source_samples(self) -> int:
+        """Number of samples of the source, without those of separate sources."""
+        return self.results.data.samples - sum(self.sizes[split] for split in self.separate_sources)
 
     @property
     def n_seeds(self) -> int:

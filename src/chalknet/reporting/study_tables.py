@@ -51,7 +51,7 @@ def data_facts_table(report_data: ReportData) -> Table:
     rows = [
         ("source", facts.source),
         ("sha256", facts.sha256 or "unknown"),
-        ("samples", f"{facts.samples:,} {kind} of {shape}{' inputs' if kind == 'rows' else ''}"),
+        ("samples", f"{report_data.n_source_samples:,} {kind} of {shape}{' inputs' if kind == 'rows' else ''}"),
     ]
     label = report_data.data.encoding.label if report_data.data is not None and report_data.data.encoding else ""
     if label:
@@ -61,7 +61,11 @@ def data_facts_table(report_data: ReportData) -> Table:
         low, high = float(values.min()), float(values.max())
         rows.append(("values", f"{report_data.data.inputs.dtype}, {low:g} to {high:g}"))
     rows.append(("classes", f"{len(facts.class_names):,}: {_shortened(facts.class_names)}"))
-    rows += [(SPLIT_NAMES[split], f"{size:,}") for split, size in facts.split_sizes.items()]
+    apart = report_data.separate_sources
+    rows += [
+        (SPLIT_NAMES[split], f"{size:,}{f' from {apart[split]}' if split in apart else ''}")
+        for split, size in facts.split_sizes.items()
+    ]
     return Table("The data", ("what", "value"), tuple(rows))
 
 

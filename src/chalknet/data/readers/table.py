@@ -269,16 +269,17 @@ def _label_texts(series: Any, source: str, place: Callable[[int], str]) -> Label
 
 
 def column_summaries(data: Dataset) -> tuple[ColumnSummary, ...]:
-    """Return summaries of the columns of a table; () for images and rows without names.
+    """Return summaries of the columns of a table; () for images, rows without names and encoded rows alone.
 
-    Different numbers of large tables, which reading does not count, are counted here.
+    Validation and test samples that were provided are left out. Different numbers of large tables,
+    which reading does not count, are counted here.
     """
     if not data.columns:
-        return _number_columns(data)
+        return () if data.encoding is not None else _number_columns(data)
     encoding = data.encoding
     at = {} if encoding is None else {name: place for place, name in enumerate(encoding.number_names)}
     return tuple(
-        replace(one, n_distinct=_n_distinct(data.inputs[:, at[one.name]])) if one.n_distinct is None else one
+        replace(one, n_distinct=_n_distinct(_training_column(data, at[one.name]))) if one.n_distinct is None else one
         for one in data.columns
     )
 
@@ -289,11 +290,17 @@ def _number_columns(data: Dataset) -> tuple[ColumnSummary, ...]:
         return ()
     summaries = []
     for at, name in enumerate(data.input_names):
-        column = np.asarray(data.inputs[:, at])
+        column = _training_column(data, at)
         n, values = _n_distinct(column), f"{column.min():g} to {column.max():g}"
         kind, use = ("number", "as it is") if n > 1 else ("constant", "ignored: it has one value")
         summaries.append(ColumnSummary(name, kind, 0, n, values, use))
     return tuple(summaries)
+
+
+def _training_column(data: Dataset, at: int) -> NDArray[Any]:
+    """Return the values of a column without those of provided validation and test samples."""
+    column = np.asarray(data.inputs[:, at])
+    return column if len(data.pool) == len(data) else column[data.pool]
 
 
 def _n_distinct(column: NDArray[Any]) -> int:

@@ -9,11 +9,12 @@ from chalknet.data.audit import Audit
 from chalknet.data.color import is_color
 from chalknet.data.dataset import Dataset
 from chalknet.formatting import count_of, listed
+from chalknet.records import SPLITS
 from chalknet.reporting.document import Block, ImageBlock, Note, Paragraph, Section, TableBlock
 from chalknet.reporting.markup import code, escape
 from chalknet.reporting.report_data import ReportData
 from chalknet.reporting.study_tables import data_facts_table
-from chalknet.reporting.tables import Table, column_table, data_table
+from chalknet.reporting.tables import SPLIT_NAMES, Table, column_table, data_table
 
 SHEET_SEED = 521
 BUILTIN = "glyphs"  # the built-in letters, whose groups are font families
@@ -40,6 +41,15 @@ SPLIT_WORDS = {
     "{train} training, {valid} validation and {test} test samples.",
     "group": "The samples are split at random with seed {seed}, and samples of one group stay in one split: {train} "
     "training, {valid} validation and {test} test samples.",
+}
+
+# The same if validation or test samples were provided.
+PROVIDED_SPLIT_WORDS = {
+    "writeup": "The other samples are shuffled by NumPy's legacy generator with seed {seed} and divided: ",
+    "random": "A random permutation with seed {seed} divides the other samples: ",
+    "stratified": "The other samples are split at random with seed {seed}, with the same class proportions in every "
+    "split: ",
+    "group": "The other samples are split at random with seed {seed}, and samples of one group stay in one split: ",
 }
 
 # With folds, every sample that is not a test sample is both a training and a validation sample.
@@ -95,23 +105,43 @@ def _text(report_data: ReportData) -> str:
     facts, split = report_data.results.data, report_data.results.spec.recipe.split
     shape = " × ".join(map(str, facts.sample_shape[:2]))
     kind = "color images" if is_color(facts.sample_shape) else "images"
-    what = f"{facts.samples:,} {kind} of {shape} pixels" if report_data.has_images else _rows(report_data)
+    what = (
+        f"{report_data.n_source_samples:,} {kind} of {shape} pixels" if report_data.has_images else _rows(report_data)
+    )
     text = f"{code(facts.source)} holds {what} in {len(facts.class_names):,} classes. "
     text += _columns(report_data)
     if report_data.recipe.split.split == CUSTOM_SPLIT:
         return text + "It was split by index arrays from Python, which were not stored."
     sizes = {split: f"{size:,}" for split, size in facts.split_sizes.items()}
+    provided = _provided(report_data)
+    text += "".join(
+        f"{code(name)} holds the {sizes[one]} {SPLIT_NAMES[one]} samples. " for one, name in provided.items()
+    )
     n_folds = report_data.recipe.training.folds
     if n_folds:
         words = GROUP_FOLD_WORDS if split.split == "group" else FOLD_WORDS
         return text + words.format(seed=split.split_seed, folds=n_folds, **sizes)
-    words = SPLIT_WORDS[split.split].format(seed=split.split_seed, **sizes)
-    text += words
+    if len(provided) == len(SPLITS) - 1:
+        return text + f"{code(facts.source)} holds the {sizes['train']} training samples."
+    if provided:
+        others = [
+            f"{sizes[one]} {SPLIT_NAMES[one]}" for one in SPLITS if one not in provided and facts.split_sizes[one]
+        ]
+        text += f"{PROVIDED_SPLIT_WORDS[split.split].format(seed=split.split_seed)}{listed(others)} samples."
+    else:
+        text += SPLIT_WORDS[split.split].format(seed=split.split_seed, **sizes)
     if not report_data.results.has_same_images:
         text += " Each seed has its own split: its number is added to the seed of the split."
     if not facts.split_sizes["valid"]:
         text += " There are no validation samples."
     return text
+
+
+def _provided(report_data: ReportData) -> dict[str, str]:
+    """Return where provided validation and test samples are, by split: another source, or the source itself."""
+    data, source = report_data.data, report_data.results.data.source
+    own = {} if data is None else {"valid": data.provided_valid, "test": data.provided_test}
+    return {split: source for split, index in own.items() if index is not None} | report_data.separate_sources
 
 
 def training_samples(report_data: ReportData) -> int:
@@ -135,10 +165,10 @@ def _samples_used(report_data: ReportData) -> str:
 def _rows(report_data: ReportData) -> str:
     """Return "400 rows with 4 columns, encoded as 13 inputs,", or "400 rows of 13 values" without an encoding."""
     facts, columns = report_data.results.data, report_data.columns
-    n_inputs = facts.sample_shape[0]
+    n_inputs, n_rows = facts.sample_shape[0], report_data.n_source_samples
     if not columns or len(columns) == n_inputs:
-        return f"{facts.samples:,} rows of {count_of(n_inputs, 'column' if columns else 'value')}"
-    return f"{facts.samples:,} rows with {count_of(len(columns), 'column')}, encoded as {count_of(n_inputs, 'input')},"
+        return f"{n_rows:,} rows of {count_of(n_inputs, 'column' if columns else 'value')}"
+    return f"{n_rows:,} rows with {count_of(len(columns), 'column')}, encoded as {count_of(n_inputs, 'input')},"
 
 
 def _columns(report_data: ReportData) -> str:
