@@ -279,9 +279,9 @@ def test_the_report_tells_the_table_from_a_separate_test_table(tmp_path):
     document = report(run.folder).document
     words = "\n".join(texts(document))
     tables = {block.name: block.table.rows for block in document.blocks() if isinstance(block, TableBlock)}
-    columns = [("age", "number", "38"), ("city", "category", "9"), ("sex", "category", "0"), ("day", "date", "0")]
+    columns = [("age", "number", "38"), ("city", "category", "10"), ("sex", "category", "0"), ("day", "date", "0")]
     assert [row[:3] for row in tables["columns"]] == columns
-    assert re.search(r"`t.csv` holds 300 rows with 4 columns, encoded as \d+ inputs, in 2 classes", words)
+    assert re.search(r"t.csv` holds 300 rows with 4 columns, encoded as \d+ inputs, in 2 classes", words)
     assert "`last.csv` holds the 100 test samples. The other samples are split at random with seed" in words
     assert dict(tables["data"])["test"] == "100 from last.csv"
     data = json.loads((run.folder / "summary.json").read_text(encoding="utf-8"))["data"]

@@ -119,3 +119,61 @@ def test_an_estimator_takes_arrays_with_missing_values():
         complete.predict(rows[:, 1:])
     with pytest.raises(ValueError, match="NaN"):  # an image without a pixel
         chalknet.ChalkClassifier(image_shape=(1, 3)).fit(rows, labels)
+
+
+TEXTS = ["good", "bad"] * 20
+NUMBERS = [0, 1] * 20
+
+
+def without_label_7(labels, missing=None):
+    """Return labels as a list of which one is missing."""
+    return [*labels[:7], missing, *labels[8:]]
+
+
+MISSING_LABELS = {
+    "a list with NaN": without_label_7(TEXTS, float("nan")),
+    "a list with None": without_label_7(TEXTS),
+    "numbers with NaN": np.array(without_label_7(NUMBERS, np.nan)),
+    "objects with NaN": np.array(without_label_7(TEXTS, np.nan), object),
+    "objects with None": np.array(without_label_7(NUMBERS), object),
+    "objects with NA": np.array(without_label_7(TEXTS, pd.NA), object),
+    "pandas texts": pd.Series(without_label_7(TEXTS), dtype="string", name="kind"),
+    "pandas objects": pd.Series(without_label_7(TEXTS), dtype=object, index=range(40, 80)),
+    "pandas categories": pd.Series(without_label_7(TEXTS), dtype="category"),
+    "pandas Int64": pd.Series(without_label_7(NUMBERS), dtype="Int64"),
+    "pandas boolean": pd.Series(without_label_7([True, False] * 20), dtype="boolean"),
+    "polars texts": pl.Series(without_label_7(TEXTS)),
+    "polars integers": pl.Series(without_label_7(NUMBERS)),
+    "polars NaN": pl.Series(without_label_7(NUMBERS, float("nan")), strict=False),
+}
+
+
+@pytest.mark.parametrize("y", MISSING_LABELS.values(), ids=MISSING_LABELS)
+def test_a_missing_label_is_named_wherever_labels_are_given(y):
+    rows = np.random.default_rng(0).normal(size=(40, 2))
+    frame = pd.DataFrame({"a": rows[:, 0], "c": ["u", "v"] * 20})
+    labels = TEXTS if np.asarray(y).dtype.kind in "OU" else NUMBERS
+    good = chalknet.ChalkClassifier(epochs=1).fit(rows, labels)
+    calls = {
+        "y": lambda: chalknet.ChalkClassifier(epochs=1).fit(rows, y),
+        "y of a frame": lambda: chalknet.ChalkClassifier(epochs=1).fit(frame, y),
+        "y in score": lambda: good.score(rows, y),
+        "y_val": lambda: chalknet.ChalkClassifier(epochs=1).fit(rows, labels, X_val=rows, y_val=y),
+        "classes": lambda: chalknet.ChalkClassifier(epochs=1).partial_fit(rows, labels, classes=y),
+        "arrays: labels": lambda: chalknet.dataset_from_arrays(rows, y),
+        "the table: labels": lambda: chalknet.train((frame, y), epochs=1),
+        "arrays: labels in evaluate": lambda: chalknet.evaluate(good, (rows, y)),
+        "labels": lambda: chalknet.compare({"a": np.array(labels), "b": np.array(labels)}, labels=y),
+    }
+    for name, call in calls.items():
+        with pytest.raises(DataError) as raised:
+            call()
+        text = f"{name.split(' in ')[0].split(' of ')[0]}[7] is missing (1 label of 40)."
+        assert str(raised.value).startswith(text), name
+
+
+def test_labels_without_a_gap_are_taken_in_every_type():
+    rows = np.random.default_rng(0).normal(size=(40, 2))
+    texts = [np.array(TEXTS, object), pd.Series(TEXTS, dtype="string"), pl.Series(TEXTS), pd.Series(TEXTS)]
+    for y in [TEXTS, *texts, pd.Series(NUMBERS, dtype="Int64"), pl.Series(NUMBERS), np.array(NUMBERS, float)]:
+        assert len(chalknet.ChalkClassifier(epochs=1).fit(rows, y).classes_) == 2

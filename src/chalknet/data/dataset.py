@@ -265,6 +265,7 @@ def dataset_from_arrays(
         DataError: as `Dataset`, or an array holds objects or text.
     """
     numeric, dropped = with_usual_channels(numeric_array(inputs, "inputs", source))
+    check_labels_present(labels, f"{source}: labels")
     label_array = np.asarray(labels)
     if label_array.dtype.kind in "OUST" and label_array.ndim == 1:
         label_array, class_names = _numbered_texts(label_array, class_names, source)
@@ -283,17 +284,52 @@ def dataset_from_arrays(
     )
 
 
+def check_labels_present(labels: Any, name: str) -> None:
+    """Raise DataError if a label is missing: None, NaN, or what pandas and polars use.
+
+    Args:
+        labels: an array, a list, or a series of pandas or polars.
+        name: what messages call the labels, such as "y".
+    """
+    if hasattr(labels, "isna"):
+        is_missing = np.asarray(labels.isna())
+    elif hasattr(labels, "is_null"):
+        is_missing = np.asarray((labels.fill_nan(None) if labels.dtype.is_float() else labels).is_null())
+    else:
+        # NumPy would make the text "nan" of a missing label in a list of texts.
+        array = np.array(labels, object) if isinstance(labels, list | tuple) else np.asarray(labels)
+        if array.dtype.kind not in "OfcMm":
+            return
+        is_missing = np.frompyfunc(_is_missing, 1, 1)(array).astype(bool) if array.dtype == object else array != array
+    if is_missing.ndim and (missing := np.unique(np.nonzero(is_missing)[0])).size:
+        raise _missing_labels(missing.tolist(), len(is_missing), name)
+
+
+def _is_missing(label: Any) -> bool:
+    """Return whether a label is None, NaN, or pandas' NA or NaT."""
+    try:
+        return label is None or bool(label != label)
+    except TypeError:  # the truth of pandas' NA
+        return True
+    except ValueError:  # an array
+        return False
+
+
+def _missing_labels(missing: Sequence[int], n_labels: int, name: str) -> DataError:
+    """Return the error for labels that are missing at these positions."""
+    return DataError(
+        f"{name}[{missing[0]}] is missing ({count_of(len(missing), 'label')} of {n_labels:,}). Leave these samples out."
+    )
+
+
 def _numbered_texts(
     labels: NDArray[Any], class_names: Sequence[str] | None, source: str
 ) -> tuple[NDArray[np.int64], Sequence[str]]:
     """Return texts as class indices, and the names of the classes."""
     texts = [nfc(str(label)) for label in labels]
-    missing = [at for at, label in enumerate(labels) if label is None or label != label or not str(label).strip()]
+    missing = [at for at, text in enumerate(texts) if not text.strip()]
     if missing:
-        raise DataError(
-            f"{source}: labels[{missing[0]}] is missing ({count_of(len(missing), 'label')} of {len(labels):,}). Leave "
-            "these samples out."
-        )
+        raise _missing_labels(missing, len(labels), f"{source}: labels")
     names = sorted(set(texts)) if class_names is None else list(map(nfc, class_names))
     number = {name: k for k, name in enumerate(names)}
     unknown = next((at for at, text in enumerate(texts) if text not in number), None)

@@ -11,7 +11,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from chalknet.config import COLORS, USUAL_TABLE, DataConfig, TableOptions
-from chalknet.data.dataset import ARRAYS, Dataset, UnlabeledSamples, dataset_from_arrays, numeric_array, with_known
+from chalknet.data.dataset import (
+    ARRAYS,
+    Dataset,
+    UnlabeledSamples,
+    check_labels_present,
+    dataset_from_arrays,
+    numeric_array,
+    with_known,
+)
 from chalknet.data.readers import idx, npy
 from chalknet.data.readers.csv_table import read_csv, read_csv_rows, read_csv_samples
 from chalknet.data.readers.folder import read_folder
@@ -210,6 +218,7 @@ def _read_pair(pair: tuple[Any, ...], class_names: tuple[str, ...] | None, more:
     if len(pair) != 2:
         raise ConfigError(f"samples in memory must be (X, y), samples and labels, got a tuple of {len(pair)}.")
     values, labels = pair
+    check_labels_present(labels, f"{FRAME if is_frame(values) else ARRAYS}: labels")
     encoding, options = more["encoding"], more["options"]
     if not is_frame(values) and (has_missing(values) or (encoding is not None and np.ndim(values) == 2)):
         values = columns_of_rows(np.asarray(values))

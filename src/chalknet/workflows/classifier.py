@@ -622,7 +622,7 @@ class ChalkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # 
             return None
         if X_val is None or y_val is None:
             raise DataError("X_val and y_val must be given together.")
-        X_val, y_val = self._validated(X_val, y_val)
+        X_val, y_val = self._validated(X_val, exact_labels(y_val, "y_val"))
         return weighted_samples(X_val, class_indices(y_val, classes, "y_val"), None, class_weights, self.image_shape)
 
     def _split_samples(
@@ -697,10 +697,10 @@ class ChalkClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):  # 
         if not hasattr(self, "classes_"):
             if classes is None:
                 raise ConfigError("classes must list all labels in the first call of partial_fit, got None.")
-            return np.unique(column_or_1d(exact_labels(classes)))
+            return np.unique(column_or_1d(exact_labels(classes, "classes")))
         if classes is not None:
             self._check_same_classes(
-                np.unique(column_or_1d(exact_labels(classes))), "classes are", "partial_fit continues with"
+                np.unique(column_or_1d(exact_labels(classes, "classes"))), "classes are", "partial_fit continues with"
             )
         known: NDArray[Any] = self.classes_
         return known

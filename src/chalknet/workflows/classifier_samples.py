@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chalknet.data.dataset import Dataset
+from chalknet.data.dataset import Dataset, check_labels_present
 from chalknet.data.preprocess import Scaling, fit_scaling
 from chalknet.data.splits import Splits, split_dataset
 from chalknet.errors import ConfigError, DataError
@@ -184,13 +184,21 @@ def class_weights_by_label(
     return dict(zip(classes.tolist(), class_weights, strict=True))
 
 
-def exact_labels(y: Any) -> Any:
+def exact_labels(y: Any, name: str = "y") -> Any:
     """Return integer labels of pandas' nullable types as NumPy integers.
 
     scikit-learn would convert them to float64, which rounds large integers.
+
+    Args:
+        y: the labels.
+        name: the name of the labels in messages.
+
+    Raises:
+        DataError: a label is missing.
     """
+    check_labels_present(y, name)
     kind = getattr(getattr(y, "dtype", None), "kind", "")
-    if kind not in ("i", "u") or isinstance(y, np.ndarray) or (hasattr(y, "isna") and y.isna().any()):
+    if kind not in ("i", "u") or isinstance(y, np.ndarray):
         return y
     return np.asarray(y, dtype=np.int64 if kind == "i" else np.uint64)
 

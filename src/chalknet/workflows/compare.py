@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from chalknet.data.dataset import check_labels_present
 from chalknet.errors import ConfigError, ShapeError
 from chalknet.formatting import json_ready
 from chalknet.notebook_view import table, text, view
@@ -185,6 +186,7 @@ def _read_models(
     files = dict(zip(paths, read_correctness_files(list(paths.values()), **columns), strict=True)) if paths else {}
     correct = {name: files[name].correct if name in files else value for name, value in named.items()}
     if labels is not None:
+        check_labels_present(labels, "labels")
         correct = {name: _is_correct(value, labels, name) for name, value in correct.items()}
     return checked_configurations(correct, "model"), files
 
