@@ -591,7 +591,8 @@ class TorchStack:
         n_scalars = len(optimizers[0].step_scalars(Step(1, 0.0)))
         for index, number, run, n_weights in self._blocks():
             matrix, optimizer = self._arrays.learned[index][number], self._merge_optimizers(optimizers, run)
-            if self._device.type == "cpu" and len(optimizers) == 1:
+            # The rows of the last layer are not contiguous in the forms of a GPU, which tests use on a CPU too.
+            if self._device.type == "cpu" and len(optimizers) == 1 and matrix.is_contiguous():
                 optimizer = fused(optimizer)
             is_whole = self._device.type == "cuda" or isinstance(optimizer, FusedAdam)
             at_once = len(matrix) if is_whole else max(1, BAND_VALUES // matrix[0].numel())
