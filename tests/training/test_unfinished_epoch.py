@@ -111,6 +111,27 @@ def test_captured_updates_resume_within_an_epoch(monkeypatch, tmp_path):
 
 
 @pytest.mark.extras
+@pytest.mark.parametrize("captures", [False, True])
+@pytest.mark.parametrize("n_updates", [1, 2, 3])
+def test_random_numbers_of_many_updates_are_the_same_after_resuming(monkeypatch, tmp_path, n_updates, captures):
+    """Torch draws the numbers of two updates at once, and after resuming not of the same two."""
+    torch_engine = needs("torch") and __import__("chalknet.engines.torch_engine", fromlist=["torch_engine"])
+    monkeypatch.setattr(torch_engine, "DRAW_ON", ("cpu",))
+    monkeypatch.setattr(torch_engine, "CAPTURE_ON", ("cpu",) if captures else ())
+    recipe = RECIPE.with_settings(
+        engine="torch", device="cpu", dropout=0.2, dropout_schedule="flat_cos", input_dropout=0.1, mixup=0.3,
+        shift_pixels=1.0, erase=0.5, optimizer="adam",
+    )  # fmt: skip
+    monkeypatch.setattr(torch_engine, "CAPTURED_AT_ONCE", 1)
+    checkpoint = through_a_file(interrupted(trainer_of(recipe), 2, n_updates), tmp_path)
+    monkeypatch.setattr(torch_engine, "CAPTURED_AT_ONCE", 2)
+    whole = whole_training(recipe)
+    assert whole.engine.stack._device_draws is not None
+    assert whole.engine.stack._captures == captures
+    assert_same_end(resumed(checkpoint, recipe), whole)
+
+
+@pytest.mark.extras
 @pytest.mark.parametrize(("first", "second"), [("numpy", "torch"), ("torch", "numpy"), ("reference", "numpy")])
 def test_another_engine_resumes_within_an_epoch(first, second):
     needs("torch")
@@ -225,10 +246,12 @@ def test_python_users_resume_within_an_epoch(tmp_path):
 
 
 @pytest.mark.extras
+@pytest.mark.parametrize("draw_on", [(), ("cpu",)])
 @pytest.mark.parametrize("mixed", [False, True])
-def test_a_stack_resumes_within_an_epoch(mixed):
+def test_a_stack_resumes_within_an_epoch(mixed, draw_on, monkeypatch):
     """If the checkpoints are from different updates, all networks begin the epoch anew."""
-    needs("torch")
+    torch_engine = needs("torch") and __import__("chalknet.engines.torch_engine", fromlist=["torch_engine"])
+    monkeypatch.setattr(torch_engine, "DRAW_ON", draw_on)
     base = RECIPE.with_settings(engine="torch", device="cpu", dropout=0.2, batch_norm=True, train_size=60)
     recipes = [base.with_settings(seed=seed, learning_rate=0.01 * (seed + 1)) for seed in range(3)]
 
@@ -243,8 +266,9 @@ def test_a_stack_resumes_within_an_epoch(mixed):
 
         def look():
             found = {number: trainer.checkpoint(within_epoch=True) for number, trainer in trainers.items()}
-            assert len({one.unfinished.scores.n_updates for one in found.values()}) == 1
-            if (len(found[0].history), found[0].unfinished.scores.n_updates) == stop_at:
+            unfinished = [one.unfinished for one in found.values()]
+            (made,) = {0 if one is None else one.scores.n_updates for one in unfinished}
+            if (len(found[0].history), made) == stop_at:
                 taken.update(found)
                 raise KeyboardInterrupt
 
@@ -254,7 +278,9 @@ def test_a_stack_resumes_within_an_epoch(mixed):
             return taken
         return {number: (scores_of(run.history), run.network.parameters) for number, run in ends.items()}
 
-    whole, starts = trained(), trained(stop_at=(1, 2))
+    whole = trained()
+    monkeypatch.setattr(torch_engine, "CAPTURED_AT_ONCE", 1)
+    starts = trained(stop_at=(1, 2))
     if mixed:
         starts[1] = trained(stop_at=(1, 3))[1]
     again = trained(starts)
