@@ -142,6 +142,10 @@ def test_a_signal_finishes_the_epoch_and_prints_how_to_resume(letters, capsys, n
         "run: holds an unfinished run. Resume it with: chalknet train --resume run."
         " To start again, give --overwrite." in capsys.readouterr().err
     )
+    for command in (["evaluate", "run"], ["report", "run"], ["stopping", "run"], ["export", "run", "--html", "a.html"]):
+        assert main(command) == 1
+        said = capsys.readouterr().err
+        assert said.rstrip().endswith("Its run is unfinished. Resume it with: chalknet train --resume run."), said
     assert main([*LINE, *SETTINGS, "--epochs", "5", "--out", "run", "--overwrite", "--quiet"]) == 0
     assert not (letters / "run" / "checkpoint.safetensors").exists()
 

@@ -271,6 +271,15 @@ def test_a_folder_without_a_study_is_a_one_line_error(capsys):
     assert capsys.readouterr().err == "chalknet: nowhere: holds no study: there is no study.sqlite in it.\n"
 
 
+@pytest.mark.usefixtures("letters")
+@pytest.mark.parametrize("command", [["study", "show"], ["stopping"], ["report"]])
+def test_the_study_in_the_folder_of_a_writeup_is_named(capsys, command):
+    Path("document/study").mkdir(parents=True)
+    Path("document/study/study.sqlite").touch()
+    assert main([*command, "document"]) == 1
+    assert capsys.readouterr().err.endswith(" The study of this write-up is in document/study.\n")
+
+
 def test_resplit_and_sample_are_applied(letters, capsys):
     line = ["--resplit", "--vary", "momentum=0:0.9:lin4", "--sample", "2", "--seeds", "1", "--first-seed", "3"]
     assert main([*QUICK, *line]) == 0

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -37,11 +36,12 @@ from chalknet.artifacts.checkpoint_history import FORMAT, HEADER_KEY, MAX_HEADER
 from chalknet.artifacts.run_folder import (
     CHECKPOINT_FILE,
     CONFIG_FILE,
-    MEMBERS,
     MODEL_FILE,
     REPLACEMENT,
     RUN_FILE_NAMES,
-    SUMMARY_FILE,
+    how_to_resume,
+    is_unfinished,
+    resume_command,
 )
 from chalknet.artifacts.tensor_file import read_tensors, tensor_bytes
 from chalknet.checked import checked, plain, short, strict_json
@@ -167,7 +167,7 @@ class CheckpointCallback(Callback):
             self.write({CHECKPOINT_FILE: checkpoint_bytes(checkpoint)})
 
     def _stop(self, where: str) -> NoReturn:
-        raise StoppedError(f"stopped {where}. Resume with: {_resume_command(self._whole_folder)}")
+        raise StoppedError(f"stopped {where}. Resume with: {resume_command(self._whole_folder)}")
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """Write files into the run folder.
@@ -183,7 +183,7 @@ class CheckpointCallback(Callback):
                 raise
             raise OutputError(
                 f"{error} The last checkpoint is intact. When the problem is solved, resume with: "
-                f"{_how_to_resume(self._whole_folder)}"
+                f"{how_to_resume(self._whole_folder)}"
             ) from error
 
     @property
@@ -214,28 +214,15 @@ class CheckpointCallback(Callback):
         (self._folder / CHECKPOINT_FILE).unlink(missing_ok=True)
 
 
-def _resume_command(folder: Path) -> str:
-    return f"chalknet train --resume {shlex.quote(str(folder))}"
-
-
-def _how_to_resume(folder: Path) -> str:
-    return f"chalknet.resume({str(folder)!r}) ({_resume_command(folder)})"
-
-
-def is_unfinished_ensemble(folder: Path) -> bool:
-    """Return whether a folder holds members of an ensemble but no summary of the ensemble."""
-    return (folder / MEMBERS).is_dir() and not (folder / SUMMARY_FILE).exists()
-
-
 def refuse_unfinished(folder: Path) -> None:
     """Raise an error if a folder holds an unfinished run or ensemble.
 
     Raises:
         OutputError: it does; the message says how to resume it.
     """
-    if (folder / CHECKPOINT_FILE).exists() or is_unfinished_ensemble(folder):
+    if is_unfinished(folder):
         raise OutputError(
-            f"{folder}: holds an unfinished run. Resume it with: {_how_to_resume(folder)}. To start "
+            f"{folder}: holds an unfinished run. Resume it with: {how_to_resume(folder)}. To start "
             "again, give overwrite=True (--overwrite)."
         )
 

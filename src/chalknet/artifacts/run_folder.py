@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -55,6 +56,27 @@ MEMBERS = "members"  # the subfolder of an ensemble with one run folder per netw
 # files are moved. See `finish_replacement`.
 SEPARATE_SAMPLES = ("valid_samples", "test_samples")  # of sources of their own
 REPLACEMENT, READY = "replacement", "replacement-ready"
+
+
+def resume_command(folder: Path) -> str:
+    """Return the command that resumes a run."""
+    return f"chalknet train --resume {shlex.quote(str(folder))}"
+
+
+def how_to_resume(folder: Path) -> str:
+    """Return the call and the command that resume a run."""
+    return f"chalknet.resume({str(folder)!r}) ({resume_command(folder)})"
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Return whether a folder holds a checkpoint, or members of an ensemble but no summary of it."""
+    is_ensemble = (folder / MEMBERS).is_dir() and not (folder / SUMMARY_FILE).exists()
+    return is_ensemble or (folder / CHECKPOINT_FILE).exists()
+
+
+def unfinished_hint(folder: Path) -> str:
+    """Return a sentence on how to resume the unfinished run of a folder, after a space, or ""."""
+    return f" Its run is unfinished. Resume it with: {how_to_resume(folder)}." if is_unfinished(folder) else ""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from chalknet.artifacts.model_file import load_model
-from chalknet.artifacts.run_folder import CONFIG_FILE, MODEL_FILE
+from chalknet.artifacts.run_folder import CONFIG_FILE, MODEL_FILE, unfinished_hint
 from chalknet.artifacts.training_facts import training_facts
 from chalknet.config import TableOptions, read_config
 from chalknet.data.readers.image import FITS
@@ -59,10 +59,10 @@ def resolve_model(model: Classifier | LoadedModel | str | Path) -> LoadedModel:
     if run is not None:
         path = run / MODEL_FILE
         if not path.is_file():
-            raise ModelFileError(
-                f"{run}: holds no {MODEL_FILE}. Give a model file or the folder of a finished run. The models of a "
-                "study are in its folder models/."
+            advice = unfinished_hint(run) or (
+                " Give a model file or the folder of a finished run. The models of a study are in its folder models/."
             )
+            raise ModelFileError(f"{run}: holds no {MODEL_FILE}.{advice}")
     classifier = load_model(path)
     facts = training_facts(path)
     digest, image_fit = facts.get("data_sha256"), facts.get("image_fit")

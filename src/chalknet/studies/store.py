@@ -52,6 +52,7 @@ from chalknet.studies.run_output import (
 
 Result = TypeVar("Result")
 
+WRITEUP_STUDY = "study"  # subfolder of a write-up
 STORE_FILE = "study.sqlite"
 FORMAT = 1  # a higher number means that earlier versions of chalknet cannot use the file
 APPLICATION = 0x63_68_6B_73  # "chks", in the header of the file
@@ -178,7 +179,7 @@ class Store:
         """
         path = folder / STORE_FILE
         if not path.is_file() or not path.stat().st_size:
-            raise StoreError(f"{folder}: holds no study: there is no {STORE_FILE} in it.")
+            raise StoreError(f"{folder}: holds no study: there is no {STORE_FILE} in it.{study_hint(folder)}")
         return cls._open(path, read_only=True)
 
     @classmethod
@@ -200,7 +201,7 @@ class Store:
         path = folder / STORE_FILE
         for attempt in range(OPENINGS):
             if not path.is_file() or not path.stat().st_size:
-                raise StoreError(f"{folder}: holds no study: there is no {STORE_FILE} in it.")
+                raise StoreError(f"{folder}: holds no study: there is no {STORE_FILE} in it.{study_hint(folder)}")
             before = store_signature(folder)
             has_log = before[1] is not None and before[1][0] > 0
             try:
@@ -802,6 +803,12 @@ class Store:
             yield
         finally:
             self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_TEXT_BYTES)
+
+
+def study_hint(folder: Path) -> str:
+    """Return a sentence that names the study in the folder of a write-up, after a space, or ""."""
+    inner = folder / WRITEUP_STUDY
+    return f" The study of this write-up is in {inner}." if (inner / STORE_FILE).is_file() else ""
 
 
 def store_signature(folder: Path) -> tuple[tuple[int, int, int] | None, tuple[int, int, int] | None]:

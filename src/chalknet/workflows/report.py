@@ -9,7 +9,7 @@ from typing import Any
 
 from chalknet.artifacts.atomic import refuse_link
 from chalknet.artifacts.model_file import load_model
-from chalknet.artifacts.run_folder import MODEL_FILE, SUMMARY_FILE, read_run
+from chalknet.artifacts.run_folder import MODEL_FILE, SUMMARY_FILE, read_run, unfinished_hint
 from chalknet.config import CUSTOM_SPLIT, DataConfig, Recipe
 from chalknet.data.audit import audit
 from chalknet.data.folds import member_splits
@@ -25,7 +25,7 @@ from chalknet.reporting.report_data import ReportData, collect_report_data
 from chalknet.studies.results_reader import read_results
 from chalknet.studies.search_space import make_configuration, study_splits
 from chalknet.studies.spec import StudySpec
-from chalknet.studies.store import STORE_FILE
+from chalknet.studies.store import STORE_FILE, study_hint
 from chalknet.studies.study_observer import StudyObserver
 from chalknet.version import __version__
 from chalknet.workflows.run_results import ensemble_result, results_of_run, spec_of_run
@@ -74,7 +74,8 @@ def report(
     if out is None:
         refuse_link(target)
     if not any((place / name).is_file() for name in (SUMMARY_FILE, STORE_FILE)):
-        raise StoreError(f"{place}: holds neither a finished run ({SUMMARY_FILE}) nor a study ({STORE_FILE}).")
+        hint = unfinished_hint(place) or study_hint(place)
+        raise StoreError(f"{place}: holds neither a finished run ({SUMMARY_FILE}) nor a study ({STORE_FILE}).{hint}")
     refuse_foreign(target, STEM, overwrite)
     title_flags = flags_of_title(title, author, date)
     report_data = _collect_report_data(place, None if data is None else str(data), title_flags)

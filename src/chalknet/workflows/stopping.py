@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from chalknet.artifacts.run_folder import SUMMARY_FILE, read_run
+from chalknet.artifacts.run_folder import SUMMARY_FILE, read_run, unfinished_hint
 from chalknet.config import MONITORS, near_match
 from chalknet.errors import ConfigError, StoreError
 from chalknet.formatting import json_ready, points
 from chalknet.reporting.tables import MONITOR_NAMES, SPLIT_NAMES
 from chalknet.studies.results_reader import read_results
 from chalknet.studies.stopping_point import StoppingPoint, find_configuration_stopping_point, find_stopping_point
-from chalknet.studies.store import STORE_FILE
+from chalknet.studies.store import STORE_FILE, study_hint
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ def find_stopping(folder: str | Path, monitor: str = "valid_loss") -> tuple[Stop
     if (Path(folder) / SUMMARY_FILE).is_file():
         return (_of_run(Path(folder), monitor),)
     if not (Path(folder) / STORE_FILE).is_file():
-        raise StoreError(f"{folder}: holds neither a finished run ({SUMMARY_FILE}) nor a study ({STORE_FILE}).")
+        hint = unfinished_hint(Path(folder)) or study_hint(Path(folder))
+        raise StoreError(f"{folder}: holds neither a finished run ({SUMMARY_FILE}) nor a study ({STORE_FILE}).{hint}")
     results = read_results(folder)
     return tuple(
         StoppingResult(

@@ -22,6 +22,7 @@ from chalknet.studies.configurations import value_text
 from chalknet.studies.runner.scheduler import StudyProgress
 from chalknet.studies.search_space import make_configuration, study_splits
 from chalknet.studies.spec import StudySpec, value_list
+from chalknet.studies.store import WRITEUP_STUDY
 from chalknet.version import __version__
 from chalknet.workflows.formula_checks import check_formulas
 from chalknet.workflows.gradcheck import check_recipe
@@ -30,7 +31,6 @@ from chalknet.workflows.part2_scores import double_softmax_scores
 from chalknet.workflows.resolve_writeup import NO_REGULARIZATION, resolve_writeup
 from chalknet.workflows.study import study
 
-STUDY_FOLDER = "study"
 STEM = "writeup"
 # Recipe fields that a write-up's command may change, with their flags.
 FLAGS = {
@@ -132,7 +132,7 @@ def writeup(
     results = study(
         data,
         spec,
-        out=folder / STUDY_FOLDER,
+        out=folder / WRITEUP_STUDY,
         jobs=jobs,
         on_progress=lambda progress: notify(WriteupProgress("study", progress)),
     )
