@@ -10,7 +10,7 @@ import chalknet
 from chalknet.errors import ConfigError
 from chalknet.network.architecture import architecture_for
 from chalknet.training.budgets import BUDGETS, settings_for_budget
-from chalknet.training.images_recipe import PLANS, estimated_seconds, image_layers
+from chalknet.training.images_recipe import PLANS, batch_size_for, estimated_seconds, image_layers
 from chalknet.training.recipes import adapt_to_data, recipe
 
 
@@ -68,3 +68,21 @@ def test_more_time_buys_more_training_of_images():
     assert seconds == sorted(seconds)
     for name, needed in zip(BUDGETS, seconds, strict=True):
         assert settings_for_budget(needed * 1.01, 1_000, (28, 28), 10, "images") == PLANS[name]
+
+
+@pytest.mark.parametrize(("n_images", "size"), [(1, 16), (255, 16), (256, 32), (511, 32), (1_023, 64), (1_024, 128)])
+def test_few_images_are_trained_in_small_batches(n_images, size):
+    assert batch_size_for(n_images) == size
+
+
+def test_the_batch_of_recipe_images_fits_the_training_images():
+    data = made_images(400, seed=0)
+    note = "320 training images are few, so batches have 32 instead of 128 images."
+    adapted, notes = adapt_to_data(recipe("strong"), {}, data)
+    assert (adapted.training.batch_size, notes[1]) == (32, note)
+    folds, _ = adapt_to_data(recipe("strong"), {"ensemble": 2, "folds": 2}, data)
+    assert folds.training.batch_size == 16  # 180 images of 360
+    for settings, varied in [({"batch_size": 128}, ()), ({}, ("batch_size",)), ({"hidden": [5]}, ())]:
+        kept, notes = adapt_to_data(recipe("strong"), settings, data, varied=varied)
+        assert kept.training.batch_size == 128
+        assert not any("batches" in one for one in notes)

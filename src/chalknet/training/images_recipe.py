@@ -19,6 +19,9 @@ SMALLEST_TO_POOL = 4
 UNITS, DROPOUT = 256, 0.3
 EPOCHS = 40
 PLANS: dict[str, dict[str, Any]] = {"fast": {"epochs": 10}, "default": {}, "best": {"ensemble": 3}}
+BATCH_SIZE, SMALLEST_BATCH = 128, 16
+# With few images, batches are halved until an epoch has this many updates. docs/recipes/strong.md measures it.
+MIN_UPDATES = 8
 # For `estimated_seconds`: floating-point operations per second of these networks on one core.
 OPERATIONS_PER_SECOND = 4e10
 
@@ -43,6 +46,14 @@ def image_layers(shape: Sequence[int]) -> list[Any]:
     dropout = {"type": "dropout", "rate": DROPOUT}
     dense = {"type": "dense", "units": UNITS, "bias": False}
     return [*layers, "flatten", dropout, dense, "batch_norm", "relu", dropout]
+
+
+def batch_size_for(n_images: int) -> int:
+    """Return the batch size for a number of training images, 128 unless an epoch then has few updates."""
+    size = BATCH_SIZE
+    while size > SMALLEST_BATCH and n_images < MIN_UPDATES * size:
+        size //= 2
+    return size
 
 
 def estimated_seconds(settings: dict[str, Any], n_images: int, shape: Sequence[int], n_classes: int) -> float:

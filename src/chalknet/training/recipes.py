@@ -11,7 +11,7 @@ from chalknet.config import CUSTOM_SPLIT, SHORT_FORM, AugmentationConfig, Recipe
 from chalknet.errors import ConfigError
 from chalknet.formatting import count_of, for_reader, is_or_are
 from chalknet.training.budgets import settings_for_budget
-from chalknet.training.images_recipe import EPOCHS, image_layers
+from chalknet.training.images_recipe import BATCH_SIZE, EPOCHS, batch_size_for, image_layers
 from chalknet.training.rows_recipe import N_FOLDS, rows_layers
 
 if TYPE_CHECKING:  # the command line lists recipes in its help, without importing NumPy
@@ -82,6 +82,7 @@ _CONVOLUTIONAL = replace(_STRONG, name=IMAGES_RECIPE).with_settings(
     learning_rate=3e-3,
     weight_decay=0.02,
     epochs=EPOCHS,
+    batch_size=BATCH_SIZE,
     patience=EPOCHS,
     monitor="valid_loss",
 )
@@ -157,7 +158,8 @@ def adapt_to_data(
     data has its own validation split, all other samples are trained on, and folds of the recipe are
     dropped. The strong recipes also use all samples if the data has its own test split. With fewer
     than `MIN_VALID` validation samples early stopping is off. The samples of all folds count. The folds
-    of "rows" choose an epoch with fewer samples too, because five choices are averaged.
+    of "rows" choose an epoch with fewer samples too, because five choices are averaged. Recipe
+    "images" has smaller batches for few images.
 
     Args:
         chosen: a named recipe without changes.
@@ -201,6 +203,8 @@ def adapt_to_data(
     if recipe.training.folds and "folds" not in settings and has_valid:
         recipe = recipe.with_settings(folds=0)
         notes.append("the validation samples that were given validate all networks, so there are no folds.")
+    recipe, more = with_batches_for(recipe, _n_train(recipe, data, splits), {*settings, *varied})
+    notes += more
     if recipe.stopping.stop_early and "stop_early" not in settings and not chooses_by_folds(recipe):
         n_valid = _n_valid(recipe, data, splits)
         if n_valid < MIN_VALID:
@@ -328,6 +332,22 @@ def _check_layers_of(chosen: Recipe, settings: Mapping[str, Any]) -> None:
         )
 
 
+def with_batches_for(recipe: Recipe, n_images: int, given: Collection[str]) -> tuple[Recipe, list[str]]:
+    """Return recipe "images" with batches for a number of training images, and a note if they are smaller.
+
+    Args:
+        recipe: any recipe; others than "images" are returned as they are.
+        n_images: number of training images.
+        given: fields that the user has set or varies; with batch_size, the recipe is returned as it is.
+    """
+    size = batch_size_for(n_images)
+    if recipe.name != IMAGES_RECIPE or "batch_size" in given or size == BATCH_SIZE:
+        return recipe, []
+    images = count_of(n_images, "training image")
+    note = f"{images} {is_or_are(n_images)} few, so batches have {size} instead of {BATCH_SIZE} images."
+    return recipe.with_settings(batch_size=size), [note]
+
+
 def chooses_by_folds(recipe: Recipe) -> bool:
     """Return whether the folds of a recipe choose epochs, however few samples they have."""
     return recipe.name == ROWS_RECIPE and recipe.training.folds > 0
@@ -347,6 +367,14 @@ def _n_trained(recipe: Recipe, data: Dataset, splits: Splits | None) -> int:
     if splits is not None:
         return len(splits.train) + len(splits.valid)
     return min(len(data.pool), _count(recipe.split.train_size, data) + _count(recipe.split.valid_size, data))
+
+
+def _n_train(recipe: Recipe, data: Dataset, splits: Splits | None) -> int:
+    """Return the number of training samples of one network."""
+    n_folds = recipe.training.folds
+    if n_folds:
+        return _n_trained(recipe, data, splits) * (n_folds - 1) // n_folds
+    return _count(recipe.split.train_size, data) if splits is None else len(splits.train)
 
 
 def _split_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

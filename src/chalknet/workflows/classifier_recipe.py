@@ -18,6 +18,7 @@ from chalknet.training.recipes import (
     convolutional_recipe,
     recipe_for_images,
     recipe_for_rows,
+    with_batches_for,
     with_budget,
     with_category_inputs,
     with_user_settings,
@@ -152,7 +153,8 @@ def classifier_recipe(
         resolved = base.with_settings(**given)
     else:
         resolved, more = with_user_settings(base, given)
-        notes += more
+        resolved, smaller = (resolved, []) if is_partial else with_batches_for(resolved, len(rows), given)
+        notes += [*more, *smaller]
     if is_partial:
         resolved = resolved.with_settings(**SINGLE_NETWORK)
     resolved, others = with_category_inputs(resolved, encoding, "X")
