@@ -9,6 +9,7 @@ from chalknet.data.preprocess import Scaling
 from chalknet.data.splits import Splits
 from chalknet.errors import DataError
 from chalknet.training.notes import scaling_notes, split_notes
+from chalknet.workflows.data import describe
 
 FAST = {"hidden": [6], "epochs": 3, "stop_early": False}
 RNG = np.random.default_rng(0)
@@ -196,3 +197,28 @@ def test_the_axis_of_one_channel_is_dropped_with_a_note(shape, kind, small_image
     assert data.notes == (f"images {shape} have one channel, so they are read as gray images.",)
     run = chalknet.train(data, "writeup", hidden=[4], epochs=1, train_size=160, valid_size=40)
     assert (run.network.predict_proba(images) == run.network.predict_proba(data.inputs)).all()
+
+
+@pytest.mark.parametrize(
+    ("labels", "asks"),
+    [
+        ([str(at % 51) for at in range(1019)], True),
+        ([str(at % 51) for at in range(1020)], False),
+        ([str(at % 50) for at in range(500)], False),
+        ([f"kind {at % 51}" for at in range(500)], False),
+    ],
+    ids=["51 numbers, 19.98 rows each", "20 rows each", "50 numbers", "texts"],
+)
+def test_labels_that_may_be_amounts_get_a_question(tmp_path, labels, asks):
+    rows = {"a": [str(at % 7) for at in range(len(labels))], "c": ["uv"[at % 2] for at in range(len(labels))]}
+    for names in ("a", "ac"):
+        lines = [",".join([*names, "price"]), *map(",".join, zip(*(rows[name] for name in names), labels, strict=True))]
+        (tmp_path / "t.csv").write_text("\n".join(lines))
+        data = chalknet.load_data(tmp_path / "t.csv", label_column="price")
+        assert [note[:40] for note in data.notes if "regression" in note] == [
+            "Column 'price' holds 51 different number"
+        ] * asks
+        assert describe(data).notes == data.notes
+    if labels[0] == "0":
+        data = chalknet.dataset_from_arrays(RNG.normal(size=(len(labels), 2)), np.array(labels, int))
+        assert any(note.startswith("The labels are 51 different numbers") for note in data.notes) == asks

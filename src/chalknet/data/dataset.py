@@ -27,6 +27,8 @@ from chalknet.formatting import count_of, for_reader
 IntArray = NDArray[np.int64]
 
 ARRAYS = "arrays"  # the source of samples that did not come from a file
+# Labels that are more different numbers than this, with fewer samples of each on average, may be amounts.
+MANY_NUMBERS, FEW_SAMPLES = 50, 20
 MAX_CLASSES = 10_000  # a larger label means a broken file, not a classification problem
 
 
@@ -271,6 +273,8 @@ def dataset_from_arrays(
         label_array, class_names = _numbered_texts(label_array, class_names, source)
     if class_names is None:
         class_names = numbered_class_names(label_array, source)
+        if numeric.ndim == 2 and label_array.shape == (len(numeric),):
+            dropped += amounts_notes("The labels are", len(np.unique(label_array)), len(numeric))
     return Dataset(
         inputs=numeric,
         labels=label_array,
@@ -281,6 +285,23 @@ def dataset_from_arrays(
         sha256=sha256,
         notes=(*notes, *dropped),
         input_names=tuple(column_names(inputs) if input_names is None else input_names) if numeric.ndim == 2 else (),
+    )
+
+
+def amounts_notes(subject: str, n_different: int, n_samples: int) -> tuple[str, ...]:
+    """Return a note that asks whether labels that are numbers are amounts and not classes; () if they are few.
+
+    Args:
+        subject: the labels and a verb, the beginning of the note.
+        n_different: number of different labels.
+        n_samples: number of samples.
+    """
+    if n_different <= MANY_NUMBERS or n_samples >= FEW_SAMPLES * n_different:
+        return ()
+    return (
+        f"{subject} {n_different:,} different numbers in {count_of(n_samples, 'row')}, fewer than {FEW_SAMPLES} rows "
+        "for each. Is the label a number to be predicted (regression)? chalknet predicts classes: each number is a "
+        "class of its own, without an order. If so, use ranges of the number as labels, or choose another label.",
     )
 
 

@@ -20,6 +20,7 @@ from chalknet.data.tables.columns import Column
 from chalknet.data.tables.encoding import TableEncoding, encoding_from_table, find_encoding
 from chalknet.data.tables.texts import parsed_numbers
 from chalknet.errors import ConfigError, DataError
+from chalknet.formatting import flags_in_messages
 
 N = 24
 TABLE = {
@@ -324,6 +325,32 @@ def test_marks_of_numbers_are_noted_and_can_be_categories():
     assert found == {"share": "category"}
     with pytest.raises(DataError, match="decimal comma, give decimal=','"):
         kinds({"share": [f"{at},5 %" for at in range(40)]})
+
+
+@pytest.mark.parametrize(
+    ("mark", "text", "ends"),
+    [
+        (".", "107,0", ' separates thousands. If its comma is a decimal comma, give --decimal ",".'),
+        (".", "1,23", ' separates thousands. If its comma is a decimal comma, give --decimal ",".'),
+        (".", "a,b", " Leave out the comma if it separates thousands."),
+        (".", "many", " Correct the value, or leave it empty."),
+        (",", "1.5", ' or leave it empty. If its point is a decimal point, give --decimal ".".'),
+    ],
+)
+def test_another_decimal_mark_than_in_training_is_asked_for(tmp_path, mark, text, ends):
+    def table(*cells):
+        return "price;kind;label\n" + "".join(f"{cell};{'ab'[at % 2]};{at % 2}\n" for at, cell in enumerate(cells))
+
+    (tmp_path / "t.csv").write_text(table(*(f"{at}{mark}5" for at in range(30))))
+    (tmp_path / "new.csv").write_text(table(text, f"2{mark}5 %"))
+    train = load_data(tmp_path / "t.csv", decimal=mark)
+    with pytest.raises(DataError) as raised:
+        load_data(tmp_path / "new.csv", like=train)
+    with flags_in_messages():
+        assert str(raised.value).endswith(ends)
+    with pytest.raises(DataError) as raised:  # a frame is not read with a decimal mark
+        train.encoding.encode(pl.DataFrame({"price": [text], "kind": ["a"]}), "t")
+    assert "decimal" not in str(raised.value)
 
 
 def test_a_decimal_comma_is_read_if_it_is_given(tmp_path):

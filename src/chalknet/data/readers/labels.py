@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chalknet.data.dataset import IntArray, nfc
+from chalknet.data.dataset import IntArray, amounts_notes, nfc
 from chalknet.errors import DataError
 from chalknet.formatting import capitalized, quoted
 
@@ -103,6 +103,8 @@ def number_labels(
         return np.array([number[text] for text in texts])[labels.indices], named
     names = sorted(set(texts), key=int if are_numbers else str)
     number = {name: k for k, name in enumerate(names)}
+    if are_numbers:
+        notes += amounts_notes(f"{capitalized(label)} holds", len(names), len(labels.indices))
     if are_numbers and names != [str(k) for k in range(len(names))]:
         notes.append(f"Labels {quoted(map(int, names))} are numbered 0..{len(names) - 1} in this order.")
     values = {text.lstrip("+").lstrip("0") for text in texts}

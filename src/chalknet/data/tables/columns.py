@@ -259,7 +259,7 @@ class ColumnFinder:
             advice = " If it separates thousands, remove it." if thousands else ""
             raise DataError(
                 f"{self.source}: {self.place(at)}, column {values.name!r}: {text[:40]!r} is not a number. If its "
-                f"comma is a decimal comma, give decimal=',' (--decimal ,).{advice}"
+                f"comma is a decimal comma, give decimal=',' (--decimal \",\").{advice}"
             )
 
     def _are_numbers(self, texts: ColumnTexts) -> bool:

@@ -40,6 +40,7 @@ from chalknet.data.tables.texts import (
     column_texts,
     means_missing,
     on_threads,
+    parsed_numbers,
     with_nulls,
 )
 from chalknet.errors import DataError
@@ -210,7 +211,8 @@ class TableEncoding:
                 (codes if column.kind == CATEGORY else numbers).append(values)
                 notes += found
         except _BadValueError as error:  # place may read a file, so it is called on one thread
-            raise DataError(f"{source}: {place(error.row)}, {error}") from None
+            advice = "" if place is ROW_FROM_0 else error.advice  # only text files are read with a decimal mark
+            raise DataError(f"{source}: {place(error.row)}, {error}{advice}") from None
         return TableRows(len(frame), numbers, codes, self._groups), tuple(notes)
 
     @cached_property
@@ -285,7 +287,7 @@ def _values(given: pl.Series, column: Column, table: PreparedColumns, source: st
     is_bad = values.is_not_null() & found.is_null()
     if is_bad.any():
         at = int(is_bad.arg_max() or 0) if texts is None else texts.first_row(is_bad)
-        raise _wrong_kind(values.filter(is_bad)[0], at, column)
+        raise _wrong_kind(values.filter(is_bad)[0], at, column, table.options.decimal or ".")
     floats = found.to_numpy() if texts is None else texts.of_rows(found)  # a missing value is NaN
     if np.isinf(floats).any():
         at = int(np.argmax(np.isinf(floats)))
@@ -345,26 +347,52 @@ def _codes(texts: ColumnTexts, column: Column) -> tuple[NDArray[np.int16], int]:
 
 
 class _BadValueError(Exception):
-    """Raised when a value of a row is not of its column's kind; the message begins with the column."""
+    """Raised when a value of a row is not of its column's kind; the message begins with the column.
 
-    def __init__(self, row: int, message: str) -> None:
+    Attributes:
+        row: the row.
+        advice: a sentence on the decimal mark, after a space, or "".
+    """
+
+    def __init__(self, row: int, message: str, advice: str = "") -> None:
         super().__init__(message)
-        self.row = row
+        self.row, self.advice = row, advice
 
 
-def _wrong_kind(value: Any, at: int, column: Column) -> _BadValueError:
+def _wrong_kind(value: Any, at: int, column: Column, decimal: str = ".") -> _BadValueError:
+    """Return the error for a value that is not of its column's kind.
+
+    Args:
+        value: the value.
+        at: its row.
+        column: the column.
+        decimal: the decimal mark of the table that is read.
+    """
     kind = "a date" if column.kind == DATE else "a number"
     expected = f" of the format {column.date_format}" if column.date_format else ""
-    text, advice = str(value)[:40], ""
+    text, advice, of_mark = str(value)[:40], "", ""
     if column.kind == NUMBER and ":" in text:
         kind = "a time of day such as 13:45 or 1:45 pm"
-    elif column.kind == NUMBER and "," in text:
-        advice = " Leave out the comma if it separates thousands."
+    elif column.kind == NUMBER:
+        of_mark = _decimal_advice(text, decimal)
+        if "," in text and decimal == ".":
+            advice = " Leave out the comma if it separates thousands."
     return _BadValueError(
         at,
         f"column {column.name!r}: {text!r} is not {kind}{expected}, as the column was in training. Correct the value, "
         f"or leave it empty.{advice}",
+        of_mark,
     )
+
+
+def _decimal_advice(text: str, decimal: str) -> str:
+    """Return, after a space, how to read a text that is a number with the other decimal mark; "" for other texts."""
+    import polars as pl
+
+    other, name = (",", "comma") if decimal == "." else (".", "point")
+    if other not in text or parsed_numbers(pl.Series([text]), other).null_count():
+        return ""
+    return f' If its {name} is a decimal {name}, give decimal={other!r} (--decimal "{other}").'
 
 
 def encoding_from_table(table: Any) -> TableEncoding:
