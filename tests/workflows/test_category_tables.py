@@ -188,6 +188,18 @@ def test_rows_without_columns_of_categories_are_refused():
     assert run.network.architecture.layers[0] == CategoryEmbedding(4, (1, 2))
 
 
+def test_the_embedded_columns_are_named():
+    note = "1 column of categories is embedded: 'city'."
+    run = chalknet.train(travelers(), label_column="late", embed_categories=4, **{**SETTINGS, "epochs": 1})
+    assert note in run.notes
+    x, y = travelers().drop("late"), travelers()["late"]
+    assert note in chalknet.ChalkClassifier(epochs=1, settings={"embed_categories": 4}).fit(x, y).notes_
+    encoding = chalknet.load_data(travelers(), label_column="late").encoding
+    assert [encoding.input_names[at].split(":")[0] for at in encoding.category_inputs[::2]] == ["city"]
+    small = chalknet.ChalkClassifier(epochs=1, settings={"embed_categories": 4}).fit(x.drop("city"), y)
+    assert "no column has so many categories that it is embedded." in small.notes_
+
+
 def test_a_table_of_small_columns_has_a_note():
     frame = travelers().drop("city")
     run = chalknet.train(frame, label_column="late", embed_categories=4, **{**SETTINGS, "epochs": 1})

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from chalknet.checked import is_integer
 from chalknet.config import CUSTOM_SPLIT, SHORT_FORM, AugmentationConfig, Recipe, near_match
 from chalknet.errors import ConfigError
-from chalknet.formatting import count_of, for_reader, is_or_are
+from chalknet.formatting import count_of, for_reader, is_or_are, quoted
 from chalknet.training.budgets import settings_for_budget
 from chalknet.training.images_recipe import BATCH_SIZE, EPOCHS, batch_size_for, image_layers
 from chalknet.training.rows_recipe import N_FOLDS, rows_layers
@@ -216,7 +216,7 @@ def adapt_to_data(
 def with_category_inputs(
     recipe: Recipe, encoding: TableEncoding | None, source: str, varied: Collection[str] = ()
 ) -> tuple[Recipe, tuple[str, ...]]:
-    """Return a recipe with the inputs that its embedding of categories replaces, and a note if there are none.
+    """Return a recipe with the inputs that its embedding of categories replaces, and a note on their columns.
 
     Args:
         recipe: any recipe; one without such an embedding is returned as it is.
@@ -240,10 +240,15 @@ def with_category_inputs(
             )
         return recipe, ()
     groups = encoding.category_inputs
-    notes = (
-        () if groups or not network.embeds_categories else ("no column has so many categories that it is embedded.",)
+    recipe = recipe.with_settings(category_inputs=groups)
+    if not network.embeds_categories:
+        return recipe, ()
+    if not groups:
+        return recipe, ("no column has so many categories that it is embedded.",)
+    names = encoding.embedded_names
+    return recipe, (
+        f"{count_of(len(names), 'column')} of categories {is_or_are(len(names))} embedded: {quoted(names)}.",
     )
-    return recipe.with_settings(category_inputs=groups), notes
 
 
 def recipe_for_images(given: Collection[str], shape: Sequence[int]) -> tuple[Recipe, str]:

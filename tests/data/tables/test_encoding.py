@@ -601,3 +601,29 @@ def test_other_numbers_are_no_codes(tmp_path, codes):
     data = load_data(tmp_path / "t.csv")
     assert data.encoding is None
     assert data.inputs[:2, 0].tolist() == [float(code) for code in codes]
+
+
+@pytest.mark.parametrize("is_file", [True, False])
+def test_names_that_differ_only_in_case_are_named(tmp_path, is_file):
+    def given(head):
+        rows = [[f"{at}.5", "uv"[at % 2], "pq"[at // 2 % 2]] for at in range(20)]
+        if not is_file:
+            return dict(zip(head, zip(*rows, strict=True), strict=True))
+        (tmp_path / "t.csv").write_text("\n".join(map(",".join, [head, *rows])))
+        return tmp_path / "t.csv"
+
+    train = load_data(given(["Age", "Job", "label"]))
+    assert train.notes == ()
+    advice = r"Only upper and lower case differ for {}\. Write these names as in the training table\."
+    with pytest.raises(DataError, match="has no column 'Age'.*" + advice.format("'age'")):
+        load_data(given(["age", "Job", "label"]), like=train)
+    with pytest.raises(DataError, match="has no .*'Age', 'Job'.*" + advice.format("'age', 'JOB'")):
+        load_data(given(["age", "JOB", "LABEL"]), like=train)
+    with pytest.raises(DataError) as raised:
+        load_data(given(["years", "Job", "label"]), like=train)
+    assert "case differ" not in str(raised.value)
+    notes = load_data(given(["Age", "Job", "Label"]), like=train).notes
+    assert notes == ("Column 'Label' is read as the label, which was 'label' in the training table.",)
+    notes = load_data(given(["Age", "Job", "Label"]), label_column="label").notes
+    assert notes == ("Column 'Label' is read as the label 'label': only upper and lower case differ.",)
+    assert load_data(given(["Age", "Job", "Label"])).notes == ()

@@ -32,11 +32,11 @@ from chalknet.data.readers.labels import (
     number_labels,
 )
 from chalknet.data.readers.source_file import SourceFile
-from chalknet.data.readers.table import dataset_from_frame, samples_from_frame
+from chalknet.data.readers.table import dataset_from_frame, other_label_notes, samples_from_frame
 from chalknet.data.readers.table_file import read_text_table
 from chalknet.data.row_numbers import row_numbers
 from chalknet.data.tables.columns import ID_NAME, check_unique
-from chalknet.data.tables.encoding import TableEncoding, category_names
+from chalknet.data.tables.encoding import TableEncoding, case_advice, category_names
 from chalknet.data.tables.texts import are_codes, different_texts
 from chalknet.errors import DataError
 from chalknet.formatting import capitalized, count_of, quoted
@@ -155,6 +155,7 @@ def read_csv(
     columns = _find_columns(rows, label_column, options.header, encoding)
     notes = columns.notes()
     assert columns.label is not None, "it has been found"
+    notes += other_label_notes(columns.names[columns.label], label_column, encoding)
     texts = {columns.names[columns.label], *options.categorical, *category_names(encoding)}
     frame, table = _read_frame(rows, columns, texts), None
     if encoding is None and not options.concern_columns:
@@ -208,7 +209,7 @@ def read_csv_samples(
     rows.keeps_blank = len(rows.first_two[0]) == 1  # polars reads such a table in the same way
     header = tuple(cell.strip() for cell in rows.first_two[0])
     is_headed = _has_names(header, encoding) if options.header is None else options.header
-    names = header if is_headed else _numbered_for(encoding, len(header), file.name)
+    names = header if is_headed else _numbered_for(encoding, header, file.name)
     columns = _Columns(names, None, has_header=is_headed)
     texts = {*category_names(encoding), *filter(None, [id_column])}
     frame = _named(_read_frame(rows, columns, texts), rows, columns)
@@ -228,18 +229,24 @@ def _has_names(header: Sequence[str], encoding: TableEncoding) -> bool:
     return bool(encoding.training_columns & set(header))
 
 
-def _numbered_for(encoding: TableEncoding, n: int, source: str) -> tuple[str, ...]:
-    """Return the names of n columns without header, of which the label may be left out.
+def _numbered_for(encoding: TableEncoding, first: Sequence[str], source: str) -> tuple[str, ...]:
+    """Return the names of the columns of a table without header, of which the label may be left out.
+
+    Args:
+        encoding: that of the training table.
+        first: the first row.
+        source: what messages call the table.
 
     Raises:
         DataError: the model knows its columns by names, or has another number of columns.
     """
-    trained = encoding.training_columns
+    trained, n = encoding.training_columns, len(first)
     numbered = _numbered_columns(len(trained))
     if not encoding.is_numbered:
+        case = case_advice(encoding.names, first)
+        advice = case or f" Write their names into the first row.{OTHER_DELIMITER * (n == 1)}"
         raise DataError(
-            f"{source}: has no header with the columns of the training table, {quoted(encoding.names)}. Write their "
-            f"names into the first row.{OTHER_DELIMITER * (n == 1)}"
+            f"{source}: has no header with the columns of the training table, {quoted(encoding.names)}.{advice}"
         )
     if n == len(trained):
         return numbered
@@ -490,7 +497,7 @@ def _trained_label(header: Sequence[str], has_header: bool, encoding: TableEncod
         if any(name.casefold() in LABEL_NAMES for name in header):
             return None
         raise DataError(no_trained_label(encoding.label, header, source))
-    names = _numbered_for(encoding, len(header), source)
+    names = _numbered_for(encoding, header, source)
     if encoding.label not in names:
         raise DataError(no_trained_label(encoding.label, names, source))
     return names.index(encoding.label)

@@ -71,7 +71,8 @@ def dataset_from_frame(
     if not len(frame):
         raise DataError(f"{source}: no samples; the table has no rows.")
     name = find_label(frame.columns, label_column, source, "" if encoding is None else encoding.label)
-    found = list(notes)
+    # A reader that gives the index of the label has noted its name.
+    found = [*notes, *(() if isinstance(label_column, int) else other_label_notes(name, label_column, encoding))]
     labels, names = number_labels(_label_texts(frame[name], source, place), class_names, source, name, found)
     table = frame.drop(name)
     if not len(table.columns):
@@ -90,7 +91,8 @@ def dataset_from_frame(
         found += finder.notes
         summaries = tuple(finder.summaries)
     encoder, prepared = (encoding, finder.prepared) if like is None else (like.for_file(options), None)
-    rows, more = encoder.encode_rows(frame, source, budget, prepared, place)
+    known = frame if name in encoding.names else table  # the label is no column that the model does not know
+    rows, more = encoder.encode_rows(known, source, budget, prepared, place)
     return Dataset(
         inputs=dense_if_small(rows, budget),
         labels=labels,
@@ -246,6 +248,21 @@ def find_label(names: Sequence[str], label_column: str | int | None, source: str
     if not -len(names) <= index < len(names):
         raise DataError(f"{source}: label_column is {index}, but there are {len(names)} columns (0..{len(names) - 1}).")
     return names[index]
+
+
+def other_label_notes(name: str, label_column: str | int | None, encoding: TableEncoding | None) -> list[str]:
+    """Return a note if the label column has another name than the one asked for, or than that of the training table.
+
+    Args:
+        name: the name of the label column that was found.
+        label_column: what the caller gave.
+        encoding: that of the model that reads the table, or None.
+    """
+    if isinstance(label_column, str) and name.casefold() == label_column.casefold() and name != label_column:
+        return [f"Column {name!r} is read as the label {label_column!r}: only upper and lower case differ."]
+    if label_column is None and encoding is not None and encoding.label and name != encoding.label:
+        return [f"Column {name!r} is read as the label, which was {encoding.label!r} in the training table."]
+    return []
 
 
 def _label_texts(series: Any, source: str, place: Callable[[int], str]) -> LabelTexts:

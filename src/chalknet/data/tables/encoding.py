@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -137,6 +137,13 @@ class TableEncoding:
             start += len(group.names)
         return tuple(found)
 
+    @property
+    def embedded_names(self) -> tuple[str, ...]:
+        """The names of the columns of `category_inputs`."""
+        names = category_names(self)
+        coded = (group for group in self._groups if group.is_coded)
+        return tuple(names[group.at] for group in coded if len(group.names) > MAX_ONE_HOT)
+
     def for_file(self, options: TableOptions) -> TableEncoding:
         """Return this encoding for a file with another decimal mark, or with further texts for missing values."""
         return replace(self, missing=(*self.missing, *options.missing), decimal=options.decimal or self.decimal)
@@ -179,8 +186,8 @@ class TableEncoding:
         if lacking:
             raise DataError(
                 f"{source}: has no {'column' if len(lacking) == 1 else 'columns'} {quoted(lacking)}; its columns are "
-                f"{quoted(frame.columns)}. Give a table with all columns of the training table. Leave cells empty "
-                "whose values are missing."
+                f"{quoted(frame.columns)}.{case_advice(lacking, frame.columns)} Give a table with all columns of the "
+                "training table. Leave cells empty whose values are missing."
             )
         prepared = prepared or PreparedColumns(frame, TableOptions(missing=self.missing, decimal=self.decimal))
         notes = []
@@ -222,6 +229,15 @@ class TableEncoding:
     def as_table(self) -> dict[str, Any]:
         """Return the encoding as model files store it."""
         return asdict(self)
+
+
+def case_advice(lacking: Sequence[str], names: Sequence[str]) -> str:
+    """Return, after a space, which columns of a table differ from lacking ones only in case; "" if none does."""
+    folded = {name.casefold() for name in lacking}
+    found = [name for name in names if name.casefold() in folded and name not in lacking]
+    if not found:
+        return ""
+    return f" Only upper and lower case differ for {quoted(found)}. Write these names as in the training table."
 
 
 def category_names(encoding: TableEncoding | None) -> list[str]:
