@@ -357,7 +357,7 @@ class Trainer:
         self.earlier_epochs = self.earlier_updates = 0
         self.unfinished: UnfinishedEpoch | None = None
         self.clock: EpochClock | None = None
-        self.earlier_seconds = 0.0  # of this epoch, before an interruption
+        self.earlier_seconds: float = 0.0  # of this epoch, before an interruption
 
     def epochs(self) -> Iterator[EpochRecord]:
         """Train epoch by epoch, up to the recipe's number, and yield the record of each.
