@@ -31,7 +31,7 @@ def with_provided_splits(train: Dataset, valid: Dataset | None = None, test: Dat
         test: test samples, likewise, or None.
 
     Returns:
-        The combined data set, whose columns are summaries of train; train itself if valid and test are None.
+        The combined data set. Its summaries of columns are those of train. If valid and test are None, train itself.
 
     Raises:
         DataError: shapes, types or column names differ, or a class is not in train.

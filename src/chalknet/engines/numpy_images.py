@@ -382,7 +382,7 @@ class MapBatchNormKernel(MapKernel):
     Attributes:
         sums: of all tiles.
         number: of this tile.
-        relu: the relu behind it, whose work it does in the same passes, or None.
+        relu: the next layer if it is a relu, which is computed in the same passes, or None.
     """
 
     sums: BatchNormSums

@@ -193,5 +193,5 @@ def initial_state(
 
 
 def arrays_of_kind(arrays: Mapping[str, NDArray[Any]], kind: str) -> dict[str, NDArray[Any]]:
-    """Return the arrays whose names begin with a kind and "/", such as "velocity/", by the rest of their names."""
+    """Return the arrays of a kind, such as those named "velocity/...", by their names without it."""
     return {name.removeprefix(f"{kind}/"): value for name, value in arrays.items() if name.startswith(f"{kind}/")}

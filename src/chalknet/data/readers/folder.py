@@ -223,7 +223,7 @@ def _class_folders(
 
 
 def _refuse_splits(folder: Path, source: str, names: Sequence[str]) -> None:
-    """Refuse a folder whose sub-folders are the splits of a data set, in which the class folders are.
+    """Refuse a folder whose sub-folders are splits, such as "train" and "test", that contain the class folders.
 
     Raises:
         DataError: all sub-folders have the names of splits, and hold images only in folders of their own.
